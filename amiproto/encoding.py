@@ -1,0 +1,124 @@
+"""Pairs to bytes, strictly: apart, as the one place that decides what may leave."""
+
+from __future__ import annotations
+
+from .errors import HeaderRefused, LineTooLong, TooManyLines
+from .headers import split_line
+from .limits import MAX_ACTION_ID, MAX_ACTION_LINE, MAX_ACTION_LINES
+from .text import to_bytes
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import List, NoReturn
+
+    from .headers import Pair
+
+
+def encode_stanza(pairs: List[Pair]) -> bytes:
+    """The lines and the blank line, or a refusal that names the header.
+
+    :raises HeaderRefused: for CR, LF or NUL anywhere, a name that would not be read back as that
+        name, or a surrogate that stands for no byte.
+    """
+    for name, value in pairs:
+        if not isinstance(name, str) or not isinstance(value, str):
+            raise TypeError(f"headers hold str, not {type(name).__name__}, {type(value).__name__}")
+        if not name or ((":" in name or "(" in name) and split_line(f"{name}: {value}")[0] != name):
+            raise HeaderRefused(
+                f"the header name {name!r} is empty or has a colon; a name ends at its colon",
+                field=name,
+            )
+    text = "".join([f"{name}: {value}\r\n" for name, value in pairs])
+    count = len(pairs)
+    # Three searches of the whole text cost less than one of each header.
+    if text.count("\n") != count or text.count("\r") != count or "\0" in text:
+        _refuse_control(pairs)
+    try:
+        return to_bytes(text) + b"\r\n"
+    except UnicodeEncodeError:
+        _refuse_surrogate(pairs)
+
+
+def encode_action(pairs: List[Pair]) -> bytes:
+    """An action's bytes, within what the server reads.
+
+    :raises HeaderRefused: as :func:`encode_stanza` does.
+    :raises LineTooLong: for a line over 1022 bytes, or an ActionID over 67.
+    :raises TooManyLines: for more than 128 lines.
+    """
+    wire = encode_stanza(pairs)
+    if len(pairs) > MAX_ACTION_LINES:
+        raise TooManyLines(
+            f"the action has {len(pairs)} lines and the server keeps {MAX_ACTION_LINES}; "
+            "send fewer headers",
+            limit=MAX_ACTION_LINES,
+            actual=len(pairs),
+        )
+    for name, value in pairs:
+        if name.lower() == "actionid":
+            check_action_id(value)
+    if len(wire) > MAX_ACTION_LINE:
+        check_lines(wire)
+    return wire
+
+
+def check_lines(wire: bytes) -> None:
+    """Refuse an action's bytes that have a line over the server's limit.
+
+    :raises LineTooLong: naming the header of the first such line.
+    """
+    for line in wire.split(b"\r\n"):
+        if len(line) > MAX_ACTION_LINE:
+            name = split_line(line.decode("utf-8", "replace"))[0]
+            raise LineTooLong(
+                f"the {name} line has {len(line)} bytes and the server reads at most "
+                f"{MAX_ACTION_LINE}; shorten it",
+                field=name,
+                limit=MAX_ACTION_LINE,
+                actual=len(line),
+            )
+
+
+def check_action_id(action_id: str) -> None:
+    """Refuse an ActionID that the server would not echo as it is.
+
+    :raises HeaderRefused: for an empty one, or one with a leading byte up to 0x20.
+    :raises LineTooLong: for one over 67 bytes.
+    """
+    size = len(action_id.encode("utf-8", "surrogatepass"))
+    if size > MAX_ACTION_ID:
+        raise LineTooLong(
+            f"the ActionID has {size} bytes and servers echo at most {MAX_ACTION_ID}; shorten it",
+            field="ActionID",
+            limit=MAX_ACTION_ID,
+            actual=size,
+        )
+    if not action_id or action_id[0] <= " ":
+        raise HeaderRefused(
+            "the ActionID is empty or starts with a blank, which the server strips: "
+            "the answer would not be known by it",
+            field="ActionID",
+        )
+
+
+def _refuse_control(pairs: List[Pair]) -> NoReturn:
+    for name, value in pairs:
+        for character, called in (("\r", "CR"), ("\n", "LF"), ("\0", "NUL")):
+            if character in name or character in value:
+                raise HeaderRefused(
+                    f"the header {name!r} holds a {called}, which would end the line; remove it",
+                    field=name,
+                )
+    raise AssertionError("a control character was counted and is not there")
+
+
+def _refuse_surrogate(pairs: List[Pair]) -> NoReturn:
+    for name, value in pairs:
+        try:
+            to_bytes(name + value)
+        except UnicodeEncodeError:
+            raise HeaderRefused(
+                f"the header {name!r} holds a lone surrogate, which no byte stands for; remove it",
+                field=name,
+            ) from None
+    raise AssertionError("a surrogate was met and is not there")

@@ -1,0 +1,156 @@
+"""The errors of the codec: apart, so that every other module can raise them.
+
+The tree::
+
+    AMIError                        everything this library raises on purpose
+    └── ProtocolError
+        ├── LocalProtocolError      what was asked cannot be said on the wire; nothing was sent
+        │   ├── HeaderRefused       a header's name or value
+        │   ├── LineTooLong         a line over 1022 bytes
+        │   ├── TooManyLines        an action over 128 lines
+        │   ├── BodyTooLong         a message's text fits neither Body nor Base64Body
+        │   ├── BodyRefused         a message's text that no encoding carries unchanged
+        │   ├── VariableRefused     a variable that the server would drop or damage
+        │   └── AddressRefused      a To, From or Destination that would not arrive as written
+        ├── RemoteProtocolError     what the peer sent is not AMI, or is over a limit
+        └── LoginRefused            the server did not accept the user and secret
+
+Every error has the attributes ``field``, ``limit``, ``actual`` and ``action_id`` (None where they
+do not apply) and ``outcome``, and can be pickled and copied. No error holds a secret.
+"""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Optional, Tuple, Type
+
+#: Outcome of an action that never left: to try again is safe.
+NOT_SENT = "not sent"
+#: Outcome of an action that the server answered with an error: it was not carried out.
+REFUSED = "refused"
+#: Outcome of an action whose bytes may have left and whose answer never came.
+UNKNOWN = "unknown"
+
+
+class AMIError(Exception):
+    """Base of every error that this library raises on purpose.
+
+    :ivar str message: the sentence, also ``str(error)``.
+    :ivar field: the header or argument concerned (str), or None.
+    :ivar limit: the limit that was passed (int; bytes unless the sentence says otherwise), or None.
+    :ivar actual: the size that was found (int, in the unit of ``limit``), or None.
+    :ivar action_id: the ActionID of the action concerned (str), or None.
+    :ivar str outcome: ``"not sent"``, ``"refused"`` or ``"unknown"``: what became of the action.
+    """
+
+    outcome = UNKNOWN
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        field: Optional[str] = None,
+        limit: Optional[int] = None,
+        actual: Optional[int] = None,
+        action_id: Optional[str] = None,
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.field = field
+        self.limit = limit
+        self.actual = actual
+        self.action_id = action_id
+
+    def __str__(self) -> str:
+        return self.message
+
+    def __reduce__(self) -> Tuple[Any, ...]:
+        # Exceptions pickle by calling the class with args, which loses keyword arguments.
+        return _rebuild, (type(self), self.message), self.__dict__
+
+
+def _rebuild(kind: Type[AMIError], message: str) -> AMIError:
+    error = kind.__new__(kind)
+    AMIError.__init__(error, message)
+    return error
+
+
+class ProtocolError(AMIError):
+    """Base of the errors about the protocol itself."""
+
+
+class LocalProtocolError(ProtocolError):
+    """What the caller asked for cannot be said on the wire, or not in this state.
+
+    Nothing was sent, and the connection is as it was before the call.
+    """
+
+    outcome = NOT_SENT
+
+
+class HeaderRefused(LocalProtocolError):
+    """A header whose name or value cannot be sent as one line of AMI."""
+
+
+class LineTooLong(LocalProtocolError):
+    """A line of an action over the server's limit; ``limit`` and ``actual`` count bytes."""
+
+
+class TooManyLines(LocalProtocolError):
+    """An action with more lines than the server keeps; ``limit`` and ``actual`` count lines."""
+
+
+class BodyTooLong(LocalProtocolError):
+    """A message's text over the limit for this text; ``limit`` and ``actual`` count bytes."""
+
+
+class BodyRefused(LocalProtocolError):
+    """A message's text that would not arrive as it is, whatever the encoding."""
+
+
+class VariableRefused(LocalProtocolError):
+    """A variable of a message that the server would drop, change or be damaged by."""
+
+
+class AddressRefused(LocalProtocolError):
+    """A To, From or Destination that would not be used as it is written."""
+
+
+class RemoteProtocolError(ProtocolError):
+    """The peer sent what is not AMI, or more than the limits allow.
+
+    The connection cannot go on: what follows in the stream has no known meaning.
+    """
+
+
+class LoginRefused(ProtocolError):
+    """The server did not accept the user and secret.
+
+    :ivar str server_message: the server's own words, ``"Authentication failed"`` for most causes.
+    """
+
+    outcome = NOT_SENT
+
+    def __init__(self, message: str, *, server_message: str = "", action_id: Optional[str] = None):
+        super().__init__(message, action_id=action_id)
+        self.server_message = server_message
+
+
+__all__ = [
+    "AMIError",
+    "AddressRefused",
+    "BodyRefused",
+    "BodyTooLong",
+    "HeaderRefused",
+    "LineTooLong",
+    "LocalProtocolError",
+    "LoginRefused",
+    "NOT_SENT",
+    "ProtocolError",
+    "REFUSED",
+    "RemoteProtocolError",
+    "TooManyLines",
+    "UNKNOWN",
+    "VariableRefused",
+]

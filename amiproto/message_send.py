@@ -1,0 +1,444 @@
+"""MessageSend: a message to a phone that arrives exactly as asked, or is refused here.
+
+Apart from the other actions because of what it knows: what AMI and each channel technology are
+known to do to a message. The same knowledge, read backwards, is :func:`parse_message_send`.
+"""
+
+from __future__ import annotations
+
+import re
+from binascii import a2b_base64, b2a_base64
+
+from .encoding import check_action_id, check_lines
+from .errors import AddressRefused, BodyRefused, BodyTooLong, TooManyLines, VariableRefused
+from .headers import pairs_of
+from .limits import (
+    MAX_ACTION_LINE,
+    MAX_ACTION_LINES,
+    MAX_BASE64_BODY,
+    MAX_BODY,
+    MAX_SIP_VARIABLES,
+)
+from .lines import action_lines, value_as_read
+from .messages import Action
+from .text import to_bytes, to_text
+from .variables import escape_variable, parse_variables
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, List, Optional, Tuple, Union
+
+    from .headers import Pair, Pairs
+
+#: A header name in SIP (RFC 3261, token). The server passes any other name through, blanks and
+#: colons too, into a message that no phone can read (all of 11.25, 16.28, 22.10).
+_TOKEN = re.compile(r"[A-Za-z0-9\-.!%*_+`'~]+")
+
+#: Names that chan_sip and pjsip keep for themselves and drop from a message (16.28, 22.10);
+#: Request-URI would even become the request line of chan_sip.
+DROPPED_VARIABLES = frozenset(
+    "to from via route contact call-id cseq allow content-length request-uri".split()
+)
+
+#: A bad value makes chan_sip fail, and pjsip drop the variables behind it (16.28, 22.10).
+DAMAGING_VARIABLES = frozenset({"max-forwards"})
+
+#: What pjsip takes as a Content-Type: a type and a subtype, no parameters (16.28, 22.10).
+_PLAIN_TYPE = re.compile(r"[A-Za-z0-9\-.!%*_+`'~]+/[A-Za-z0-9\-.!%*_+`'~]+")
+
+#: What XML 1.0 cannot hold (its production [2] Char) and the server puts raw into the stream
+#: (16.28, 22.10), and CR, which XML turns into LF (XML 1.0, 2.11).
+_NOT_XML = re.compile("[^\t\n\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+
+_BASE64 = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
+_BASE64_DIGITS = bytes(byte if byte in _BASE64 else _BASE64[-1] for byte in range(256))
+
+_CONTROL = re.compile("[\x00-\x1f\x7f]")
+_SIP_TECHNOLOGIES = ("sip", "pjsip")
+
+
+class MessageSend(Action):
+    """``Action: MessageSend``: an out-of-call message, checked so that it arrives as it is.
+
+    Needs Asterisk 11 or later and the write class ``message``. The rules depend on the technology
+    in front of the destination's first colon: ``sip:``, ``pjsip:``, ``xmpp:``; any other has only
+    those of AMI itself. The text goes out as ``Body`` where it survives that (no CR or LF, no
+    byte up to 0x20 in front, at most 1016 bytes), else as ``Base64Body`` (at most 756 bytes), else
+    it is refused. ``Action("MessageSend", [...])`` sends what you write, unchecked.
+
+    :param to: the ``To`` header (str): ``"pjsip:alice"``, ``"sip:alice"``, ``"xmpp:a@host"``.
+    :param body: the text (str, sent as UTF-8, or bytes, sent as they are).
+    :param from_: the ``From`` header (str); mandatory for xmpp. For ``sip:`` a peer or
+        ``Name <sip:user@host>``, for ``pjsip:`` a URI or ``Name <sip:user@host>``.
+    :param variables: names and values (str), a mapping or pairs; one ``Variable`` header each.
+        They become SIP headers.
+    :param destination: the ``Destination`` header (str), which then routes in place of ``to``;
+        since Asterisk 16.22, 18.8 and 19.0, ignored by older ones.
+    :param action_id: the ActionID (str, at most 67 bytes).
+    :raises BodyTooLong: with the limit for this text.
+    :raises BodyRefused: for NUL, a lone surrogate, and for xmpp what XML cannot hold.
+    :raises VariableRefused: for a variable that would be dropped, changed, or do damage.
+    :raises AddressRefused: for a To, From or Destination that would not be used as written.
+    :raises LineTooLong, TooManyLines: for what the server's buffers cannot hold.
+    """
+
+    __slots__ = ("_to", "_from", "_text", "_variables", "_destination")
+    _to: str
+    _from: Optional[str]
+    _text: bytes
+    _variables: Tuple[Pair, ...]
+    _destination: Optional[str]
+
+    def __init__(
+        self,
+        to: str,
+        body: Union[str, bytes] = "",
+        from_: Optional[str] = None,
+        variables: Optional[Pairs] = None,
+        destination: Optional[str] = None,
+        action_id: Optional[str] = None,
+    ) -> None:
+        lines = ["Action: MessageSend"]
+        if action_id is not None:
+            check_action_id(action_id)
+            _check_address("ActionID", action_id)
+            lines.append(f"ActionID: {action_id}")
+        _check_address("To", to)
+        lines.append(f"To: {to}")
+        technology = to.partition(":")[0].lower()
+        if from_ is not None:
+            _check_address("From", from_)
+            lines.append(f"From: {from_}")
+        if destination is not None:
+            _check_address("Destination", destination)
+            lines.append(f"Destination: {destination}")
+            technology = destination.partition(":")[0].lower()
+        _check_from(technology, from_)
+        self._to, self._from, self._destination = to, from_, destination
+        self._text = text = _checked_body(body, technology)
+        self._variables = ()
+        if variables:
+            self._variables = _checked_variables(variables, technology)
+            for name, value in self._variables:
+                lines.append(f"Variable: {escape_variable(name)}={escape_variable(value)}")
+        if len(lines) >= MAX_ACTION_LINES:
+            # Room for the body and for the ActionID that a session adds.
+            raise TooManyLines(
+                f"the message has {len(self._variables)} variables and its action over "
+                f"{MAX_ACTION_LINES} lines; send fewer variables",
+                field="Variable",
+                limit=MAX_ACTION_LINES,
+                actual=len(lines) + (2 if action_id is None else 1),
+                action_id=action_id,
+            )
+        wire = "\r\n".join(lines).encode() + b"\r\n" + body_line(text) + b"\r\n\r\n"
+        if len(wire) > MAX_ACTION_LINE:
+            check_lines(wire)
+        self._set(wire)
+
+    @property
+    def to(self) -> str:
+        """The ``To`` header (str)."""
+        return self._to
+
+    @property
+    def from_(self) -> Optional[str]:
+        """The ``From`` header (str), or None."""
+        return self._from
+
+    @property
+    def body(self) -> bytes:
+        """The text as it arrives (bytes)."""
+        return self._text
+
+    @property
+    def text(self) -> str:
+        """The text as it arrives (str; bytes that are no UTF-8 become lone surrogates)."""
+        return to_text(self._text)
+
+    @property
+    def variables(self) -> Tuple[Pair, ...]:
+        """The variables in order: pairs of name and value (str), before escaping."""
+        return self._variables
+
+    @property
+    def destination(self) -> Optional[str]:
+        """The ``Destination`` header (str), or None."""
+        return self._destination
+
+    @property
+    def technology(self) -> str:
+        """What stands before the first colon of the destination, in lower case (str)."""
+        target = self._to if self._destination is None else self._destination
+        return target.partition(":")[0].lower()
+
+    def with_action_id(self, action_id: str) -> MessageSend:
+        """The same message under another ActionID (str, at most 67 bytes)."""
+        check_action_id(action_id)
+        _check_address("ActionID", action_id)
+        head, rest = self.wire.split(b"\r\n", 1)
+        if rest.startswith(b"ActionID: "):
+            rest = rest.split(b"\r\n", 1)[1]
+        wire = head + b"\r\nActionID: " + to_bytes(action_id) + b"\r\n" + rest
+        return _message(
+            wire, self._to, self._text, self._from, self._variables, self._destination
+        )
+
+    def _content(self) -> Tuple[Any, ...]:
+        return (
+            self._to, self._text, self._from, self._variables, self._destination, self.action_id
+        )  # fmt: skip
+
+    def __hash__(self) -> int:
+        return hash(self._content())
+
+    def __reduce__(self) -> Tuple[Any, ...]:
+        fields = (self._to, self._text, self._from, self._variables, self._destination)
+        return _message, (self.wire, *fields)
+
+    def __repr__(self) -> str:
+        names = [name for name, _ in self._variables]
+        return (
+            f"<MessageSend to={self._to!r} from_={self._from!r} body={len(self._text)} bytes "
+            f"variables={names} action_id={self.action_id!r}>"
+        )
+
+
+def parse_message_send(action: Action) -> MessageSend:
+    """A MessageSend action as the server understands it, for servers and proxies.
+
+    Names match in any case and the first of repeated headers counts; leading bytes up to 0x20 of
+    a value are stripped; a non-empty ``Base64Body`` counts before ``Body``, is decoded without
+    fail and ends at a NUL; every ``Variable`` header is read by the server's grammar, where an
+    empty value takes away an earlier one of that name and a repeated name the last value (as
+    Asterisk 16 and 22 do).
+
+    :param action: any action by that name, our own or one received (:class:`Action`).
+    :return: a :class:`MessageSend` of what was understood; unlike one built, it is not checked,
+        and its ``wire`` is the action's.
+    """
+    lines = action_lines(action.wire)
+
+    def read(name: bytes) -> str:
+        return to_text(value_as_read(lines, name))
+
+    encoded = value_as_read(lines, b"Base64Body")
+    text = decode_base64(encoded) if encoded else value_as_read(lines, b"Body")
+    variables: List[Pair] = []
+    for line in lines:
+        if line[:9].lower() == b"variable:":
+            for name, value in parse_variables(line[9:]):
+                pair = (to_text(name), to_text(value))
+                variables = _set_variable(variables, *pair)
+    return _message(
+        action.wire,
+        read(b"To"),
+        text,
+        read(b"From") or None,
+        tuple(variables),
+        read(b"Destination") or None,
+    )
+
+
+def decode_base64(data: bytes) -> bytes:
+    """Base64 as Asterisk decodes it, without fail (16.28, 22.10).
+
+    It ends at the first ``=``; a character that is none of base64 counts as the last of them;
+    bits that fill no byte are dropped; what is decoded ends at a NUL.
+
+    :param data: the value of a ``Base64Body`` header (bytes).
+    """
+    digits = data.partition(b"=")[0].translate(_BASE64_DIGITS)
+    size = len(digits) * 6 // 8
+    return a2b_base64(digits + b"A" * (-len(digits) % 4))[:size].partition(b"\0")[0]
+
+
+def body_line(text: bytes) -> bytes:
+    """The line that carries a text unchanged, without its end (bytes).
+
+    :raises BodyTooLong: when neither ``Body`` nor ``Base64Body`` does.
+    """
+    plain = b"\n" not in text and b"\r" not in text and text[:1] > b" " or not text
+    if plain and len(text) <= MAX_BODY:
+        return b"Body: " + text
+    if len(text) <= MAX_BASE64_BODY:
+        return b"Base64Body: " + b2a_base64(text, newline=False)
+    limit = MAX_BODY if plain else MAX_BASE64_BODY
+    why = "" if plain else " with line breaks, or a blank in front,"
+    raise BodyTooLong(
+        f"the text has {len(text)} bytes and AMI carries at most {limit} of a text{why}; "
+        "shorten it, or send the parts that split_body(text) gives",
+        field="Body",
+        limit=limit,
+        actual=len(text),
+    )
+
+
+def _message(
+    wire: bytes,
+    to: str,
+    text: bytes,
+    from_: Optional[str],
+    variables: Tuple[Pair, ...],
+    destination: Optional[str],
+) -> MessageSend:
+    self = MessageSend.from_wire(wire)
+    self._to, self._text, self._from = to, text, from_
+    self._variables, self._destination = variables, destination
+    return self
+
+
+def _set_variable(variables: List[Pair], name: str, value: str) -> List[Pair]:
+    lowered = name.lower()
+    kept = [pair for pair in variables if pair[0].lower() != lowered]
+    return kept + [(name, value)] if value else kept
+
+
+def _check_address(field: str, value: str) -> None:
+    if not isinstance(value, str):
+        raise TypeError(f"{field} is a str, not {type(value).__name__}")
+    if value.isprintable() and value[:1] not in ("", " "):
+        return  # the usual case, told in one pass
+    if not value:
+        raise AddressRefused(f"{field} is empty; name one, or leave it out", field=field)
+    if _CONTROL.search(value):
+        raise AddressRefused(
+            f"{field} holds a control character, which would end the line or be changed; "
+            "remove it",
+            field=field,
+        )
+    if value[0] == " ":
+        raise AddressRefused(
+            f"{field} starts with a blank, which the server strips; remove it", field=field
+        )
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        raise AddressRefused(
+            f"{field} holds a lone surrogate, which UTF-8 cannot carry; remove it", field=field
+        ) from None
+
+
+def _check_from(technology: str, from_: Optional[str]) -> None:
+    if technology == "xmpp" and from_ is None:
+        raise AddressRefused(
+            "an xmpp message needs a From: 'xmpp:' and the account's section of xmpp.conf",
+            field="From",
+        )
+    if technology == "sip" and from_ is not None and from_[:4].lower() in ("sip:", "sips"):
+        raise AddressRefused(
+            f"chan_sip takes the bare URI {from_!r} for a display name; write '<{from_}>'",
+            field="From",
+        )
+
+
+def _checked_body(body: Union[str, bytes], technology: str) -> bytes:
+    if isinstance(body, str):
+        try:
+            text = body.encode()
+        except UnicodeEncodeError as error:
+            raise BodyRefused(
+                f"the text holds a lone surrogate at character {error.start}, which UTF-8 cannot "
+                "carry; give bytes to send such a text as it is",
+                field="Body",
+            ) from None
+    else:
+        text = bytes(memoryview(body))
+    if b"\0" in text:
+        raise BodyRefused(
+            "the text holds a NUL, where the server would cut it off; remove it", field="Body"
+        )
+    if technology == "xmpp":
+        try:
+            found = _NOT_XML.search(text.decode())
+        except UnicodeDecodeError:
+            raise BodyRefused(
+                "the text is no UTF-8, which would break the server's XML stream", field="Body"
+            ) from None
+        if found:
+            raise BodyRefused(
+                f"the text holds {found.group()!r} at character {found.start()}, which XML "
+                "cannot carry to an xmpp client; remove it",
+                field="Body",
+            )
+    return text
+
+
+def _checked_variables(variables: Pairs, technology: str) -> Tuple[Pair, ...]:
+    pairs = tuple(pairs_of(variables))
+    if technology == "xmpp" and pairs:
+        raise VariableRefused(
+            "an xmpp message carries no variables: the server ignores them all; leave them out",
+            field="Variable",
+        )
+    if technology == "sip" and len(pairs) > MAX_SIP_VARIABLES:
+        raise VariableRefused(
+            f"{len(pairs)} variables, and chan_sip keeps {MAX_SIP_VARIABLES}, then drops headers; "
+            "send fewer",
+            field="Variable",
+            limit=MAX_SIP_VARIABLES,
+            actual=len(pairs),
+        )
+    seen = set()
+    for name, value in pairs:
+        if not isinstance(name, str) or not isinstance(value, str):
+            raise TypeError("names and values of variables are str")
+        _check_variable(name, value, technology)
+        lowered = name.lower()
+        if lowered in seen:
+            raise VariableRefused(
+                f"the variable {name!r} is given twice; servers disagree on which one counts",
+                field=name,
+            )
+        seen.add(lowered)
+    return pairs
+
+
+def _check_variable(name: str, value: str, technology: str) -> None:
+    if not name or name[0] == " " or "=" in name or _CONTROL.search(name):
+        raise VariableRefused(
+            f"the variable name {name!r} is empty, starts with a blank, or has an equals sign or "
+            "a control character",
+            field=name,
+        )
+    if not value:
+        raise VariableRefused(
+            f"the variable {name!r} is empty, and no server sends an empty one; leave it out",
+            field=name,
+        )
+    if not value.isprintable():
+        if "\r" in value or "\n" in value or "\0" in value:
+            raise VariableRefused(
+                f"the value of the variable {name!r} holds a CR, LF or NUL; remove it", field=name
+            )
+        try:
+            value.encode()
+        except UnicodeEncodeError:
+            raise VariableRefused(
+                f"the value of the variable {name!r} holds a lone surrogate; remove it", field=name
+            ) from None
+    if technology in _SIP_TECHNOLOGIES:
+        _check_sip_header(name, value, technology)
+
+
+def _check_sip_header(name: str, value: str, technology: str) -> None:
+    if not _TOKEN.fullmatch(name):
+        raise VariableRefused(
+            f"the variable name {name!r} is no SIP header name (letters, digits and -.!%*_+`'~)",
+            field=name,
+        )
+    lowered = name.lower()
+    if lowered in DROPPED_VARIABLES:
+        raise VariableRefused(
+            f"the server keeps {name!r} for itself and drops yours; use another name", field=name
+        )
+    if lowered in DAMAGING_VARIABLES:
+        raise VariableRefused(
+            f"{name!r} makes the server fail, or drop the variables behind it; leave it out",
+            field=name,
+        )
+    if lowered == "content-type" and technology == "pjsip" and not _PLAIN_TYPE.fullmatch(value):
+        raise VariableRefused(
+            f"pjsip takes a type and a subtype such as text/plain as {name!r}, and no parameters",
+            field=name,
+        )

@@ -1,0 +1,365 @@
+"""One logged-in session: who asked what, and which answer is whose.
+
+Above the connection and still pure: an asyncio or Twisted program gets from here all that the
+blocking client has, but for the sockets.
+"""
+
+from __future__ import annotations
+
+from .connection import NEED_DATA, Connection, EndOfStream, Role
+from .errors import LocalProtocolError, RemoteProtocolError
+from .limits import (
+    MAX_BACKLOG,
+    MAX_LINE,
+    MAX_LIST_BYTES,
+    MAX_OUTSTANDING,
+    MAX_STANZA,
+    MIN_ENTROPY,
+)
+from .login import MD5, Login
+from .messages import Action, Banner, Event, Response
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Dict, List, Optional, Tuple, TypeVar, Union
+
+    from .connection import NeedData
+    from .messages import Message
+
+    A = TypeVar("A", bound=Action)
+
+#: Headers of an answer whose values the server makes up itself. Whatever follows a stanza of only
+#: these is a stanza of the server's own, and not the rest of a value.
+_SERVERS_OWN = frozenset({"response", "actionid", "message", "ping", "timestamp", "challenge"})
+
+
+class LoggedIn:
+    """The session is open: the server accepted the login.
+
+    :ivar Banner banner: the server's banner.
+    :ivar Response response: its answer to the login.
+    """
+
+    __slots__ = ("banner", "response")
+
+    def __init__(self, banner: Banner, response: Response) -> None:
+        self.banner = banner
+        self.response = response
+
+    def __repr__(self) -> str:
+        return f"<LoggedIn {self.banner!r}>"
+
+
+class Answer:
+    """What the server answered to one action.
+
+    :ivar str action_id: the action's ActionID.
+    :ivar Response response: the response.
+    :ivar events: where the answer is a list, its events in order (tuple of Event), without the
+        closing one.
+    :ivar complete: the event that closed the list (Event), or None where the answer is no list.
+    """
+
+    __slots__ = ("action_id", "response", "events", "complete")
+
+    def __init__(
+        self,
+        action_id: str,
+        response: Response,
+        events: Tuple[Event, ...] = (),
+        complete: Optional[Event] = None,
+    ) -> None:
+        self.action_id = action_id
+        self.response = response
+        self.events = events
+        self.complete = complete
+
+    def __repr__(self) -> str:
+        return f"<Answer {self.response!r} events={len(self.events)}>"
+
+
+class _List:
+    """A list that is not complete yet."""
+
+    __slots__ = ("response", "wanted", "events", "size")
+
+    def __init__(self, response: Response, wanted: bool) -> None:
+        self.response = response
+        self.wanted = wanted
+        self.events: List[Event] = []
+        self.size = 0
+
+
+class Session:
+    """The client's side of one AMI session, without any I/O.
+
+    Feed it with :meth:`receive_data` and :meth:`receive_eof`; after each, take :meth:`next_event`
+    until it gives :data:`NEED_DATA`, and write what :meth:`data_to_send` returns. First comes
+    :class:`LoggedIn`. From then on :meth:`send` makes an action ready, and its :class:`Answer`
+    carries its ActionID. In between come :class:`Event`, :class:`Orphan`, a :class:`Response` that
+    answers nothing of this session, and in the end :class:`EndOfStream`.
+
+    ActionIDs cannot be guessed, so that a stanza forged inside a value (Asterisk does not escape
+    line breaks) never passes for an answer. A response without ActionID answers the oldest action,
+    as servers answer in order, unless what came before it could be a value it was forged in.
+
+    :param username: as for :class:`Login`.
+    :param secret: as for :class:`Login`.
+    :param entropy: at least 16 bytes of randomness nobody else knows: ``os.urandom(16)``.
+    :param mechanism: :data:`MD5` or :data:`PLAIN`.
+    :param events: the ``Events`` header of the login.
+    :param max_outstanding: most actions that wait for an answer, abandoned ones included.
+    :param max_list_bytes: most bytes of events in lists that are not complete.
+    :param max_line, max_stanza, max_backlog: as for :class:`Connection`.
+    :raises LocalProtocolError: for less randomness; and as :class:`Login` does.
+    """
+
+    def __init__(
+        self,
+        username: str,
+        secret: Union[str, bytes],
+        *,
+        entropy: bytes,
+        mechanism: str = MD5,
+        events: str = "off",
+        max_outstanding: int = MAX_OUTSTANDING,
+        max_list_bytes: int = MAX_LIST_BYTES,
+        max_line: int = MAX_LINE,
+        max_stanza: int = MAX_STANZA,
+        max_backlog: int = MAX_BACKLOG,
+    ) -> None:
+        if len(entropy) < MIN_ENTROPY:
+            raise LocalProtocolError(
+                f"entropy has {len(entropy)} bytes and {MIN_ENTROPY} are needed; "
+                "give os.urandom(16)",
+                field="entropy",
+                limit=MIN_ENTROPY,
+                actual=len(entropy),
+            )
+        self._connection = Connection(
+            Role.CLIENT, max_line=max_line, max_stanza=max_stanza, max_backlog=max_backlog
+        )
+        self._ids = _ActionIDs(entropy)
+        self._login: Optional[Login] = Login(username, secret, mechanism=mechanism, events=events)
+        self._max_outstanding = max_outstanding
+        self._max_list_bytes = max_list_bytes
+        self._banner: Optional[Banner] = None
+        self._to_send: List[bytes] = []
+        #: ActionID of every action without an answer, oldest first, and whether anybody waits.
+        self._waiting: Dict[str, bool] = {}
+        self._lists: Dict[str, _List] = {}
+        self._list_bytes = 0
+        self._previous: Optional[Message] = None
+        self._leaving = False
+
+    @property
+    def banner(self) -> Optional[Banner]:
+        """The server's banner (:class:`Banner`), or None before it came."""
+        return self._banner
+
+    @property
+    def logged_in(self) -> bool:
+        """Whether the server accepted the login."""
+        return self._login is None
+
+    @property
+    def outstanding(self) -> Tuple[str, ...]:
+        """The ActionIDs without a complete answer, oldest first; abandoned ones left out."""
+        lists = [key for key, value in self._lists.items() if value.wanted]
+        return tuple(lists + [key for key, wanted in self._waiting.items() if wanted])
+
+    def receive_data(self, data: bytes) -> None:
+        """Take bytes that came; raises as :meth:`Connection.receive_data` does."""
+        self._connection.receive_data(data)
+
+    def receive_eof(self) -> None:
+        """Take the end of the stream; what came before it can still be read."""
+        self._connection.receive_eof()
+
+    def data_to_send(self) -> bytes:
+        """What the login needs to have written now (bytes); empty when nothing."""
+        data = b"".join(self._to_send)
+        self._to_send.clear()
+        return data
+
+    def send(self, action: A) -> A:
+        """Take an action; write the ``wire`` of what is returned: the same, with its ActionID.
+
+        :param action: an :class:`Action`; one without ActionID gets one that nobody can guess.
+        :raises LocalProtocolError: before the login and after Logoff, when ``max_outstanding``
+            actions wait already, or one waits under this ActionID. Nothing has changed then.
+        """
+        if self._login is not None:
+            raise LocalProtocolError("log in first: the server answers nothing else before")
+        if self._leaving:
+            raise LocalProtocolError("Logoff was sent; the session takes no further action")
+        action = self._register(action)
+        self._connection.send(action)
+        self._leaving = action.name.lower() == "logoff"
+        return action
+
+    def abandon(self, action_id: str) -> None:
+        """Wait no longer for the answer to an action; when it comes it is dropped.
+
+        :param action_id: its ActionID (str); one that is not waited for is ignored.
+        """
+        if action_id in self._waiting:
+            self._waiting[action_id] = False
+        elif action_id in self._lists:
+            self._lists[action_id].wanted = False
+
+    def next_event(self) -> Union[LoggedIn, Answer, Message, EndOfStream, NeedData]:
+        """What comes next, or :data:`NEED_DATA`.
+
+        :raises LoginRefused: when the server does not let the user in.
+        :raises RemoteProtocolError: as :meth:`Connection.next_event` does, and when the events of
+            lists pass ``max_list_bytes``.
+        """
+        while True:
+            result: Union[LoggedIn, Answer, Message, None]
+            message = self._connection.next_event()
+            kind = type(message)
+            if kind is Event:
+                self._previous = None
+                if not self._lists:
+                    return message
+                result = self._take_event(message)  # type: ignore[arg-type]
+            elif kind is Response:
+                result = self._take_response(message)  # type: ignore[arg-type]
+            elif kind is Banner:
+                self._take_banner(message)  # type: ignore[arg-type]
+                continue
+            else:
+                if message is not NEED_DATA:
+                    self._previous = None
+                return message
+            if result is not None:
+                return result
+
+    def _take_banner(self, banner: Banner) -> None:
+        assert self._login is not None
+        self._banner = self._previous = banner
+        self._ask(self._login.start())
+
+    def _ask(self, action: Action) -> None:
+        self._to_send.append(self._connection.send(self._register(action)))
+
+    def _register(self, action: A) -> A:
+        action_id = action.action_id
+        if action_id is None:
+            action_id = self._ids.next()
+            action = action.with_action_id(action_id)
+        if action_id in self._waiting or action_id in self._lists:
+            raise LocalProtocolError(
+                "an action with this ActionID waits for its answer; give another or none",
+                field="ActionID",
+                action_id=action_id,
+            )
+        if len(self._waiting) + len(self._lists) >= self._max_outstanding:
+            raise LocalProtocolError(
+                f"{self._max_outstanding} actions wait for an answer; read answers first",
+                limit=self._max_outstanding,
+                actual=len(self._waiting) + len(self._lists),
+                action_id=action_id,
+            )
+        self._waiting[action_id] = True
+        return action
+
+    def _take_response(self, response: Response) -> Union[LoggedIn, Answer, Response, None]:
+        action_id = response.action_id
+        if action_id is None and self._waiting and self._is_servers_own():
+            action_id = next(iter(self._waiting))
+        if action_id is None or action_id not in self._waiting:
+            self._previous = None
+            return response
+        wanted = self._waiting.pop(action_id)
+        self._previous = response
+        if self._login is not None:
+            return self._take_login(response)
+        if self._starts_list(response):
+            self._lists[action_id] = _List(response, wanted)
+            return None
+        return Answer(action_id, response) if wanted else None
+
+    def _take_login(self, response: Response) -> Optional[LoggedIn]:
+        assert self._login is not None and self._banner is not None
+        action = self._login.answer(response)
+        if action is not None:
+            self._ask(action)
+            return None
+        self._login = None  # and the secret with it
+        return LoggedIn(self._banner, response)
+
+    def _is_servers_own(self) -> bool:
+        previous = self._previous
+        if previous is None:
+            return False
+        return all(name.lower() in _SERVERS_OWN for name in previous.headers)
+
+    def _starts_list(self, response: Response) -> bool:
+        if b"eventlist" in response.wire.lower():
+            # One module writes "Start" (16.28, 22.10).
+            return response.headers.get("EventList", "").lower() == "start"
+        # Some lists of Asterisk 11 say so in words only, and end with an event "...Complete".
+        return (
+            self._is_legacy()
+            and response.name == "Success"
+            and response.message.lower().endswith("will follow")
+        )
+
+    def _is_legacy(self) -> bool:
+        return self._banner is not None and self._banner.major == 1
+
+    def _take_event(self, event: Event) -> Union[Answer, Event, None]:
+        action_id = event.action_id
+        if action_id is None or action_id not in self._lists:
+            return event
+        pending = self._lists[action_id]
+        if self._ends_list(event):
+            del self._lists[action_id]
+            self._list_bytes -= pending.size
+            if not pending.wanted:
+                return None
+            return Answer(action_id, pending.response, tuple(pending.events), event)
+        if pending.wanted:
+            pending.events.append(event)
+            size = len(event.wire)
+            pending.size += size
+            self._list_bytes += size
+            if self._list_bytes > self._max_list_bytes:
+                raise self._connection.fail(
+                    RemoteProtocolError(
+                        f"the server's lists have over {self._max_list_bytes} bytes; ask for less "
+                        "or raise max_list_bytes",
+                        limit=self._max_list_bytes,
+                        action_id=action_id,
+                    )
+                )
+        return None
+
+    def _ends_list(self, event: Event) -> bool:
+        # Some modules say "cancelled" where they give up on a list (Asterisk source).
+        if event.headers.get("EventList", "").lower() in ("complete", "cancelled"):
+            return True
+        return self._is_legacy() and event.name.lower().endswith("complete")
+
+    def __repr__(self) -> str:
+        state = self._connection.state.value
+        return f"<Session {state} logged_in={self.logged_in} outstanding={len(self.outstanding)}>"
+
+
+class _ActionIDs:
+    """ActionIDs that nobody can guess who has seen others: a keyed hash of a counter."""
+
+    def __init__(self, entropy: bytes) -> None:
+        from hashlib import blake2b
+
+        self._hash = blake2b(bytes(entropy)[:64], digest_size=16)
+        self._count = 0
+
+    def next(self) -> str:
+        self._count += 1
+        state: Any = self._hash.copy()
+        state.update(b"%d" % self._count)
+        digest: str = state.hexdigest()
+        return digest

@@ -1,0 +1,20 @@
+"""Text to bytes and back, without loss: apart, as every other module needs just these two."""
+
+from __future__ import annotations
+
+
+def to_text(data: bytes) -> str:
+    """Decode UTF-8; bytes that are none become lone surrogates, as PEP 383 has it.
+
+    >>> to_text(b"caf\\xc3\\xa9 \\xff")
+    'café \\udcff'
+    """
+    return data.decode("utf-8", "surrogateescape")
+
+
+def to_bytes(text: str) -> bytes:
+    """Encode what :func:`to_text` gave, or any text, to the same bytes.
+
+    :raises UnicodeEncodeError: for a surrogate that stands for no byte.
+    """
+    return text.encode("utf-8", "surrogateescape")

@@ -1,0 +1,24 @@
+"""Options of the test run; here, because pytest takes options only from the topmost conftest."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("live", "tests against real Asterisk servers")
+    group.addoption(
+        "--asterisk", action="append", default=[], metavar="ROOT_OR_BINARY",
+        help="a server for the live tests, in place of the cached ones: the root folder of a "
+        "system with Asterisk in it, or an asterisk binary; may be given more than once. Write "
+        "--asterisk=PATH in one word, or pytest takes the path for one of its own",
+    )
+    group.addoption(
+        "--live", choices=("auto", "require", "provision"),
+        default=os.environ.get("AMICLIENT_LIVE") or "auto",
+        help="what to do about missing servers: skip their tests (auto), fail them (require), or "
+        "make the servers, and fail if that does not work (provision); default: the environment's "
+        "AMICLIENT_LIVE, or auto",
+    )

@@ -1,0 +1,231 @@
+"""A real Asterisk server as a child process, for as long as a test needs it.
+
+Apart from its configuration and from the trees it runs in: here is only how to start it, talk to
+its command line and stop it.
+"""
+
+from __future__ import annotations
+
+import shutil
+import socket
+import subprocess
+import tempfile
+import time
+from contextlib import ExitStack
+from pathlib import Path
+from types import TracebackType
+from typing import Dict, List, Mapping, Optional, Tuple, Type
+
+from tests.live import configuration
+from tests.live.provision import read_version, system_environment
+
+CERTIFICATES = Path(__file__).resolve().parent.parent / "certs"
+
+#: Seconds; a start takes one or two, but not on a machine that is busy.
+_START_TIMEOUT = 60.0
+_STOP_TIMEOUT = 10.0
+_CLI_TIMEOUT = 30.0
+
+#: A killed test run must not leave servers behind. What counts as the parent is the very thread
+#: that starts the server, so that has to be one that lasts.
+_END_WITH_PARENT = ("setpriv", "--pdeathsig", "TERM")
+
+_BANNER = b"Asterisk Call Manager/"
+
+#: The module behind each technology that MessageSend can name.
+_TECHNOLOGIES = {"sip": "chan_sip.so", "pjsip": "res_pjsip_messaging.so", "xmpp": "res_xmpp.so"}
+
+
+class ServerError(Exception):
+    """The server does not start, or its command line does not answer."""
+
+
+class AsteriskServer:
+    """One server with a configuration and ports of its own.
+
+    ``place`` is the root folder of a tree, which needs root to chroot into, or the path of an
+    asterisk binary of this system. ``extra`` maps names of configuration files to text: appended
+    to the generated file of that name, or the whole of a new file. So ``{"modules.conf":
+    "load = res_xmpp.so\\n", "xmpp.conf": ...}`` adds a technology.
+
+    Of use in a ``with`` block, or with ``start`` and ``stop``. A stopped server can be started
+    again: with the same ports, and without anything it had stored.
+    """
+
+    host = "127.0.0.1"
+
+    def __init__(
+        self, place: Path, *, phone_port: int, extra: Optional[Mapping[str, str]] = None
+    ) -> None:
+        self.place = place
+        self.users: Dict[str, str] = dict(configuration.USERS)
+        #: The certificate of the TLS port; self-signed, so it is its own CA.
+        self.ca_file = CERTIFICATES / "server.pem"
+        self.version = installed_version(place)
+        self.major = int(self.version.split(".")[0])
+        #: What MessageSend can name here, such as ``("sip", "pjsip")``; empty until it runs.
+        self.technologies: Tuple[str, ...] = ()
+        ami, ami_tls = _free_ports(socket.SOCK_STREAM, 2)
+        pjsip, sip = _free_ports(socket.SOCK_DGRAM, 2)
+        self.ports = configuration.Ports(ami, ami_tls, pjsip, sip, phone_port)
+        self._extra = dict(extra or {})
+        self._process: Optional[subprocess.Popen[bytes]] = None
+        self._scratch: Optional[Path] = None
+
+    @property
+    def port(self) -> int:
+        """The port of plain AMI."""
+        return self.ports.ami
+
+    @property
+    def tls_port(self) -> int:
+        """The port of AMI over TLS."""
+        return self.ports.ami_tls
+
+    def start(self) -> None:
+        """Start it, and return when it is fully booted; raises ServerError where it fails."""
+        if self._process is not None:
+            raise ServerError("already started")
+        self._scratch = self._make_scratch()
+        try:
+            with (self._scratch / "console").open("wb") as console:
+                # In a session of its own, so that Ctrl-C in a terminal reaches only the tests,
+                # which then stop it in order.
+                self._process = subprocess.Popen(
+                    [*_END_WITH_PARENT, *self._command("-f")],
+                    env=self._environment(), cwd="/",
+                    stdin=subprocess.DEVNULL, stdout=console, stderr=subprocess.STDOUT,
+                    start_new_session=True,
+                )
+            self._await_banner()
+            # The banner comes before the modules that send messages.
+            self.cli("core waitfullybooted")
+            self.technologies = tuple(
+                name for name, module in _TECHNOLOGIES.items() if self._is_running(module)
+            )
+        except BaseException:
+            self.stop()
+            raise
+
+    def stop(self) -> None:
+        """End it and remove all it wrote; harmless where it does not run."""
+        process, self._process = self._process, None
+        if process is not None:
+            process.terminate()
+            try:
+                process.wait(_STOP_TIMEOUT)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+        scratch, self._scratch = self._scratch, None
+        if scratch is not None:
+            shutil.rmtree(scratch, ignore_errors=True)
+        self.technologies = ()
+
+    def cli(self, command: str) -> str:
+        """What ``asterisk -rx`` prints for a command."""
+        try:
+            answer = subprocess.run(
+                self._command("-rx", command), env=self._environment(), cwd="/",
+                stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                timeout=_CLI_TIMEOUT, check=False,
+            )
+        except subprocess.TimeoutExpired as error:
+            raise ServerError(f"no answer to {command!r}:\n{self.log_tail()}") from error
+        text = answer.stdout.decode("utf-8", "replace")
+        if answer.returncode != 0:
+            raise ServerError(f"{command!r} failed: {text}\n{self.log_tail()}")
+        return text
+
+    def log_tail(self, lines: int = 40) -> str:
+        """The end of what the server logged and printed, for a message about a failure."""
+        if self._scratch is None:
+            return ""
+        logged: List[str] = []
+        for path in (self._scratch / "console", self._scratch / "log/messages"):
+            if path.exists():
+                logged += path.read_text("utf-8", "replace").splitlines()[-lines:]
+        return "\n".join(logged)
+
+    def __enter__(self) -> AsteriskServer:
+        self.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: Optional[Type[BaseException]],
+        error: Optional[BaseException],
+        trace: Optional[TracebackType],
+    ) -> None:
+        self.stop()
+
+    def _make_scratch(self) -> Path:
+        # Below /tmp also outside of a tree: the control socket's path may have 107 bytes at most.
+        parent = self.place / "tmp" if self.place.is_dir() else Path("/tmp")
+        scratch = Path(tempfile.mkdtemp(prefix="amiclient-", dir=parent))
+        for name in ("etc", "lib", "spool", "cache", "run", "log"):
+            (scratch / name).mkdir()
+        etc = scratch / "etc"
+        for name in ("server.pem", "server.key"):
+            shutil.copy(CERTIFICATES / name, etc / name)
+        texts = configuration.files(self._seen_inside(scratch), self.ports)
+        for name, text in self._extra.items():
+            texts[name] = texts.get(name, "") + text
+        for name, text in texts.items():
+            (etc / name).write_text(text, "utf-8")
+        return scratch
+
+    def _seen_inside(self, path: Path) -> str:
+        if self.place.is_dir():
+            return f"/{path.relative_to(self.place)}"
+        return str(path)
+
+    def _command(self, *arguments: str) -> List[str]:
+        assert self._scratch is not None, "the server is not started"
+        conf = self._seen_inside(self._scratch / "etc/asterisk.conf")
+        return [*asterisk_command(self.place), "-C", conf, *arguments]
+
+    def _environment(self) -> Dict[str, str]:
+        # asterisk -rx keeps its history in HOME.
+        assert self._scratch is not None, "the server is not started"
+        return {**system_environment(), "HOME": self._seen_inside(self._scratch)}
+
+    def _await_banner(self) -> None:
+        assert self._process is not None
+        deadline = time.monotonic() + _START_TIMEOUT
+        while time.monotonic() < deadline:
+            code = self._process.poll()
+            if code is not None:
+                raise ServerError(f"asterisk ended with exit code {code}:\n{self.log_tail()}")
+            try:
+                with socket.create_connection((self.host, self.port), timeout=1.0) as connection:
+                    with connection.makefile("rb") as stream:
+                        if stream.readline().startswith(_BANNER):
+                            return
+            except OSError:
+                pass
+            time.sleep(0.02)
+        raise ServerError(f"no banner within {_START_TIMEOUT} s:\n{self.log_tail()}")
+
+    def _is_running(self, module: str) -> bool:
+        rows = self.cli(f"module show like {module}").splitlines()
+        return any(row.startswith(module) and "Not Running" not in row for row in rows)
+
+
+def installed_version(place: Path) -> str:
+    """The version of a tree's or a binary's Asterisk, such as ``16.28.0``, without starting it."""
+    return read_version(asterisk_command(place))
+
+
+def asterisk_command(place: Path) -> List[str]:
+    """How to run Asterisk: inside a tree, or as it is."""
+    return ["chroot", str(place), "asterisk"] if place.is_dir() else [str(place)]
+
+
+def _free_ports(kind: socket.SocketKind, count: int) -> List[int]:
+    # All are held until the last is known, so that none is given out twice.
+    with ExitStack() as stack:
+        sockets = [stack.enter_context(socket.socket(socket.AF_INET, kind)) for _ in range(count)]
+        for one in sockets:
+            one.bind(("127.0.0.1", 0))
+        return [one.getsockname()[1] for one in sockets]

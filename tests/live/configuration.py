@@ -1,0 +1,275 @@
+"""The configuration files of a test server, as text.
+
+Apart from the process that reads them, because this is what one looks up or changes when a test
+needs another user, module or extension. Every file is complete: nothing comes from /etc/asterisk.
+"""
+
+from __future__ import annotations
+
+from typing import Dict, NamedTuple
+
+#: The users of manager.conf. The secrets hold what configuration files and wire formats trip over.
+USERS: Dict[str, str] = {
+    # May send messages and sees no events: the least that MessageSend needs.
+    "messenger": "m: s\\e\"n,d=(e)r[%]'$&#1",
+    "admin": "a; d|m~i{n}`<>?!@^*_+-./2",
+    # Sees every event and may not send messages.
+    "reader": "r =>e a d\te:r 3",
+    # May be logged in once only.
+    "single": "single=4:=",
+}
+
+#: Loaded where the server has them; ``load`` shrugs off the ones a version lacks.
+MODULES = (
+    # Timing, and what SIP and calls need below them.
+    "res_timing_timerfd",
+    "res_sorcery_config",
+    "res_sorcery_memory",
+    "res_sorcery_astdb",
+    "res_http_websocket",
+    "res_rtp_asterisk",
+    "bridge_simple",
+    # MESSAGE by pjsip.
+    "res_pjproject",
+    "res_pjsip",
+    "res_pjsip_session",
+    "res_pjsip_messaging",
+    "res_pjsip_endpoint_identifier_ip",
+    "res_pjsip_endpoint_identifier_user",
+    "res_pjsip_endpoint_identifier_anonymous",
+    "res_pjsip_outbound_authenticator_digest",
+    "res_pjsip_path",
+    # MESSAGE by chan_sip, which Asterisk 21 dropped.
+    "chan_sip",
+    # Dialplan, for the extensions below.
+    "pbx_config",
+    "app_dial",
+    "app_stack",
+    "app_userevent",
+    "app_verbose",
+    "func_channel",
+    "func_db",
+    "func_global",
+    "func_strings",
+    "func_uri",
+)
+
+#: Their absence would log errors, among which one does not find the one that matters.
+_EMPTY = (
+    "acl.conf",
+    "ccss.conf",
+    "cdr.conf",
+    "cel.conf",
+    "features.conf",
+    "indications.conf",
+    "pjproject.conf",
+    "udptl.conf",
+)
+
+
+class Ports(NamedTuple):
+    """The loopback ports of one server, and that of the phone it sends to."""
+
+    ami: int
+    ami_tls: int
+    pjsip: int
+    sip: int
+    phone: int
+
+
+def files(scratch: str, ports: Ports) -> Dict[str, str]:
+    """Every configuration file by name; ``scratch`` is the server's folder, as it sees it."""
+    return {
+        **{name: "" for name in _EMPTY},
+        "asterisk.conf": _asterisk(scratch),
+        "modules.conf": _modules(),
+        "logger.conf": _LOGGER,
+        "manager.conf": _manager(scratch, ports),
+        "pjsip.conf": _pjsip(ports),
+        "sip.conf": _sip(ports),
+        "extensions.conf": _EXTENSIONS,
+    }
+
+
+def _asterisk(scratch: str) -> str:
+    # Not named: astmoddir and astdatadir. What was compiled in fits the server, wherever it lives.
+    return f"""\
+[directories]
+astetcdir = {scratch}/etc
+astvarlibdir = {scratch}/lib
+astdbdir = {scratch}/lib
+astkeydir = {scratch}/lib
+astagidir = {scratch}/lib
+astspooldir = {scratch}/spool
+astcachedir = {scratch}/cache
+astrundir = {scratch}/run
+astlogdir = {scratch}/log
+
+[options]
+; What the command line prints is read by tests.
+nocolor = yes
+"""
+
+
+def _modules() -> str:
+    loads = "".join(f"load = {name}.so\n" for name in MODULES)
+    return f"[modules]\nautoload = no\n{loads}"
+
+
+_LOGGER = """\
+[general]
+queue_log = no
+
+[logfiles]
+messages = notice,warning,error
+"""
+
+
+def _manager(scratch: str, ports: Ports) -> str:
+    # authlimit: a refused connection gets no byte at all, so it has to be beyond what tests open.
+    # authtimeout: long enough for a slow machine, short enough for a test to wait for it.
+    text = f"""\
+[general]
+enabled = yes
+bindaddr = 127.0.0.1
+port = {ports.ami}
+tlsenable = yes
+tlsbindaddr = 127.0.0.1:{ports.ami_tls}
+tlscertfile = {scratch}/etc/server.pem
+tlsprivatekey = {scratch}/etc/server.key
+webenabled = no
+authlimit = 1000
+authtimeout = 10
+displayconnects = no
+"""
+    text += _user("messenger", "read = none\nwrite = message\n")
+    text += _user("admin", "read = all\nwrite = all\n")
+    text += _user("reader", "read = all\nwrite = system\n")
+    text += _user("single", "read = none\nwrite = message\nallowmultiplelogin = no\n")
+    return text
+
+
+def _user(name: str, rights: str) -> str:
+    # A semicolon starts a comment unless it is escaped; nothing else needs it.
+    secret = USERS[name].replace(";", "\\;")
+    return f"\n[{name}]\nsecret = {secret}\n{rights}"
+
+
+def _pjsip(ports: Ports) -> str:
+    return f"""\
+[system]
+type = system
+; Only UDP leads to the phone, so a large message must not turn to TCP.
+disable_tcp_switch = yes
+
+[udp]
+type = transport
+protocol = udp
+bind = 127.0.0.1:{ports.pjsip}
+
+[alice]
+type = endpoint
+transport = udp
+context = phones
+disallow = all
+allow = ulaw
+aors = alice
+
+[alice]
+type = aor
+contact = sip:alice@127.0.0.1:{ports.phone}
+
+; Carries what names a URI and no endpoint.
+[default_outbound_endpoint]
+type = endpoint
+transport = udp
+context = phones
+disallow = all
+allow = ulaw
+"""
+
+
+def _sip(ports: Ports) -> str:
+    return f"""\
+[general]
+udpbindaddr = 127.0.0.1:{ports.sip}
+tcpenable = no
+context = phones
+allowguest = yes
+accept_outofcall_message = yes
+auth_message_requests = no
+outofcall_message_context = phones
+
+[alice]
+type = peer
+host = 127.0.0.1
+port = {ports.phone}
+qualify = no
+disallow = all
+allow = ulaw
+"""
+
+
+# To be called with Originate, channel Local/EXTENSION@capture: events worth recording.
+_EXTENSIONS = """\
+[general]
+static = yes
+writeprotect = yes
+
+[globals]
+; Getvar of this answers with a line break inside its value.
+BROKEN = unset
+
+[phones]
+; Whatever calls in from the phone's side.
+exten = _X.,1,Hangup()
+
+[capture]
+; Something to bridge the other end with.
+exten = answer,1,Answer()
+ same = n,Wait(1)
+ same = n,Hangup()
+
+; Lines that look like another message. The application drops lines without a colon and repeated
+; keys, which the action UserEvent echoes.
+exten = userevent,1,Answer()
+ same = n,UserEvent(Odd,Response: Failure,ActionID: forged,no colon here,NoBlank:x,Empty:)
+ same = n,UserEvent(Blanks,Leading:   three,Trailing: two  ,Tab:\tone)
+ same = n,UserEvent(Twice,Key: first,Key: second,key: third)
+ same = n,Hangup()
+
+; Line breaks inside a value: VarSet, Newexten and Getvar show them in different ways.
+exten = breaks,1,Answer()
+ same = n,Set(BREAK=${URIDECODE(%0D%0A)})
+ same = n,Set(GLOBAL(BROKEN)=before${BREAK}${BREAK}Response: Success${BREAK}Message: after)
+ same = n,NoOp(before${BREAK}${BREAK}Event: Forged${BREAK}Key: value)
+ same = n,NoOp(before${BREAK}${BREAK}Neither: one nor the other)
+ same = n,NoOp(lone ${URIDECODE(%0D)} and ${URIDECODE(%0A)} inside)
+ same = n,UserEvent(Break,Key: before${BREAK}Other: after)
+ same = n,Hangup()
+
+exten = variables,1,Answer()
+ same = n,Set(PLAIN=value)
+ same = n,Set(EMPTY=)
+ same = n,Set(ODD=a=b: c)
+ same = n,Set(BYTES=${URIDECODE(%ff%c3%a9%01)})
+ same = n,Set(CHANNEL(language)=de)
+ same = n,Set(DB(capture/key)=${LEN(${PLAIN})})
+ same = n,Verbose(1,${DB(capture/key)})
+ same = n,Gosub(subroutine,1(first,second))
+ same = n,Hangup()
+
+exten = subroutine,1,NoOp(${ARG1} and ${ARG2})
+ same = n,Return()
+
+; Two channels, a bridge, and both hang up.
+exten = dial,1,Dial(Local/answer@capture,5)
+ same = n,Hangup()
+
+; Long enough to be looked at, redirected or hung up from outside.
+exten = wait,1,Answer()
+ same = n,Wait(5)
+ same = n,Hangup()
+
+exten = busy,1,Hangup(17)
+"""

@@ -1,0 +1,77 @@
+"""Fixtures of the live tests: each test that asks for ``live`` runs once for every server."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Callable, Dict, Iterator, List
+
+import pytest
+
+from tests.live.asterisk import AsteriskServer
+from tests.live.phone import SipPhone
+from tests.live.servers import Candidate, Live, candidates
+
+_HERE = Path(__file__).resolve().parent
+_FOUND = pytest.StashKey[List[Candidate]]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "live: talks to a real Asterisk server")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: List[pytest.Item]) -> None:
+    # Items of the whole run come by here, and before -m selects among them.
+    for item in items:
+        if _HERE in item.path.parents:
+            item.add_marker("live")
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "live" not in metafunc.fixturenames:
+        return
+    stash = metafunc.config.stash
+    if _FOUND not in stash:
+        option = metafunc.config.getoption
+        stash[_FOUND] = candidates(option("--asterisk"), option("--live") == "provision")
+    found = stash[_FOUND]
+    labels = [candidate.label for candidate in found]
+    metafunc.parametrize("live", found, ids=labels, indirect=True, scope="session")
+
+
+@pytest.fixture(scope="session")
+def start_live() -> Iterator[Callable[[Candidate], Live]]:
+    """Starts a server when it is first asked for, and stops all at the end of the session."""
+    running: Dict[Candidate, Live] = {}
+    with ExitStack() as stack:
+
+        def start(candidate: Candidate) -> Live:
+            if candidate not in running:
+                phone = stack.enter_context(SipPhone())
+                server = AsteriskServer(candidate.place, phone_port=phone.port)
+                running[candidate] = Live(stack.enter_context(server), phone)
+            return running[candidate]
+
+        yield start
+
+
+@pytest.fixture(scope="session")
+def live(request: pytest.FixtureRequest, start_live: Callable[[Candidate], Live]) -> Live:
+    """A running server and its phone."""
+    candidate: Candidate = request.param
+    if candidate.problem:
+        # Where a server was asked for, a test that did not run must not look like one that passed.
+        option = request.config.getoption
+        if option("--live") == "auto" and not option("--asterisk"):
+            pytest.skip(candidate.problem)
+        pytest.fail(candidate.problem, pytrace=False)
+    return start_live(candidate)
+
+
+@pytest.fixture(autouse=True)
+def _quiet_phone(request: pytest.FixtureRequest) -> None:
+    # Late messages of one test must not be taken for those of the next.
+    if "live" in request.fixturenames:
+        live: Live = request.getfixturevalue("live")
+        live.phone.drain()
