@@ -11,7 +11,7 @@ import enum
 from .errors import LocalProtocolError, RemoteProtocolError
 from .framing import ActionReader, StanzaReader
 from .headers import split_line
-from .limits import MAX_BACKLOG, MAX_LINE, MAX_STANZA
+from .limits import MAX_BACKLOG, MAX_BANNER, MAX_LINE, MAX_PARTIAL_ACTION, MAX_STANZA
 from .lines import action_lines, value_as_read
 from .messages import (
     FOLLOWS,
@@ -161,10 +161,12 @@ class Connection:
     ) -> None:
         self._role = role
         self._state = State.BANNER
-        self._max_backlog = max(max_backlog, max_stanza)
         self._stanzas = StanzaReader(max_line, max_stanza)
         self._actions = ActionReader()
         client = role is Role.CLIENT
+        # Never less than what can wait with every event read: that alone is no backlog.
+        partial = max(max_stanza, MAX_BANNER) if client else MAX_PARTIAL_ACTION
+        self._max_backlog = max(max_backlog, partial)
         self._reader: Union[StanzaReader, ActionReader] = self._stanzas if client else self._actions
         self._read = self._next_banner if client else self._next_action
         self._eof = False
@@ -311,4 +313,5 @@ class Connection:
     def _error_again(self) -> RemoteProtocolError:
         # A fresh one each time: raising the same object would tie one traceback to another.
         assert self._error is not None
-        return RemoteProtocolError(self._error.message, limit=self._error.limit)
+        error = self._error
+        return RemoteProtocolError(error.message, limit=error.limit, action_id=error.action_id)

@@ -5,11 +5,11 @@ from __future__ import annotations
 from .errors import HeaderRefused, LineTooLong, TooManyLines
 from .headers import split_line
 from .limits import MAX_ACTION_ID, MAX_ACTION_LINE, MAX_ACTION_LINES
-from .text import to_bytes
+from .text import is_encodable, to_bytes
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import List, NoReturn
+    from typing import List
 
     from .headers import Pair
 
@@ -32,11 +32,12 @@ def encode_stanza(pairs: List[Pair]) -> bytes:
     count = len(pairs)
     # Three searches of the whole text cost less than one of each header.
     if text.count("\n") != count or text.count("\r") != count or "\0" in text:
-        _refuse_control(pairs)
+        raise _control_refused(pairs)
     try:
         return to_bytes(text) + b"\r\n"
     except UnicodeEncodeError:
-        _refuse_surrogate(pairs)
+        pass  # raised behind here, as its context would hold the text, and a secret with it
+    raise _surrogate_refused(pairs)
 
 
 def encode_action(pairs: List[Pair]) -> bytes:
@@ -82,10 +83,13 @@ def check_lines(wire: bytes) -> None:
 def check_action_id(action_id: str) -> None:
     """Refuse an ActionID that the server would not echo as it is.
 
-    :raises HeaderRefused: for an empty one, or one with a leading byte up to 0x20.
+    :raises HeaderRefused: for an empty one, one with a leading byte up to 0x20, and what no header
+        can hold.
     :raises LineTooLong: for one over 67 bytes.
     """
-    size = len(action_id.encode("utf-8", "surrogatepass"))
+    if not isinstance(action_id, str) or not action_id.isprintable():
+        encode_stanza([("ActionID", action_id)])
+    size = len(to_bytes(action_id))
     if size > MAX_ACTION_ID:
         raise LineTooLong(
             f"the ActionID has {size} bytes and servers echo at most {MAX_ACTION_ID}; shorten it",
@@ -101,24 +105,21 @@ def check_action_id(action_id: str) -> None:
         )
 
 
-def _refuse_control(pairs: List[Pair]) -> NoReturn:
-    for name, value in pairs:
-        for character, called in (("\r", "CR"), ("\n", "LF"), ("\0", "NUL")):
-            if character in name or character in value:
-                raise HeaderRefused(
-                    f"the header {name!r} holds a {called}, which would end the line; remove it",
-                    field=name,
-                )
-    raise AssertionError("a control character was counted and is not there")
+def _control_refused(pairs: List[Pair]) -> HeaderRefused:
+    name, called = next(
+        (name, called)
+        for name, value in pairs
+        for character, called in (("\r", "CR"), ("\n", "LF"), ("\0", "NUL"))
+        if character in name or character in value
+    )
+    return HeaderRefused(
+        f"the header {name!r} holds a {called}, which would end the line; remove it", field=name
+    )
 
 
-def _refuse_surrogate(pairs: List[Pair]) -> NoReturn:
-    for name, value in pairs:
-        try:
-            to_bytes(name + value)
-        except UnicodeEncodeError:
-            raise HeaderRefused(
-                f"the header {name!r} holds a lone surrogate, which no byte stands for; remove it",
-                field=name,
-            ) from None
-    raise AssertionError("a surrogate was met and is not there")
+def _surrogate_refused(pairs: List[Pair]) -> HeaderRefused:
+    name = next(name for name, value in pairs if not is_encodable(name + value))
+    return HeaderRefused(
+        f"the header {name!r} holds a lone surrogate, which no byte stands for; remove it",
+        field=name,
+    )

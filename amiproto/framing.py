@@ -6,6 +6,8 @@ over each byte once, however the bytes arrive.
 
 from __future__ import annotations
 
+import re
+
 from .errors import RemoteProtocolError
 from .limits import MAX_ACTION_LINES, MAX_BANNER, SERVER_INPUT_BUFFER
 from .messages import END_COMMAND, FOLLOWS, LINE_TOO_LONG, TOO_MANY_LINES
@@ -15,6 +17,10 @@ if TYPE_CHECKING:
     from typing import List, Optional, Tuple
 
 _LF, _CR = 0x0A, 0x0D
+
+#: How a stanza ends whose lines end in LF. One search for either kind of blank line: to look for
+#: each would go over all that waits for the kind that is not there, stanza by stanza.
+_LF_STANZA_END = re.compile(b"\n\r?\n")
 
 #: Most bytes cut ahead at once: a chunk as sockets give them. What has to be put back is cut
 #: again, so that the cost of an unusual stanza has to be bounded.
@@ -172,8 +178,8 @@ def _behind(buffer: bytearray, end: bytes, start: int) -> int:
 
 
 def _end_of_lf_stanza(buffer: bytearray, start: int) -> int:
-    ends = [_behind(buffer, b"\n\n", start), _behind(buffer, b"\n\r\n", start)]
-    return min([end for end in ends if end >= 0], default=-1)
+    found = _LF_STANZA_END.search(buffer, start)
+    return -1 if found is None else found.end()
 
 
 class ActionReader:

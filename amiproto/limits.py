@@ -14,6 +14,10 @@ SERVER_INPUT_BUFFER = 1024
 #: the 129th with "Too many lines in message or allocation failure".
 MAX_ACTION_LINES = 128
 
+#: Most bytes of an action that wait for its end in the server's role: all its lines, and the start
+#: of one more. What is over the limits is not kept.
+MAX_PARTIAL_ACTION = (MAX_ACTION_LINES + 1) * SERVER_INPUT_BUFFER
+
 #: Longest ActionID in bytes. It is echoed byte for byte up to here; over 67 bytes some actions
 #: (seen on 16.28 and 22.10) glue it to their next header.
 MAX_ACTION_ID = 67
@@ -58,3 +62,8 @@ MAX_LIST_BYTES = 64 * 1024 * 1024
 #: Fewest bytes of randomness that a session takes for its ActionIDs. Values on the wire can hold
 #: whole forged stanzas, so who writes them must not be able to guess an ActionID.
 MIN_ENTROPY = 16
+
+#: First numbers of the versions of AMI (Asterisk 11 to 15, and 17) that ignore MessageSend's
+#: Destination: it came with Asterisk 16.22.0 (AMI 5), 18.8.0 (AMI 7) and 19.0.0 (AMI 8). AMI 5
+#: and 7 before those do not tell themselves from later ones.
+AMI_WITHOUT_DESTINATION = frozenset((1, 2, 3, 4, 6))

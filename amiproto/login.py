@@ -5,9 +5,9 @@ Apart from the session, so that a program with its own pairing of answers can us
 
 from __future__ import annotations
 
-from .errors import LocalProtocolError, LoginRefused
+from .errors import HeaderRefused, LocalProtocolError, LoginRefused
 from .messages import Action, Response
-from .text import to_bytes, to_text
+from .text import is_encodable, to_bytes, to_text
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -48,7 +48,13 @@ class Login:
                 f"no login mechanism {mechanism!r}; use {MD5!r} or {PLAIN!r}", field="mechanism"
             )
         self._username = username
-        self._secret = to_bytes(secret) if isinstance(secret, str) else bytes(secret)
+        if isinstance(secret, str):
+            if not is_encodable(secret):
+                raise HeaderRefused(
+                    "the secret holds a lone surrogate, which no byte stands for", field="Secret"
+                )
+            secret = to_bytes(secret)
+        self._secret = bytes(memoryview(secret))
         self._mechanism = mechanism
         self._events = events
         self._challenged = mechanism == PLAIN

@@ -26,7 +26,7 @@ from .variables import escape_variable, parse_variables
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, List, Optional, Tuple, Union
+    from typing import Any, Dict, Optional, Tuple, Union
 
     from .headers import Pair, Pairs
 
@@ -54,6 +54,7 @@ _BASE64 = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
 _BASE64_DIGITS = bytes(byte if byte in _BASE64 else _BASE64[-1] for byte in range(256))
 
 _CONTROL = re.compile("[\x00-\x1f\x7f]")
+_NO_NAME = re.compile("[\x00-\x1f\x7f=\ud800-\udfff]")
 _SIP_TECHNOLOGIES = ("sip", "pjsip")
 
 
@@ -101,7 +102,6 @@ class MessageSend(Action):
         lines = ["Action: MessageSend"]
         if action_id is not None:
             check_action_id(action_id)
-            _check_address("ActionID", action_id)
             lines.append(f"ActionID: {action_id}")
         _check_address("To", to)
         lines.append(f"To: {to}")
@@ -121,20 +121,26 @@ class MessageSend(Action):
             self._variables = _checked_variables(variables, technology)
             for name, value in self._variables:
                 lines.append(f"Variable: {escape_variable(name)}={escape_variable(value)}")
-        if len(lines) >= MAX_ACTION_LINES:
-            # Room for the body and for the ActionID that a session adds.
+        # With the body, and the ActionID that a session adds.
+        count = len(lines) + (2 if action_id is None else 1)
+        if count > MAX_ACTION_LINES:
             raise TooManyLines(
                 f"the message has {len(self._variables)} variables and its action over "
                 f"{MAX_ACTION_LINES} lines; send fewer variables",
                 field="Variable",
                 limit=MAX_ACTION_LINES,
-                actual=len(lines) + (2 if action_id is None else 1),
+                actual=count,
                 action_id=action_id,
             )
-        wire = "\r\n".join(lines).encode() + b"\r\n" + body_line(text) + b"\r\n\r\n"
+        wire = to_bytes("\r\n".join(lines)) + b"\r\n" + body_line(text) + b"\r\n\r\n"
         if len(wire) > MAX_ACTION_LINE:
             check_lines(wire)
         self._set(wire)
+
+    @classmethod
+    def from_wire(cls, wire: bytes) -> MessageSend:
+        """A message of just these bytes, as :func:`parse_message_send` understands them."""
+        return parse_message_send(Action.from_wire(wire))
 
     @property
     def to(self) -> str:
@@ -175,8 +181,9 @@ class MessageSend(Action):
     def with_action_id(self, action_id: str) -> MessageSend:
         """The same message under another ActionID (str, at most 67 bytes)."""
         check_action_id(action_id)
-        _check_address("ActionID", action_id)
-        head, rest = self.wire.split(b"\r\n", 1)
+        head, _, rest = self.wire.partition(b"\r\n")
+        if head != b"Action: MessageSend" or self.wire.count(b"\n") > MAX_ACTION_LINES:
+            return super().with_action_id(action_id)  # not written here, but received
         if rest.startswith(b"ActionID: "):
             rest = rest.split(b"\r\n", 1)[1]
         wire = head + b"\r\nActionID: " + to_bytes(action_id) + b"\r\n" + rest
@@ -224,18 +231,20 @@ def parse_message_send(action: Action) -> MessageSend:
 
     encoded = value_as_read(lines, b"Base64Body")
     text = decode_base64(encoded) if encoded else value_as_read(lines, b"Body")
-    variables: List[Pair] = []
+    variables: Dict[str, Pair] = {}
     for line in lines:
         if line[:9].lower() == b"variable:":
             for name, value in parse_variables(line[9:]):
                 pair = (to_text(name), to_text(value))
-                variables = _set_variable(variables, *pair)
+                variables.pop(pair[0].lower(), None)
+                if value:
+                    variables[pair[0].lower()] = pair
     return _message(
         action.wire,
         read(b"To"),
         text,
         read(b"From") or None,
-        tuple(variables),
+        tuple(variables.values()),
         read(b"Destination") or None,
     )
 
@@ -282,16 +291,11 @@ def _message(
     variables: Tuple[Pair, ...],
     destination: Optional[str],
 ) -> MessageSend:
-    self = MessageSend.from_wire(wire)
+    self = MessageSend.__new__(MessageSend)
+    self._set(wire)
     self._to, self._text, self._from = to, text, from_
     self._variables, self._destination = variables, destination
     return self
-
-
-def _set_variable(variables: List[Pair], name: str, value: str) -> List[Pair]:
-    lowered = name.lower()
-    kept = [pair for pair in variables if pair[0].lower() != lowered]
-    return kept + [(name, value)] if value else kept
 
 
 def _check_address(field: str, value: str) -> None:
@@ -325,7 +329,7 @@ def _check_from(technology: str, from_: Optional[str]) -> None:
             "an xmpp message needs a From: 'xmpp:' and the account's section of xmpp.conf",
             field="From",
         )
-    if technology == "sip" and from_ is not None and from_[:4].lower() in ("sip:", "sips"):
+    if technology == "sip" and from_ is not None and from_.lower().startswith(("sip:", "sips:")):
         raise AddressRefused(
             f"chan_sip takes the bare URI {from_!r} for a display name; write '<{from_}>'",
             field="From",
@@ -395,10 +399,10 @@ def _checked_variables(variables: Pairs, technology: str) -> Tuple[Pair, ...]:
 
 
 def _check_variable(name: str, value: str, technology: str) -> None:
-    if not name or name[0] == " " or "=" in name or _CONTROL.search(name):
+    if not name or name[0] == " " or _NO_NAME.search(name):
         raise VariableRefused(
-            f"the variable name {name!r} is empty, starts with a blank, or has an equals sign or "
-            "a control character",
+            f"the variable name {name!r} is empty, starts with a blank, or has an equals sign, "
+            "a control character or a lone surrogate",
             field=name,
         )
     if not value:

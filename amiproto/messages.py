@@ -7,10 +7,13 @@ of the bytes when first asked for.
 
 from __future__ import annotations
 
+import re
+
 from .encoding import encode_action, encode_stanza
 from .errors import HeaderRefused
 from .headers import Headers, headers_of_lines, pairs_of, redacted
-from .lines import action_lines, lf_lines, value_as_read
+from .limits import MAX_BANNER
+from .lines import BLANKS, action_lines, lf_lines, value_as_read
 from .text import to_bytes, to_text
 
 TYPE_CHECKING = False
@@ -27,6 +30,11 @@ END_COMMAND = b"--END COMMAND--\r\n\r\n"
 
 #: How a command's raw text starts there. From Asterisk 14 on, it is an ordinary stanza.
 FOLLOWS = b"Response: Follows\r\nPrivilege: Command\r\n"
+
+#: Where most clients, and this library, write an ActionID: it can be read without the other lines.
+_USUAL_ACTION_ID = re.compile(
+    rb"Action: [^\0\r\n]*\r\nActionID: ([^\0-\x20][^\0\r\n]*)\r\n"
+)
 
 #: How much of a value a repr shows, in characters: enough to know it by, fit for a log line.
 _REPR_VALUE = 80
@@ -125,7 +133,7 @@ class Action(Message):
     :param action_id: the ActionID (str, at most 67 bytes), unless it is among the headers.
         A :class:`Session` gives one to an action that has none.
     :raises HeaderRefused: for CR, LF or NUL anywhere, a name that is empty or has a colon, a
-        second Action or ActionID, or a surrogate that stands for no byte.
+        second Action or ActionID, a surrogate that stands for no byte, or an Action of blanks.
     :raises LineTooLong: for a line over 1022 bytes, or an ActionID over 67.
     :raises TooManyLines: for more than 128 lines.
     """
@@ -134,19 +142,30 @@ class Action(Message):
 
     def __init__(self, name: str, headers: Pairs = (), *, action_id: Optional[str] = None) -> None:
         self._set(encode_action(_ordered("Action", name, headers, action_id)))
+        if not to_bytes(name).strip(BLANKS):
+            raise HeaderRefused(
+                "the action has no name, and the server would not know it for one; give one",
+                field="Action",
+            )
 
     @property
     def name(self) -> str:
         """The value of the ``Action`` header (str), as the server reads it."""
         return to_text(value_as_read(self._lines(), b"Action", skip_empty=True))
 
+    @property
+    def action_id(self) -> Optional[str]:
+        """The ActionID (str) as the server reads it; None where there is none, or an empty one."""
+        found = _USUAL_ACTION_ID.match(self.wire)
+        value = found.group(1) if found else value_as_read(self._lines(), b"ActionID")
+        return to_text(value) or None
+
     def with_action_id(self: M, action_id: str) -> M:
         """The same action under another ActionID (str, at most 67 bytes).
 
         :raises HeaderRefused, LineTooLong, TooManyLines: as for a new action.
         """
-        head, *rest = self.headers.items()
-        kept = [(name, value) for name, value in rest if name.lower() != "actionid"]
+        head, *kept = [pair for pair in self.headers.items() if pair[0].lower() != "actionid"]
         return self.from_wire(encode_action([head, ("ActionID", action_id), *kept]))
 
     def _lines(self) -> List[bytes]:
@@ -181,6 +200,11 @@ class Response(Message):
                 raise HeaderRefused(
                     "Response: Follows takes Privilege: Command and an ActionID, no other header",
                     field="Response",
+                )
+            if self.wire.find(END_COMMAND) != len(self.wire) - len(END_COMMAND):
+                raise HeaderRefused(
+                    "the output or the ActionID in front of it holds the line that ends a command",
+                    field="output",
                 )
         else:
             self._set(encode_stanza(pairs + [("Output", line) for line in output]))
@@ -267,6 +291,11 @@ class Orphan(Message):
             )
         self._set(encode_stanza(pairs))
 
+    @property
+    def action_id(self) -> Optional[str]:
+        """The value of the first ``ActionID`` header (str), the first line's too, or None."""
+        return self.headers.get("ActionID")
+
 
 class Malformed(Message):
     """A client's stanza that the server cannot read as an action: what is left of it, and why.
@@ -278,6 +307,10 @@ class Malformed(Message):
 
     __slots__ = ("_reason",)
     _reason: str
+
+    def _set(self, wire: bytes) -> None:
+        super()._set(wire)
+        self._reason = MISSING_ACTION
 
     @property
     def reason(self) -> str:
@@ -305,7 +338,8 @@ class Banner(Message):
     Asterisk 11 says 1.3, 16.28 says 5.0.4, 20 says 9.0.0, 22 says 11.0.0.
 
     :param version: the version of AMI (str), not of Asterisk.
-    :raises HeaderRefused: for CR, LF, NUL or a slash in the version.
+    :raises HeaderRefused: for a slash or what is not printable in the version, and for a line of
+        over 256 bytes.
     """
 
     __slots__ = ()
@@ -314,7 +348,15 @@ class Banner(Message):
     def __init__(self, version: str) -> None:
         if "/" in version or not version.isprintable():
             raise HeaderRefused("a banner's version is printable and has no slash", field="version")
-        self._set(f"{self.PRODUCT}/{version}\r\n".encode())
+        line = f"{self.PRODUCT}/{version}\r".encode()
+        if len(line) > MAX_BANNER:
+            raise HeaderRefused(
+                f"the banner has {len(line)} bytes and a client reads at most {MAX_BANNER}",
+                field="version",
+                limit=MAX_BANNER,
+                actual=len(line),
+            )
+        self._set(line + b"\n")
 
     @property
     def version(self) -> str:
@@ -381,9 +423,9 @@ def _command_text(output: Iterable[str]) -> bytes:
         wire = to_bytes(text) + END_COMMAND
     except UnicodeEncodeError:
         wire = b""
-    if wire.find(END_COMMAND) != len(wire) - len(END_COMMAND) or text.count("\n") != len(lines):
+    if not wire or text.count("\n") != len(lines):
         raise HeaderRefused(
-            "a line of output holds an LF, the line that ends a command, or a lone surrogate",
+            "a line of output holds an LF, or a lone surrogate that no byte stands for",
             field="output",
         )
     return wire

@@ -7,8 +7,9 @@ blocking client has, but for the sockets.
 from __future__ import annotations
 
 from .connection import NEED_DATA, Connection, EndOfStream, Role
-from .errors import LocalProtocolError, RemoteProtocolError
+from .errors import AddressRefused, LocalProtocolError, RemoteProtocolError
 from .limits import (
+    AMI_WITHOUT_DESTINATION,
     MAX_BACKLOG,
     MAX_LINE,
     MAX_LIST_BYTES,
@@ -17,11 +18,12 @@ from .limits import (
     MIN_ENTROPY,
 )
 from .login import MD5, Login
+from .message_send import MessageSend
 from .messages import Action, Banner, Event, Response
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Dict, List, Optional, Tuple, TypeVar, Union
+    from typing import Any, Dict, List, Optional, Set, Tuple, TypeVar, Union
 
     from .connection import NeedData
     from .messages import Message
@@ -147,6 +149,8 @@ class Session:
         self._to_send: List[bytes] = []
         #: ActionID of every action without an answer, oldest first, and whether anybody waits.
         self._waiting: Dict[str, bool] = {}
+        #: Those of them that a later action's answer has overtaken: their own one got lost.
+        self._overtaken: Set[str] = set()
         self._lists: Dict[str, _List] = {}
         self._list_bytes = 0
         self._previous: Optional[Message] = None
@@ -188,13 +192,26 @@ class Session:
         :param action: an :class:`Action`; one without ActionID gets one that nobody can guess.
         :raises LocalProtocolError: before the login and after Logoff, when ``max_outstanding``
             actions wait already, or one waits under this ActionID. Nothing has changed then.
+        :raises AddressRefused: for a MessageSend with a Destination that this server ignores.
         """
         if self._login is not None:
             raise LocalProtocolError("log in first: the server answers nothing else before")
         if self._leaving:
             raise LocalProtocolError("Logoff was sent; the session takes no further action")
+        if (
+            isinstance(action, MessageSend)
+            and action.destination is not None
+            and self._banner is not None
+            and self._banner.major in AMI_WITHOUT_DESTINATION
+        ):
+            raise AddressRefused(
+                f"a server of AMI {self._banner.version} knows no Destination and would route by "
+                "To; put the destination there",
+                field="Destination",
+                action_id=action.action_id,
+            )
+        self._connection.send(action)  # first, as it may refuse
         action = self._register(action)
-        self._connection.send(action)
         self._leaving = action.name.lower() == "logoff"
         return action
 
@@ -207,6 +224,13 @@ class Session:
             self._waiting[action_id] = False
         elif action_id in self._lists:
             self._lists[action_id].wanted = False
+
+    def retract(self, action_id: str) -> None:
+        """Take an action back of which no byte, or not its last one, has left.
+
+        :param action_id: its ActionID (str); one that does not wait is ignored.
+        """
+        self._waiting.pop(action_id, None)
 
     def next_event(self) -> Union[LoggedIn, Answer, Message, EndOfStream, NeedData]:
         """What comes next, or :data:`NEED_DATA`.
@@ -267,12 +291,15 @@ class Session:
 
     def _take_response(self, response: Response) -> Union[LoggedIn, Answer, Response, None]:
         action_id = response.action_id
-        if action_id is None and self._waiting and self._is_servers_own():
-            action_id = next(iter(self._waiting))
+        if action_id is None and self._is_servers_own():
+            action_id = next((key for key in self._waiting if key not in self._overtaken), None)
         if action_id is None or action_id not in self._waiting:
             self._previous = None
             return response
+        if next(iter(self._waiting)) != action_id:
+            self._overtake(action_id)
         wanted = self._waiting.pop(action_id)
+        self._overtaken.discard(action_id)
         self._previous = response
         if self._login is not None:
             return self._take_login(response)
@@ -280,6 +307,13 @@ class Session:
             self._lists[action_id] = _List(response, wanted)
             return None
         return Answer(action_id, response) if wanted else None
+
+    def _overtake(self, action_id: str) -> None:
+        # The server answers in order, so that a response without ActionID is for none of these.
+        for older in self._waiting:
+            if older == action_id:
+                break
+            self._overtaken.add(older)
 
     def _take_login(self, response: Response) -> Optional[LoggedIn]:
         assert self._login is not None and self._banner is not None

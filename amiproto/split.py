@@ -64,7 +64,7 @@ def _cut(window: str) -> int:
             end = min(window.find(char) for char in "\r\n" if char in window)
     half = end // 2
     for found in (window.rfind("\n", half, end), window.rfind(" ", half, end)):
-        if found >= 0:
+        if found >= 0 and _is_boundary(window, found + 1):
             return found + 1
     while end > half and not _is_boundary(window, end):
         end -= 1
@@ -82,7 +82,9 @@ def _is_boundary(text: str, index: int) -> bool:
     from unicodedata import category, combining
 
     before, after = text[index - 1], text[index]
-    if after == "\n" and before == "\r" or _JOINER in (before, after):
+    if before in "\r\n":
+        return before == "\n" or after != "\n"
+    if _JOINER in (before, after):
         return False
     if combining(after) or category(after) in ("Mn", "Me", "Mc"):  # accents, variation selectors
         return False

@@ -18,3 +18,12 @@ def to_bytes(text: str) -> bytes:
     :raises UnicodeEncodeError: for a surrogate that stands for no byte.
     """
     return text.encode("utf-8", "surrogateescape")
+
+
+def is_encodable(text: str) -> bool:
+    """Whether :func:`to_bytes` takes the text."""
+    try:
+        to_bytes(text)
+    except UnicodeEncodeError:
+        return False
+    return True

@@ -1,0 +1,134 @@
+"""Many messages over one link: several on their way at once, results in order.
+
+Apart from the client because it is the one call that is spread over many turns.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+
+from amiproto import LocalProtocolError, MessageSend
+
+from .deadline import Deadline
+from .errors import NotConnected, Refused
+from .results import SendResult
+from .transport import Closed, Expired
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Callable, ContextManager, Deque, Iterable, Iterator, Mapping
+    from typing import Optional, Union
+
+    from amiproto import AMIError, Answer
+
+    from .link import Link
+    from .results import Receipt
+
+    Item = Union[MessageSend, Mapping[str, Any]]
+
+
+class _Entry:
+    """A message whose result was not yielded yet."""
+
+    __slots__ = ("item", "action_id", "deadline", "result")
+
+    def __init__(self, item: Item) -> None:
+        self.item = item
+        self.action_id: Optional[str] = None
+        self.deadline: Optional[Deadline] = None
+        self.result: Optional[SendResult] = None
+
+    def fail(self, error: AMIError) -> None:
+        self.result = SendResult(self.item, None, error)
+
+
+def send_messages(
+    link: Link,
+    turn: Callable[[], ContextManager[Any]],
+    receipt: Callable[[Answer], Receipt],
+    items: Iterable[Item],
+    window: int,
+    timeout: Optional[float],
+) -> Iterator[SendResult]:
+    """Yield a result for each item, in order, with up to ``window`` on their way.
+
+    :param turn: takes the connection for a while, so that other threads may have it in between.
+    :param receipt: a receipt of an answer; raises :class:`Refused` for an error.
+    """
+    if link.is_tls:
+        window = 1
+    iterator = iter(items)
+    entries: Deque[_Entry] = deque()
+    trouble: Optional[Exception] = None
+    exhausted = False
+    try:
+        while True:
+            while not exhausted and len(entries) < window:
+                # Outside of any turn: what the caller's iterable does may take its time.
+                try:
+                    entries.append(_Entry(next(iterator)))
+                except StopIteration:
+                    exhausted = True
+                except Exception as error:  # raised when the messages before it are settled
+                    exhausted, trouble = True, error
+            if not entries:
+                break
+            with turn():
+                for entry in entries:
+                    if entry.result is None and entry.action_id is None:
+                        _put(link, entry, timeout)
+                _settle(link, receipt, entries)
+            while entries:
+                result = entries[0].result
+                if result is None:
+                    break
+                entries.popleft()
+                yield result
+    finally:
+        for entry in entries:  # the caller wants no more results
+            if entry.action_id is not None and entry.result is None:
+                link.drop(entry.action_id)
+    if trouble is not None:
+        raise trouble
+
+
+def _put(link: Link, entry: _Entry, timeout: Optional[float]) -> None:
+    item = entry.item
+    try:
+        message = item if isinstance(item, MessageSend) else MessageSend(**item)
+        if link.failure is not None:
+            raise NotConnected(
+                f"not sent, as the connection has ended: {link.failure}; connect again and send "
+                "again"
+            )
+        entry.action_id = link.put(message)
+        entry.deadline = Deadline(timeout)
+    except (LocalProtocolError, NotConnected) as error:
+        entry.fail(error)
+
+
+def _settle(link: Link, receipt: Callable[[Answer], Receipt], entries: Deque[_Entry]) -> None:
+    """Wait until the first entry has its result, and take what came for the others, too."""
+    reason: Union[Expired, Closed, None] = None
+    first = entries[0]
+    for entry in entries:
+        while entry.result is None and entry.action_id is not None:
+            answer = link.take(entry.action_id)
+            if answer is not None:
+                try:
+                    entry.result = SendResult(entry.item, receipt(answer), None)
+                except Refused as error:
+                    entry.fail(error)
+            elif reason is not None:
+                entry.fail(link.give_up(entry.action_id, reason))
+                reason = Closed(link.failure)
+            elif entry is not first:
+                return
+            else:
+                assert entry.deadline is not None
+                try:
+                    link.step(entry.deadline)
+                except (Expired, Closed) as error:
+                    # Answers come in order: behind one that does not come, none will.
+                    reason = error
+                    link.close("an answer did not come in time")

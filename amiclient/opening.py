@@ -1,0 +1,124 @@
+"""Opening a connection, plain or TLS, before a deadline: apart from what is done with it then."""
+
+from __future__ import annotations
+
+import socket
+
+from .deadline import Deadline
+from .errors import ConnectError, ConnectTimeout, TLSError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import os
+    import ssl
+    from typing import Optional, Union
+
+    TLS = Union[bool, str, "os.PathLike[str]", ssl.SSLContext]
+
+#: The manager's port, and that of its TLS listener, in every version of Asterisk.
+DEFAULT_PORT = 5038
+DEFAULT_TLS_PORT = 5039
+
+
+def tls_context(tls: TLS) -> ssl.SSLContext:
+    """The context that an argument ``tls`` stands for; verification is on in each made here.
+
+    :param tls: True for the system's CAs; the path of a file with a CA's or the server's own
+        self-signed certificate (PEM); or a context of the caller's, taken as it is.
+    :raises TLSError: when the file cannot be read or holds no certificate.
+    """
+    import ssl
+
+    if isinstance(tls, ssl.SSLContext):
+        return tls
+    if tls is True:
+        return ssl.create_default_context()
+    try:
+        context = ssl.create_default_context(cafile=tls)  # type: ignore[arg-type]
+    except OSError as error:
+        raise TLSError(f"no certificate can be read from {tls!r}: {error}") from error
+    # Who names a file trusts what is in it. The certificates that Asterisk's own script makes have
+    # not all the extensions that Python 3.13 asks of an authority by default.
+    context.verify_flags &= ~getattr(ssl, "VERIFY_X509_STRICT", 0)
+    context.verify_flags |= getattr(ssl, "VERIFY_X509_PARTIAL_CHAIN", 0)
+    return context
+
+
+def open_socket(
+    host: str, port: int, context: Optional[ssl.SSLContext], server_name: str, deadline: Deadline
+) -> socket.socket:
+    """A connected socket, with TLS if there is a context, its certificate checked.
+
+    The look-up of a name cannot be cut short by any portable means; the deadline is looked at
+    again when it is done.
+
+    :raises ConnectError: when no address of the host accepts; TLSError when TLS fails.
+    :raises ConnectTimeout: when the deadline passes.
+    """
+    try:
+        addresses = socket.getaddrinfo(host, port, 0, socket.SOCK_STREAM)
+    except (OSError, UnicodeError) as error:
+        raise ConnectError(
+            f"the host name {host!r} cannot be looked up: {error}; check it", field="host"
+        ) from error
+    failure: Optional[OSError] = None
+    for family, kind, protocol, _, address in addresses:
+        sock = socket.socket(family, kind, protocol)
+        try:
+            sock.settimeout(_left(deadline, host, port))
+            sock.connect(address)
+            # Answers are small and each is waited for: the delay of Nagle's algorithm would be
+            # felt with every message, and with TLS with every line.
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+            if context is not None:
+                return start_tls(sock, context, server_name, deadline)
+            return sock
+        except socket.timeout as error:
+            sock.close()
+            failure = error
+        except OSError as error:
+            sock.close()
+            if isinstance(error, (ConnectError, ConnectTimeout)):
+                raise
+            failure = error
+    _left(deadline, host, port)
+    raise ConnectError(
+        f"nothing accepts connections at {host} port {port}: {failure}; check host and port, "
+        "that Asterisk runs, and bindaddr, port and tlsenable in manager.conf",
+        field="port",
+    ) from failure
+
+
+def start_tls(
+    sock: socket.socket, context: ssl.SSLContext, server_name: str, deadline: Deadline
+) -> socket.socket:
+    """The socket with TLS on it, the certificate checked; the plain one is closed on failure."""
+    import ssl
+
+    try:
+        sock.settimeout(_left(deadline, server_name, 0))
+        return context.wrap_socket(sock, server_hostname=server_name)
+    except socket.timeout as error:
+        raise ConnectTimeout(
+            f"{server_name} gave no answer to TLS in time; is this the TLS port?"
+        ) from error
+    except ssl.SSLCertVerificationError as error:
+        raise TLSError(
+            f"the certificate of {server_name} is not trusted: {error.verify_message}; give the "
+            "file of its CA, or of the certificate itself, as tls="
+        ) from error
+    except (OSError, ValueError) as error:
+        raise TLSError(
+            f"no TLS with {server_name}: {error}; check tlsenable and tlsbindaddr in manager.conf, "
+            "and that this is the TLS port"
+        ) from error
+    finally:
+        sock.close()  # wrap_socket has detached it, if it came that far
+
+
+def _left(deadline: Deadline, host: str, port: int) -> Optional[float]:
+    left = deadline.remaining()
+    if left == 0.0:
+        raise ConnectTimeout(f"no connection to {host} port {port} in time; check host and port")
+    return left
