@@ -2,8 +2,9 @@
 
 Reading order: ``errors`` and ``limits``; ``text``, ``lines`` and ``headers``; ``encoding`` and
 ``messages``; ``framing`` and ``connection``; ``login`` and ``session``; and for one action of many,
-``variables``, ``message_send`` and ``split``. Nothing here opens, waits, reads a clock or starts a
-thread, and every import is relative, so that the folder can be copied into another package.
+``variables``, ``addresses``, ``message_send`` and ``split``. Nothing here opens, waits, reads a
+clock or starts a thread, and every import is relative, so that the folder can be copied into
+another package.
 """
 
 from .connection import NEED_DATA, Connection, EndOfStream, Role, State

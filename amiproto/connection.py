@@ -27,7 +27,7 @@ from .text import to_text
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Dict, Optional, Tuple, Type, Union
+    from typing import Any, Dict, List, Optional, Tuple, Type, Union
 
     from .messages import Message
 
@@ -130,6 +130,21 @@ class _UsualKinds(_KindDict):
         return kind
 
 
+def _without_blank_lines(piece: bytes) -> bytes:
+    """What is behind surplus blank lines at the start of a piece."""
+    start = 0
+    while piece.startswith((b"\r\n", b"\n"), start):
+        start = piece.find(b"\n", start) + 1
+    return piece[start:]
+
+
+def _kind_of_piece(piece: bytes) -> Optional[Type[Message]]:
+    line = piece.partition(b"\r\n")[0]
+    if b"\n" in line or piece.startswith(FOLLOWS[:-2]):
+        return None  # it may end elsewhere; the CR LF may be part of the blank line cut off
+    return kind_of_stanza(line)
+
+
 _usual_kind = _UsualKinds().__getitem__
 _new = object.__new__
 
@@ -169,6 +184,8 @@ class Connection:
         self._max_backlog = max(max_backlog, partial)
         self._reader: Union[StanzaReader, ActionReader] = self._stanzas if client else self._actions
         self._read = self._next_banner if client else self._next_action
+        # Messages read ahead, the next one last.
+        self._ready: List[Message] = []
         self._eof = False
         self._error: Optional[RemoteProtocolError] = None
 
@@ -214,6 +231,8 @@ class Connection:
         :raises RemoteProtocolError: when what comes next is not AMI or is over a limit. The
             messages before it have been given; every later call raises the same again.
         """
+        if self._ready:
+            return self._ready.pop()
         if self._error is not None:
             raise self._error_again()
         try:
@@ -253,9 +272,10 @@ class Connection:
             )
         if isinstance(message, Banner):
             self._opened(message)
-        elif not self._stanzas.legacy and message.wire.startswith(FOLLOWS):
+        elif isinstance(message, Response) and not self._stanzas.ends_there(message.wire):
             raise LocalProtocolError(
-                "a banner of AMI 3 or later promises Output headers; send those, not Follows",
+                "under this banner, the text of Response: Follows would be cut off or go on for "
+                "ever; AMI 3 and later send Output headers, AMI 1 and 2 raw text",
                 field="Response",
             )
         return message.wire
@@ -280,20 +300,40 @@ class Connection:
         return banner
 
     def _next_stanza(self) -> Optional[Message]:
-        piece = self._stanzas.cut_ahead()
-        if piece is not None:
-            end = piece.find(b"\r\n")
-            kind = _usual_kind(piece[:end]) if end > 0 else None
-            if kind is not None:
-                message: Message = _new(kind)
-                message._body = piece
-                message._wire = message._headers = None
-                return message
-            self._stanzas.put_back(piece)
+        self._read_ahead()
+        if self._ready:
+            return self._ready.pop()
         wire = self._stanzas.next_stanza()
         if wire is None:
             return None
         return kind_of_stanza(wire[: wire.find(b"\n")]).from_wire(wire)
+
+    def _read_ahead(self) -> None:
+        """Make messages of all the usual stanzas at hand: in one go each costs half as much."""
+        pieces = self._stanzas.cut_ahead()
+        if not pieces:
+            return
+        ready: List[Message] = []
+        left = 0
+        for index, piece in enumerate(pieces):
+            end = piece.find(b"\r\n")
+            kind = _usual_kind(piece[:end]) if end > 0 else None
+            if kind is None:
+                rest = _without_blank_lines(piece)
+                if not rest:
+                    continue
+                kind = _kind_of_piece(rest)
+                if kind is None:
+                    left = len(pieces) - index
+                    break
+                piece = rest
+            message: Message = _new(kind)
+            message._body = piece
+            message._wire = message._headers = None
+            ready.append(message)
+        self._stanzas.leave(pieces[len(pieces) - left :])
+        ready.reverse()
+        self._ready = ready
 
     def _next_action(self) -> Optional[Message]:
         stanza = self._actions.next_stanza()
@@ -307,6 +347,7 @@ class Connection:
     def fail(self, error: RemoteProtocolError) -> RemoteProtocolError:
         """Take an error found by a layer above as the end of this connection, and return it."""
         self._error = error
+        self._ready = []
         self._state = State.ERROR
         return error
 

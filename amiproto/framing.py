@@ -14,7 +14,7 @@ from .messages import END_COMMAND, FOLLOWS, LINE_TOO_LONG, TOO_MANY_LINES
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import List, Optional, Tuple
+    from typing import List, Optional, Tuple, Union
 
 _LF, _CR = 0x0A, 0x0D
 
@@ -22,8 +22,8 @@ _LF, _CR = 0x0A, 0x0D
 #: each would go over all that waits for the kind that is not there, stanza by stanza.
 _LF_STANZA_END = re.compile(b"\n\r?\n")
 
-#: Most bytes cut ahead at once: a chunk as sockets give them. What has to be put back is cut
-#: again, so that the cost of an unusual stanza has to be bounded.
+#: Most bytes cut ahead at once: a chunk as sockets give them. What is behind an unusual stanza is
+#: cut again when more bytes have come, so that the cost of one has to be bounded.
 _AHEAD = 64 * 1024
 
 
@@ -41,13 +41,14 @@ class StanzaReader:
     def __init__(self, max_line: int, max_stanza: int) -> None:
         self._max_line = max_line
         self._max_stanza = max_stanza
-        self._unchecked = min(max_line, max_stanza)  # a stanza up to here breaks no limit
+        # A stanza of no more bytes than this, blank line included, breaks no limit.
+        self._unchecked = min(max_line, max_stanza)
+        self._ahead = min(_AHEAD, self._unchecked)
         self._buffer = bytearray()
         self._start = 0  # of the stanza that is being read
         self._searched = 0  # no end of a stanza starts before here
         self._line = 0  # start of the first line whose length is not checked yet
-        # Stanzas cut ahead, last one first, as long as all are of the usual kind.
-        self._ahead: List[bytes] = []
+        # Whether the stanza that comes next was seen to be unusual since the last bytes came.
         self._unusual = False
         #: Whether raw text of commands is to be expected: up to Asterisk 13, whose AMI is below 3.
         self.legacy = True
@@ -83,37 +84,31 @@ class StanzaReader:
         self._start = self._line = self._searched = end + 1
         return bytes(self._buffer[: end + 1])
 
-    def cut_ahead(self) -> Optional[bytes]:
-        """The next stanza *without* its blank line where that can be told fast, else None.
+    def cut_ahead(self) -> List[bytes]:
+        """The next complete stanzas, *without* their blank lines, where that can be told fast.
 
         One search cuts all that lies between two CR LF CR LF. Whether a piece is a stanza is for
         the caller to see: its first line must end in CR LF, be not empty, hold no LF, and not
-        start the raw text of a command. If it is none, the caller says so to :meth:`put_back`.
+        start the raw text of a command. Pieces from the first on for which that does not hold go
+        back with :meth:`leave`, for :meth:`next_stanza`.
         """
-        ahead = self._ahead
-        if not ahead:
-            start = self._start
-            if self._unusual or self._searched != start:
-                return None
-            end = self._buffer.rfind(b"\r\n\r\n", start, start + _AHEAD)
-            if end < 0:
-                return None
-            ahead = self._ahead = bytes(self._buffer[start : end + 4]).split(b"\r\n\r\n")
-            ahead.pop()  # what is behind the last end
-            ahead.reverse()
-        piece = ahead.pop()
-        size = len(piece) + 4
-        self._start = self._line = self._searched = self._start + size
-        if size > self._unchecked:
-            self.put_back(piece)
-            return None
-        return piece
+        start = self._start
+        if self._unusual or self._searched != start:
+            return []
+        end = self._buffer.rfind(b"\r\n\r\n", start, start + self._ahead) + 4
+        if end < 4:
+            return []
+        pieces = bytes(self._buffer[start:end]).split(b"\r\n\r\n")
+        end -= len(pieces.pop())  # a surplus line end, or nothing
+        self._start = self._line = self._searched = end
+        return pieces
 
-    def put_back(self, piece: bytes) -> None:
-        """Leave what :meth:`cut_ahead` gave to :meth:`next_stanza`, and what follows it too."""
-        self._start = self._line = self._searched = self._start - len(piece) - 4
-        self._ahead = []
-        self._unusual = True
+    def leave(self, pieces: List[bytes]) -> None:
+        """Take back the last pieces that were cut ahead."""
+        if pieces:
+            self._unusual = True
+            size = sum(map(len, pieces)) + 4 * len(pieces)
+            self._start = self._line = self._searched = self._start - size
 
     def next_stanza(self) -> Optional[bytes]:
         """The next stanza with its blank line, or None while it is incomplete.
@@ -130,10 +125,9 @@ class StanzaReader:
             end = -1
         elif buffer[first - 1] != _CR:
             end = _end_of_lf_stanza(buffer, max(first, self._searched))
-        elif self.legacy and buffer.startswith(FOLLOWS, start):
-            end = _behind(buffer, END_COMMAND, self._searched)
         else:
-            end = _behind(buffer, b"\r\n\r\n", self._searched)
+            text = self.legacy and buffer.startswith(FOLLOWS, start)
+            end = _behind(buffer, END_COMMAND if text else b"\r\n\r\n", self._searched)
         if end < 0:
             # An end may have come in part. END_COMMAND is the longest of the ends.
             self._searched = max(start, len(buffer) - len(END_COMMAND) + 1)
@@ -146,6 +140,10 @@ class StanzaReader:
             self._check(end)
         self._start = self._line = self._searched = end
         return bytes(buffer[start:end])
+
+    def ends_there(self, wire: bytes) -> bool:
+        """Whether a stanza that starts as :data:`FOLLOWS` does is read whole, and no further."""
+        return _behind(wire, END_COMMAND if self.legacy else b"\r\n\r\n", 0) == len(wire)
 
     def _check(self, end: int) -> None:
         # Whatever comes first in the stream is the error, so that it does not depend on how
@@ -172,7 +170,7 @@ class StanzaReader:
         )
 
 
-def _behind(buffer: bytearray, end: bytes, start: int) -> int:
+def _behind(buffer: Union[bytes, bytearray], end: bytes, start: int) -> int:
     found = buffer.find(end, start)
     return found if found < 0 else found + len(end)
 
@@ -185,11 +183,11 @@ def _end_of_lf_stanza(buffer: bytearray, start: int) -> int:
 class ActionReader:
     """Cuts what a client sends, as the server's own input loop does, its surprises included.
 
-    Each LF ends a line. 1024 bytes without an LF are dropped, the stanza is answered with
-    :data:`LINE_TOO_LONG`, and what is left of the line counts as a line of its own: where nothing
-    but the line end is left, it ends the stanza early, and the lines behind it are read as another
-    action. Lines beyond 128 are lost and the stanza is answered with :data:`TOO_MANY_LINES`.
-    (Asterisk 16.28 and 22.10.)
+    Each LF ends a line. Of 1024 bytes without an LF all but the last are dropped, the stanza is
+    answered with :data:`LINE_TOO_LONG`, and that last byte with what follows it counts as a line of
+    its own: where that is a CR and its LF, it ends the stanza early, and the lines behind it are
+    read as another action. Lines beyond 128 are lost and the stanza is answered with
+    :data:`TOO_MANY_LINES`. (Asterisk 16.28 and 22.10.)
     """
 
     def __init__(self) -> None:
@@ -218,7 +216,8 @@ class ActionReader:
             if not end:
                 if len(buffer) - start < SERVER_INPUT_BUFFER:
                     return None
-                self._position = start + SERVER_INPUT_BUFFER
+                # The last byte stays: it may be the CR of a line end.
+                self._position = start + SERVER_INPUT_BUFFER - 1
                 self._too_long = True
                 continue
             self._position = end

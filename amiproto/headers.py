@@ -52,16 +52,23 @@ class _LineCache(_LineDict):
     MAX_LINE_BYTES = 128
 
     def __missing__(self, line: bytes) -> Pair:
-        pair = split_line(to_text(line))
-        if len(line) <= self.MAX_LINE_BYTES and pair[0].lower() not in SECRET_HEADERS:
+        try:
+            text = line.decode()
+        except UnicodeDecodeError:
+            text = to_text(line)
+        name, blank, value = text.partition(": ")
+        if not blank or ":" in name or "(" in name:
+            name, value = split_line(text)
+        pair = (name, value)
+        if len(line) <= self.MAX_LINE_BYTES and name.lower() not in SECRET_HEADERS:
             if len(self) >= self.MAX_LINES:
                 self.clear()
             self[line] = pair
         return pair
 
 
-_pair_of = _LineCache().__getitem__
-_new = object.__new__
+#: Name and value of a line as it came, without its end: :func:`split_line` with a memory.
+pair_of_line = _LineCache().__getitem__
 
 
 class Headers:
@@ -137,14 +144,6 @@ class Headers:
 
     def __repr__(self) -> str:
         return f"Headers([{', '.join(f'({n!r}, {v!r})' for n, v in redacted(self._items))}])"
-
-
-def headers_of_lines(lines: List[bytes]) -> Headers:
-    """Headers of lines as they came, without their ends."""
-    headers: Headers = _new(Headers)
-    headers._items = tuple(map(_pair_of, lines))
-    headers._index = None
-    return headers
 
 
 def pairs_of(lines: Pairs) -> Iterable[Pair]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 #: dropped, and at some lengths what follows it is carried out as an action of its own.
 MAX_ACTION_LINE = 1022
 
-#: Bytes of the server's input buffer: with no LF among so many, it drops them all.
+#: Bytes of the server's input buffer: with no LF among so many, it drops all but the last.
 SERVER_INPUT_BUFFER = 1024
 
 #: Most lines of one action. The server (11.25, 16.28, 22.10) keeps an array of 128 and answers
@@ -36,6 +36,14 @@ MAX_VARIABLES_IN_HEADER = 63
 #: Most variables of a ``sip:`` message. chan_sip (16.28) keeps 64 header lines a request; the
 #: 54th variable costs Content-Length, the 55th Content-Type, the rest vanish, and it says Success.
 MAX_SIP_VARIABLES = 53
+
+#: Most bytes of a name in From, and of a user in From or To, as chan_sip (16.28) writes them: with
+#: backslashes, with escapes. Its buffers have 256, and it cuts without a word.
+MAX_SIP_NAME = 255
+
+#: Most bytes of a SIP message: a datagram of UDP over IPv4 holds no more. Of a larger one pjsip
+#: (16.28, 22.10) says Success, and sends nothing.
+MAX_DATAGRAM = 65507
 
 #: Most bytes of a banner line. Real ones have under 40 (``Asterisk Call Manager/11.0.0``).
 MAX_BANNER = 256

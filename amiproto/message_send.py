@@ -9,14 +9,16 @@ from __future__ import annotations
 import re
 from binascii import a2b_base64, b2a_base64
 
+from .addresses import check_address, check_from, check_target
 from .encoding import check_action_id, check_lines
-from .errors import AddressRefused, BodyRefused, BodyTooLong, TooManyLines, VariableRefused
+from .errors import BodyRefused, BodyTooLong, TooManyLines, VariableRefused
 from .headers import pairs_of
 from .limits import (
     MAX_ACTION_LINE,
     MAX_ACTION_LINES,
     MAX_BASE64_BODY,
     MAX_BODY,
+    MAX_DATAGRAM,
     MAX_SIP_VARIABLES,
 )
 from .lines import action_lines, value_as_read
@@ -40,7 +42,15 @@ DROPPED_VARIABLES = frozenset(
     "to from via route contact call-id cseq allow content-length request-uri".split()
 )
 
-#: A bad value makes chan_sip fail, and pjsip drop the variables behind it (16.28, 22.10).
+#: What both stacks write themselves, under its compact name, which neither drops: the phone gets
+#: two of it, From or Content-Length among them, and takes either (16.28, 22.10).
+COMPACT_VARIABLES = {
+    "c": "Content-Type", "f": "From", "i": "Call-ID", "l": "Content-Length", "m": "Contact",
+    "t": "To", "v": "Via",
+}  # fmt: skip
+
+#: Counted down by one before it is sent; a bad value makes chan_sip fail, and pjsip drop the
+#: variables behind it (16.28, 22.10).
 DAMAGING_VARIABLES = frozenset({"max-forwards"})
 
 #: What pjsip takes as a Content-Type: a type and a subtype, no parameters (16.28, 22.10).
@@ -53,7 +63,10 @@ _NOT_XML = re.compile("[^\t\n\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _BASE64 = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
 _BASE64_DIGITS = bytes(byte if byte in _BASE64 else _BASE64[-1] for byte in range(256))
 
-_CONTROL = re.compile("[\x00-\x1f\x7f]")
+#: Bytes that the headers of the server's own take at the most, addresses not counted; real ones
+#: have 450 with a short host name (16.28, 22.10).
+_SERVERS_HEADERS = 1024
+
 _NO_NAME = re.compile("[\x00-\x1f\x7f=\ud800-\udfff]")
 _SIP_TECHNOLOGIES = ("sip", "pjsip")
 
@@ -103,17 +116,18 @@ class MessageSend(Action):
         if action_id is not None:
             check_action_id(action_id)
             lines.append(f"ActionID: {action_id}")
-        _check_address("To", to)
+        check_address("To", to)
         lines.append(f"To: {to}")
         technology = to.partition(":")[0].lower()
         if from_ is not None:
-            _check_address("From", from_)
+            check_address("From", from_)
             lines.append(f"From: {from_}")
         if destination is not None:
-            _check_address("Destination", destination)
+            check_address("Destination", destination)
             lines.append(f"Destination: {destination}")
             technology = destination.partition(":")[0].lower()
-        _check_from(technology, from_)
+        check_target(technology, to, destination)
+        check_from(technology, from_)
         self._to, self._from, self._destination = to, from_, destination
         self._text = text = _checked_body(body, technology)
         self._variables = ()
@@ -135,6 +149,8 @@ class MessageSend(Action):
         wire = to_bytes("\r\n".join(lines)) + b"\r\n" + body_line(text) + b"\r\n\r\n"
         if len(wire) > MAX_ACTION_LINE:
             check_lines(wire)
+            if len(wire) > MAX_DATAGRAM // 2 and technology in _SIP_TECHNOLOGIES:
+                _check_datagram(self)
         self._set(wire)
 
     @classmethod
@@ -217,8 +233,8 @@ def parse_message_send(action: Action) -> MessageSend:
     Names match in any case and the first of repeated headers counts; leading bytes up to 0x20 of
     a value are stripped; a non-empty ``Base64Body`` counts before ``Body``, is decoded without
     fail and ends at a NUL; every ``Variable`` header is read by the server's grammar, where an
-    empty value takes away an earlier one of that name and a repeated name the last value (as
-    Asterisk 16 and 22 do).
+    empty value takes away an earlier one of that name, and a repeated name keeps its first
+    spelling and takes the last value (as Asterisk 16 and 22 do; on 11 the first value stays).
 
     :param action: any action by that name, our own or one received (:class:`Action`).
     :return: a :class:`MessageSend` of what was understood; unlike one built, it is not checked,
@@ -231,14 +247,15 @@ def parse_message_send(action: Action) -> MessageSend:
 
     encoded = value_as_read(lines, b"Base64Body")
     text = decode_base64(encoded) if encoded else value_as_read(lines, b"Body")
-    variables: Dict[str, Pair] = {}
+    variables: Dict[bytes, Pair] = {}
     for line in lines:
         if line[:9].lower() == b"variable:":
             for name, value in parse_variables(line[9:]):
-                pair = (to_text(name), to_text(value))
-                variables.pop(pair[0].lower(), None)
                 if value:
-                    variables[pair[0].lower()] = pair
+                    spelling = variables.get(name.lower(), (to_text(name),))[0]
+                    variables[name.lower()] = (spelling, to_text(value))
+                else:
+                    variables.pop(name.lower(), None)
     return _message(
         action.wire,
         read(b"To"),
@@ -298,41 +315,18 @@ def _message(
     return self
 
 
-def _check_address(field: str, value: str) -> None:
-    if not isinstance(value, str):
-        raise TypeError(f"{field} is a str, not {type(value).__name__}")
-    if value.isprintable() and value[:1] not in ("", " "):
-        return  # the usual case, told in one pass
-    if not value:
-        raise AddressRefused(f"{field} is empty; name one, or leave it out", field=field)
-    if _CONTROL.search(value):
-        raise AddressRefused(
-            f"{field} holds a control character, which would end the line or be changed; "
-            "remove it",
-            field=field,
-        )
-    if value[0] == " ":
-        raise AddressRefused(
-            f"{field} starts with a blank, which the server strips; remove it", field=field
-        )
-    try:
-        value.encode()
-    except UnicodeEncodeError:
-        raise AddressRefused(
-            f"{field} holds a lone surrogate, which UTF-8 cannot carry; remove it", field=field
-        ) from None
-
-
-def _check_from(technology: str, from_: Optional[str]) -> None:
-    if technology == "xmpp" and from_ is None:
-        raise AddressRefused(
-            "an xmpp message needs a From: 'xmpp:' and the account's section of xmpp.conf",
-            field="From",
-        )
-    if technology == "sip" and from_ is not None and from_.lower().startswith(("sip:", "sips:")):
-        raise AddressRefused(
-            f"chan_sip takes the bare URI {from_!r} for a display name; write '<{from_}>'",
-            field="From",
+def _check_datagram(message: MessageSend) -> None:
+    # As the phone gets it: the addresses stand in several headers, and the server adds its own.
+    size = len(message.body) + _SERVERS_HEADERS
+    size += sum([len(to_bytes(f"{name}: {value}\r\n")) for name, value in message.variables])
+    size += 3 * len(to_bytes(f"{message.to}{message.from_}{message.destination}"))
+    if size > MAX_DATAGRAM:
+        raise VariableRefused(
+            f"the message would have about {size} bytes and a SIP datagram holds {MAX_DATAGRAM}; "
+            "send fewer or shorter variables",
+            field="Variable",
+            limit=MAX_DATAGRAM,
+            actual=size,
         )
 
 
@@ -436,9 +430,21 @@ def _check_sip_header(name: str, value: str, technology: str) -> None:
         raise VariableRefused(
             f"the server keeps {name!r} for itself and drops yours; use another name", field=name
         )
+    if lowered in COMPACT_VARIABLES:
+        raise VariableRefused(
+            f"{name!r} is the short form of {COMPACT_VARIABLES[lowered]}, of which the phone would "
+            "get two; use another name",
+            field=name,
+        )
     if lowered in DAMAGING_VARIABLES:
         raise VariableRefused(
-            f"{name!r} makes the server fail, or drop the variables behind it; leave it out",
+            f"{name!r} is changed, makes the server fail, or drops what is behind it; leave it out",
+            field=name,
+        )
+    if lowered == "user-agent" and technology == "sip":
+        # pjsip takes it in place of its own (16.28, 22.10).
+        raise VariableRefused(
+            f"chan_sip writes {name!r} itself, and the phone would get two; leave it out",
             field=name,
         )
     if lowered == "content-type" and technology == "pjsip" and not _PLAIN_TYPE.fullmatch(value):

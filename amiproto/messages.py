@@ -11,7 +11,7 @@ import re
 
 from .encoding import encode_action, encode_stanza
 from .errors import HeaderRefused
-from .headers import Headers, headers_of_lines, pairs_of, redacted
+from .headers import Headers, pair_of_line, pairs_of, redacted
 from .limits import MAX_BANNER
 from .lines import BLANKS, action_lines, lf_lines, value_as_read
 from .text import to_bytes, to_text
@@ -36,8 +36,12 @@ _USUAL_ACTION_ID = re.compile(
     rb"Action: [^\0\r\n]*\r\nActionID: ([^\0-\x20][^\0\r\n]*)\r\n"
 )
 
-#: How much of a value a repr shows, in characters: enough to know it by, fit for a log line.
+#: How much a repr shows of a value, in characters, and of a stanza, in lines: enough to know it by,
+#: fit for a log. Channel events have some thirty lines, a command's output has thousands.
 _REPR_VALUE = 80
+
+_new = object.__new__
+_REPR_LINES = 40
 
 
 class Message:
@@ -80,7 +84,9 @@ class Message:
         if headers is None:
             body = self._body
             lines = self._lines() if body is None else body.split(b"\r\n")
-            headers = self._headers = headers_of_lines(lines)
+            headers = self._headers = _new(Headers)
+            headers._items = tuple(map(pair_of_line, lines))
+            headers._index = None
         return headers
 
     @property
@@ -117,8 +123,11 @@ class Message:
         return type(self).from_wire, (self.wire,)
 
     def __repr__(self) -> str:
-        lines = ", ".join(f"{n}: {_short(v)}" for n, v in redacted(self.headers.items()))
-        return f"<{type(self).__name__} {lines}>"
+        items = self.headers.items()
+        shown = [f"{_name(n)}: {_short(v)}" for n, v in redacted(items[:_REPR_LINES])]
+        if len(items) > _REPR_LINES:
+            shown.append(f"and {len(items) - _REPR_LINES} more")
+        return f"<{type(self).__name__} {', '.join(shown)}>"
 
 
 class Action(Message):
@@ -386,7 +395,7 @@ class Banner(Message):
         return hash((Banner, self.version))
 
     def __repr__(self) -> str:
-        return f"<Banner {self.version}>"
+        return f"<Banner {_name(self.version)}>"
 
 
 def malformed(wire: bytes, reason: str) -> Malformed:
@@ -429,6 +438,10 @@ def _command_text(output: Iterable[str]) -> bytes:
             field="output",
         )
     return wire
+
+
+def _name(text: str) -> str:
+    return text if text.isprintable() and len(text) <= _REPR_VALUE else _short(text)
 
 
 def _short(value: str) -> str:

@@ -141,6 +141,7 @@ class Session:
         self._connection = Connection(
             Role.CLIENT, max_line=max_line, max_stanza=max_stanza, max_backlog=max_backlog
         )
+        self._next_message = self._connection.next_event  # asked for every event of a flood
         self._ids = _ActionIDs(entropy)
         self._login: Optional[Login] = Login(username, secret, mechanism=mechanism, events=events)
         self._max_outstanding = max_outstanding
@@ -153,6 +154,7 @@ class Session:
         self._overtaken: Set[str] = set()
         self._lists: Dict[str, _List] = {}
         self._list_bytes = 0
+        self._is_legacy = False
         self._previous: Optional[Message] = None
         self._leaving = False
 
@@ -212,7 +214,8 @@ class Session:
             )
         self._connection.send(action)  # first, as it may refuse
         action = self._register(action)
-        self._leaving = action.name.lower() == "logoff"
+        # Nearly no action is a Logoff: its name is read only where the word is there.
+        self._leaving = b"logoff" in action.wire[:64].lower() and action.name.lower() == "logoff"
         return action
 
     def abandon(self, action_id: str) -> None:
@@ -241,7 +244,7 @@ class Session:
         """
         while True:
             result: Union[LoggedIn, Answer, Message, None]
-            message = self._connection.next_event()
+            message = self._next_message()
             kind = type(message)
             if kind is Event:
                 self._previous = None
@@ -263,6 +266,7 @@ class Session:
     def _take_banner(self, banner: Banner) -> None:
         assert self._login is not None
         self._banner = self._previous = banner
+        self._is_legacy = banner.major == 1  # Asterisk up to 11
         self._ask(self._login.start())
 
     def _ask(self, action: Action) -> None:
@@ -333,16 +337,14 @@ class Session:
     def _starts_list(self, response: Response) -> bool:
         if b"eventlist" in response.wire.lower():
             # One module writes "Start" (16.28, 22.10).
-            return response.headers.get("EventList", "").lower() == "start"
+            return _event_list(response) == "start"
         # Some lists of Asterisk 11 say so in words only, and end with an event "...Complete".
         return (
-            self._is_legacy()
+            self._is_legacy
             and response.name == "Success"
             and response.message.lower().endswith("will follow")
+            and all(name.lower() in _SERVERS_OWN for name in response.headers)
         )
-
-    def _is_legacy(self) -> bool:
-        return self._banner is not None and self._banner.major == 1
 
     def _take_event(self, event: Event) -> Union[Answer, Event, None]:
         action_id = event.action_id
@@ -373,27 +375,48 @@ class Session:
 
     def _ends_list(self, event: Event) -> bool:
         # Some modules say "cancelled" where they give up on a list (Asterisk source).
-        if event.headers.get("EventList", "").lower() in ("complete", "cancelled"):
+        if _event_list(event) in ("complete", "cancelled"):
             return True
-        return self._is_legacy() and event.name.lower().endswith("complete")
+        return self._is_legacy and event.name.lower().endswith("complete")
 
     def __repr__(self) -> str:
         state = self._connection.state.value
         return f"<Session {state} logged_in={self.logged_in} outstanding={len(self.outstanding)}>"
 
 
+def _event_list(message: Message) -> str:
+    # The server writes EventList before any value that is not its own. Further down it may be what
+    # is behind a line break in a value: that would begin a list that never ends, or end one early.
+    for name, value in message.headers.items()[1:]:
+        lowered = name.lower()
+        if lowered == "eventlist":
+            return value.lower()
+        if lowered not in ("actionid", "privilege"):
+            break
+    return ""
+
+
 class _ActionIDs:
-    """ActionIDs that nobody can guess who has seen others: a keyed hash of a counter."""
+    """ActionIDs that nobody can guess who has seen others: the hash of a secret and a counter."""
+
+    #: IDs hashed at once, which makes one cost a tenth, and their hexadecimal digits (128 bits).
+    _BATCH = 64
+    _DIGITS = 32
 
     def __init__(self, entropy: bytes) -> None:
-        from hashlib import blake2b
-
-        self._hash = blake2b(bytes(entropy)[:64], digest_size=16)
-        self._count = 0
+        self._entropy = bytes(entropy)
+        self._batches = 0
+        self._ids: List[str] = []
 
     def next(self) -> str:
-        self._count += 1
-        state: Any = self._hash.copy()
-        state.update(b"%d" % self._count)
-        digest: str = state.hexdigest()
-        return digest
+        if not self._ids:
+            from hashlib import shake_256
+
+            self._batches += 1
+            hashed = shake_256(b"%d:%s" % (self._batches, self._entropy))
+            digits = hashed.hexdigest(self._BATCH * self._DIGITS // 2)
+            self._ids = [
+                digits[start : start + self._DIGITS]
+                for start in range(0, len(digits), self._DIGITS)
+            ]
+        return self._ids.pop()

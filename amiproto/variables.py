@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 
 from .limits import MAX_VARIABLES_IN_HEADER
+from .lines import BLANKS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ def parse_variables(value: bytes) -> List[Tuple[bytes, bytes]]:
         63rd takes the rest of the line, unread.
     """
     pairs = []
-    for item in _items(value.lstrip(b" \t\r\n")):
+    for item in _items(value.lstrip(BLANKS)):
         name, equals, text = item.partition(b"=")
         if equals and name:
             pairs.append((name, text))
