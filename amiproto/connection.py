@@ -272,7 +272,11 @@ class Connection:
             )
         if isinstance(message, Banner):
             self._opened(message)
-        elif isinstance(message, Response) and not self._stanzas.ends_there(message.wire):
+        elif (
+            isinstance(message, Response)
+            and message.wire.startswith(FOLLOWS)
+            and not self._stanzas.ends_there(message.wire)
+        ):
             raise LocalProtocolError(
                 "under this banner, the text of Response: Follows would be cut off or go on for "
                 "ever; AMI 3 and later send Output headers, AMI 1 and 2 raw text",
