@@ -44,7 +44,7 @@ _SIP_FROM = re.compile(
 
 # What chan_sip (16.28) sends to as it is written: a peer, user@peer, user@host:port. It escapes
 # the user, percent signs too, and drops a display name, parameters and headers.
-_SIP_TO = re.compile(r"(?P<b><[Ss][Ii][Pp]:)?(?:([^%@<>]+)@)?[^%@<>;?/ ]+(?(b)>)")
+_SIP_TO = re.compile(r"(?P<b><[Ss][Ii][Pp]:)?(?:([^%@<>]*)@)?[^%@<>;?/ ]+(?(b)>)")
 
 # What pjsip takes for the To header where Destination routes: 16.28 takes a name and brackets too,
 # 22.10 ignores those; neither writes a port, nor every parameter.
@@ -52,7 +52,10 @@ _PJSIP_TO_HEADER = re.compile(rf"(?:pjsip:)?[Ss][Ii][Pp]:(?:{_USER}@)?{_HOST}")
 
 # Bytes that chan_sip need not escape in a user (16.28).
 _UNESCAPED = re.compile(rb"[A-Za-z0-9\-_.!~*'()&=+$,;?/]")
+_ESCAPE = re.compile(rb"%(..)")
 _PAIR = re.compile(r"\\(.)")
+#: Of a character in UTF-8; one that takes a backslash, too, has two with it.
+_MOST_BYTES = 4
 
 
 def check_address(field: str, value: str) -> None:
@@ -190,13 +193,15 @@ def _check_sip_from(from_: str) -> None:
             f"chan_sip puts its own name in front of {from_!r}; write 'Name {from_}'",
             field="From",
         )
+    if user is None:
+        _check_sip_length("From", "user", _escaped_size(extension.encode()))
+    elif len(from_) * _MOST_BYTES <= MAX_SIP_NAME:
+        return  # the usual case
+    else:
+        decoded = _ESCAPE.sub(lambda found: bytes([int(found.group(1), 16)]), user.encode())
+        _check_sip_length("From", "user", _escaped_size(decoded))
     name = _PAIR.sub(r"\1", quoted) if quoted else plain.rstrip(" ")
     _check_sip_length("From", "name", len(name.encode()) + len(re.findall(r'["\\]', name)))
-    if user is not None:
-        # Written as it stands: what is not escaped here needs no escape there, either.
-        _check_sip_length("From", "user", len(user))
-    else:
-        _check_sip_length("From", "user", _escaped_size(extension.encode()))
 
 
 def _check_sip_length(field: str, part: str, size: int) -> None:

@@ -1,0 +1,160 @@
+"""What became of a message: what the server answered, what the phone got, whether bytes left.
+
+Apart from the tests because all that send messages ask the same three questions, and because the
+answers have to be certain: a marker sent behind each message shows that nothing more is to come.
+"""
+
+from __future__ import annotations
+
+import itertools
+import re
+import socket
+from types import TracebackType
+from typing import Any, Dict, List, NamedTuple, Optional, Sequence, Tuple, Type, Union
+from urllib.parse import unquote_to_bytes
+
+from amiclient import Client, Receipt
+from tests.live.phone import SipMessage
+from tests.live.servers import Live
+from tests.live.test_harness import Ami
+
+TIMEOUT = 10.0
+
+_numbers = itertools.count()
+
+_NAME_ADDR = re.compile(
+    rb'(?:"((?:[^"\\]|\\.)*)" |([^"<]*?) *)<sip:(?:([^@>]*)@)?(\[[0-9a-fA-F:.]+\]|[^:;>?]+)'
+    rb"(?::([0-9]+))?>(?:;tag=[^;]*)?"
+)
+
+
+class CountingSocket(socket.socket):
+    """A socket that counts the bytes it was given to send."""
+
+    written = 0
+
+    def send(self, data: Any, flags: int = 0) -> int:
+        count = super().send(data, flags)
+        self.written += count
+        return count
+
+
+class Delivery:
+    """A client logged in at a live server, and the phone at the other end.
+
+    Of use in a ``with`` block. ``technology`` is that of the markers.
+    """
+
+    def __init__(self, live: Live, technology: str) -> None:
+        self._live = live
+        self._marker_to = f"{technology}:alice"
+        self._socket = CountingSocket(socket.AF_INET, socket.SOCK_STREAM)
+        self._socket.settimeout(TIMEOUT)
+        self._socket.connect((live.server.host, live.server.port))
+        self._client = Client.from_socket(
+            self._socket, username="messenger", secret=live.server.users["messenger"],
+            timeout=TIMEOUT,
+        )
+
+    @property
+    def written(self) -> int:
+        """Bytes that have left for the server so far."""
+        return self._socket.written
+
+    def send(self, **message: Any) -> Receipt:
+        """Send a message by the real client."""
+        return self._client.send_message(**message)
+
+    def arrived(self) -> List[SipMessage]:
+        """All that the phone got up to now, of whatever was sent before."""
+        marker = f"marker {next(_numbers)}"
+        self._client.send_message(self._marker_to, marker)
+        return before(self._live, marker.encode())
+
+    def __enter__(self) -> Delivery:
+        self._client.connect()
+        return self
+
+    def __exit__(
+        self,
+        kind: Optional[Type[BaseException]],
+        error: Optional[BaseException],
+        trace: Optional[TracebackType],
+    ) -> None:
+        self._client.close()
+        self._socket.close()
+
+
+class Raw(NamedTuple):
+    """What came of bytes that no client had a look at."""
+
+    #: The ``Message`` of each answer to them, in order.
+    answers: Tuple[bytes, ...]
+    #: What the phone got.
+    messages: Tuple[SipMessage, ...]
+
+
+def send_raw(live: Live, technology: str, wire: bytes) -> Raw:
+    """Write an action's bytes to a socket as they are."""
+    marker = b"marker %d" % next(_numbers)
+    with socket.create_connection((live.server.host, live.server.port), TIMEOUT) as connection:
+        ami = Ami(connection)
+        try:
+            ami.login(live.server, "messenger")
+            connection.sendall(wire)
+            ami.send(
+                b"Action: MessageSend", b"ActionID: marker",
+                b"To: " + technology.encode() + b":alice", b"Body: " + marker,
+            )
+            answers = []
+            while True:
+                answer = ami.stanza()
+                if answer.get(b"ActionID") == b"marker":
+                    break
+                answers.append(answer.get(b"Message", b""))
+        finally:
+            ami.stream.close()
+    return Raw(tuple(answers), tuple(before(live, marker)))
+
+
+def before(live: Live, marker: bytes) -> List[SipMessage]:
+    """What the phone got in front of the marker."""
+    taken: List[SipMessage] = []
+    while True:
+        message = live.phone.next_message(TIMEOUT)
+        if message.body == marker:
+            return taken
+        taken.append(message)
+
+
+class Address(NamedTuple):
+    """A name and a SIP URI as RFC 3261 reads them."""
+
+    name: bytes
+    user: bytes
+    host: bytes
+    port: Optional[int]
+
+
+def address_of(value: Optional[bytes]) -> Address:
+    """Take a From or To header apart; raises ValueError for any that has more to it."""
+    found = _NAME_ADDR.fullmatch(value or b"")
+    if found is None:
+        raise ValueError(f"no plain name and SIP address: {value!r}")
+    quoted, plain, user, host, port = found.groups()
+    name = plain if quoted is None else re.sub(rb"\\(.)", rb"\1", quoted, flags=re.DOTALL)
+    return Address(name, unquote_to_bytes(user or b""), host, int(port) if port else None)
+
+
+def headers_of(message: SipMessage) -> Dict[bytes, List[bytes]]:
+    """Values by name in lower case; compact names stand for themselves."""
+    headers: Dict[bytes, List[bytes]] = {}
+    for name, value in message.headers:
+        headers.setdefault(name.lower(), []).append(value)
+    return headers
+
+
+def wire(lines: Sequence[Union[str, bytes]]) -> bytes:
+    """Lines of an action, each as it is, and the blank line."""
+    data = [line.encode() if isinstance(line, str) else line for line in lines]
+    return b"".join(line + b"\r\n" for line in [*data, b""])

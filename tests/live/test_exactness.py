@@ -1,0 +1,407 @@
+"""Exact or refused: whatever one asks of a real server, the phone gets just that, or nothing left.
+
+``AMICLIENT_LIVE_EXAMPLES`` is the number of messages for each server and technology.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from typing import Any, Dict, List, NamedTuple, Optional, Sequence, Set, Tuple, Union
+from urllib.parse import unquote_to_bytes
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from amiclient import Refused
+from amiproto import LocalProtocolError
+from tests.live.delivery import Address, Delivery, address_of, headers_of
+from tests.live.phone import SipMessage
+from tests.live.servers import Live
+
+EXAMPLES = int(os.environ.get("AMICLIENT_LIVE_EXAMPLES") or 200)
+
+#: The phone's port stands in addresses; which one it is, only the run knows.
+PORT = "{port}"
+
+
+class Request(NamedTuple):
+    """What is asked for, and how the address lines look at the phone where they are exact."""
+
+    body: Union[str, bytes]
+    variables: Sequence[Tuple[str, str]] = ()
+    from_: Optional[str] = None
+    to: str = "alice"
+    destination: Optional[str] = None
+    #: User and host of the request line, None where the server chooses them.
+    uri: Optional[Tuple[str, str]] = None
+
+    def arguments(self, technology: str, port: int) -> Dict[str, Any]:
+        """The same as arguments of ``send_message``."""
+        arguments: Dict[str, Any] = {
+            "to": f"{technology}:{self.to}".replace(PORT, str(port)),
+            "body": self.body, "variables": self.variables,
+        }
+        if self.from_ is not None:
+            arguments["from_"] = self.from_
+        if self.destination is not None:
+            arguments["to"] = self.to
+            arguments["destination"] = f"{technology}:{self.destination}"
+        return arguments
+
+
+# ---- what is generated ----
+
+_INJECTIONS = [
+    "\r\n\r\nAction: Ping\r\n\r\n", "hi\r\n\r\nAction: Ping", "X\r\nVariable: X-Injected=1",
+    "\nBody: other", "\r\nTo: pjsip:mallory", "\r\n\r\nINVITE sip:x SIP/2.0", "\rX-Injected: 1",
+    "\n\n", "a\r\nContent-Length: 0\r\n\r\n",
+]
+_PIECES = [
+    "a", "b c", "", " ", "  ", "\t", "\r", "\n", "\r\n", "\x0b", "\x01", "\x1f", "\x7f", "\0",
+    '"', "'", ",", ";", ":", "=", "(", ")", "[", "]", "{", "}", "<", ">", "\\", "\\\\", '\\"', "/",
+    "%", "%41", "%0d%0a", "$", "${X}", "|", "&", "#", "@", "?", "!", "*", "+", "-", "_", ".", "`",
+    "~", "^", "é", "日本語", "e\u0301", "\u200d", "👩\u200d👩\u200d👧", "🇩🇪", "\u2028", "\x85",
+    "\xa0", "\ufeff", "\ufffe", "\U0010ffff", "x" * 50, *_INJECTIONS,
+]  # fmt: skip
+_LINE_PIECES = [piece for piece in _PIECES if not set(piece) & set("\r\n\0")]
+
+#: Any text, now and then one that UTF-8 cannot carry.
+any_text = st.one_of(
+    st.lists(st.sampled_from(_PIECES), max_size=8).map("".join),
+    st.text(max_size=40),
+    st.text(st.characters(max_codepoint=0x7F), max_size=40),
+    st.sampled_from(["\ud800", "a\udcffb", "\udfff"]),
+)
+line_text = st.one_of(
+    st.lists(st.sampled_from(_LINE_PIECES), max_size=8).map("".join),
+    st.text(st.characters(blacklist_characters="\r\n\0", blacklist_categories=["Cs"]), max_size=30),
+)
+
+
+@st.composite
+def _sized(draw: st.DrawFn) -> str:
+    """A text around a limit: what fits Body, or only Base64Body, or neither."""
+    size = draw(st.sampled_from([755, 756, 757, 1015, 1016, 1017]))
+    head = draw(st.sampled_from(["", " ", "\n", "a\nb", "a\r", "\t", "x\r\n"]))
+    filler = draw(st.sampled_from(["x", "é", "日", "👧", '"']))
+    count, rest = divmod(size - len(head), len(filler.encode()))
+    return head + filler * count + "x" * rest
+
+
+bodies: st.SearchStrategy[Union[str, bytes]] = st.one_of(
+    any_text,
+    any_text,
+    _sized(),
+    st.binary(max_size=60),
+    st.binary(max_size=60).map(lambda data: data.translate(None, b"\0")),
+    st.lists(st.sampled_from([b"\xff", b"\xc3", b"\xed\xa0\x80", b"a", b"\n", b" ", b"\r"]))
+    .map(b"".join),
+    st.sampled_from([b"\xff" * 1016, b"\xff" * 1017, b"\n" + b"\x80" * 755, b"\r" * 756]),
+)  # fmt: skip
+
+_TOKEN = "abcXYZ019-.!%*_+`'~"
+_STANDARD_NAMES = [
+    "Subject", "Content-Type", "Date", "Require", "Supported", "Record-Route", "Expires",
+    "P-Asserted-Identity", "Content-Encoding", "Content-ID", "Organization", "Priority",
+    "Reply-To", "Accept", "Server", "Timestamp", "Event", "MIME-Version", "Allow-Events", "s", "k",
+    "e", "r", "b", "x", "PJSIP_TRANSPORT", "Authorization", "User-Agent", "Path", "Privacy",
+]  # fmt: skip
+_BAD_NAMES = [
+    "To", "From", "Via", "Route", "Contact", "Call-ID", "CSeq", "Allow", "Content-Length",
+    "Request-URI", "Max-Forwards", "max-forwards", "f", "t", "v", "i", "m", "l", "c", "L", "",
+    " ", " X", "X ", "X Y", "X:Y", "X=Y", "X\tY", "é", "X(", "X,Y", '"X"', "X\r\nX-Injected", "X\0",
+    "X\\Y", "[X]", "X;Y", "\ud800", "X\x01",
+]  # fmt: skip
+_CONTENT_TYPES = st.sampled_from(
+    ["text/html", "text/plain;charset=x", "application/im-iscomposing+xml", "a~!/b%*", "junk",
+     "text/plain ", " text/plain", "multipart/mixed; boundary=\"a\"", "T/P", "text/"]
+)  # fmt: skip
+
+good_names = st.one_of(
+    st.text(_TOKEN, min_size=1, max_size=12).map(lambda name: f"X-{name}"),
+    st.text(_TOKEN, min_size=2, max_size=6),
+    st.sampled_from(_STANDARD_NAMES),
+)
+
+
+@st.composite
+def _variable(draw: st.DrawFn) -> Tuple[str, str]:
+    name = draw(good_names)
+    if name == "Content-Type":
+        return name, draw(_CONTENT_TYPES)
+    if draw(st.integers(0, 9)) == 0:
+        # The line that carries it is at the limit, or just below or above.
+        return name, "v" * (1022 - len("Variable: ") - len(name) - 1 + draw(st.integers(-1, 1)))
+    return name, draw(line_text.map(lambda text: text or "v"))
+
+
+@st.composite
+def _many(draw: st.DrawFn) -> List[Tuple[str, str]]:
+    """A number of them, small or so long that the message nears what a datagram holds."""
+    count = draw(st.sampled_from([2, 10, 52, 53, 54, 55, 60, 123, 124, 126]))
+    size = draw(st.sampled_from([1, 10, 510, 520, 530]))
+    value = draw(line_text)
+    return [(f"X-{n}", (value + "v" * size)[: size + 1]) for n in range(count)]
+
+
+@st.composite
+def _long(draw: st.DrawFn) -> List[Tuple[str, str]]:
+    return [(f"X-{n}", "v" * 1000) for n in range(draw(st.sampled_from([30, 53, 60, 62, 64, 66])))]
+
+
+variables = st.one_of(
+    st.just([]),
+    st.lists(_variable(), max_size=4, unique_by=lambda pair: pair[0].lower()),
+    st.lists(_variable(), max_size=20, unique_by=lambda pair: pair[0].lower()),
+    st.lists(_variable(), max_size=4),
+    st.tuples(st.one_of(st.sampled_from(_BAD_NAMES), any_text), line_text).map(lambda pair: [pair]),
+    st.tuples(good_names, any_text).map(lambda pair: [pair]),
+    _many(),
+    _long(),
+)
+
+_NAMES = st.one_of(
+    st.sampled_from(["Door", "Door Bell", "A, B", "Tür 🚪", "A.B", "A@B", "A:B", "A;B", "A>", "%4"]),
+    line_text.map(lambda text: text.lstrip()),
+    any_text,
+    st.integers(250, 258).map("n".__mul__),
+)
+_USERS = st.one_of(
+    st.sampled_from(["door", "d%20o", "d%40o", "d%C3%B6", "a%2Bb", "a%00b", "a%3bb", "+49170",
+                     "a;b", "a:b", "a?b", "a/b", "a&b=c$,", "a#b", "ö", "a b", "%0d%0aX:%201", "",
+                     "'(a)'", "a%zz", "%"]),
+    st.text("abc019-_.!~*'()&=+$,/?%;:@#\"\\<> ", max_size=8),
+    st.integers(250, 258).map("u".__mul__),
+)  # fmt: skip
+_HOSTS = st.sampled_from(
+    ["example.org", "e", "1.2.3.4", "[::1]", "[2001:db8::1]", "::1", "a_b.c", "-x..y", "exä.org",
+     "e:5070", "e;user=phone", "e?Subject=x", "e%20", "e ", "", "[", "e>"]
+)  # fmt: skip
+
+
+@st.composite
+def _name_addr(draw: st.DrawFn) -> str:
+    scheme = draw(st.sampled_from(["sip:"] * 8 + ["SIP:", "sips:", "tel:", ""]))
+    user = draw(_USERS)
+    uri = f"{scheme}{user}{'@' if user else ''}{draw(_HOSTS)}"
+    name = draw(_NAMES)
+    if draw(st.booleans()):
+        name = '"' + name.replace("\\", "\\\\").replace('"', '\\"') + '"'
+    form = draw(st.sampled_from(["{name} <{uri}>"] * 6 + [
+        "{name}<{uri}>", "<{uri}>", "{uri}", "{name} <{uri}", "{name} <{uri}>;tag=1",
+        "{name} <{uri}> ", "{name}   <{uri}>", "{uri} ", "{name}", "{name} <1234>",
+    ]))  # fmt: skip
+    return form.format(name=name, uri=uri)
+
+
+addresses = st.one_of(
+    st.none(),
+    st.sampled_from(["Door <sip:door@example.org>", '"Door Bell" <sip:door@example.org>',
+                     "door", "sip:door@example.org", "door@example.org", "alice", "", " door",
+                     "a\r\nb"]),
+    st.builds("Door <sip:{}@example.org>".format, _USERS),
+    _NAMES.map("{} <sip:door@example.org>".format),
+    _name_addr(),
+    any_text,
+)  # fmt: skip
+
+_AT_PHONE = f"127.0.0.1:{PORT}"
+
+
+@st.composite
+def _targets(draw: st.DrawFn) -> Dict[str, Any]:
+    """To and Destination; all that a server can make sense of lead to the one phone."""
+    kind = draw(st.sampled_from(["plain"] * 10 + ["host"] * 4 + ["odd"] * 3 + ["both"] * 3))
+    if kind == "plain":
+        return {}
+    user = draw(_USERS)
+    if kind == "host":
+        to = draw(st.sampled_from([f"{user}@{_AT_PHONE}", f"<sip:{user}@{_AT_PHONE}>"]))
+        return {"to": to, "uri": (user, _AT_PHONE)}
+    if kind == "both":
+        to = draw(st.sampled_from(["sip:zoe@example.org", "pjsip:alice", "sip:alice", "zoe",
+                                   "Zoe <sip:zoe@example.org>", "<sip:zoe@example.org>",
+                                   "sip:zoe@example.org:99", "sip:zoe@e;a=b", "", "sip:[::1]",
+                                   f"sip:{user}@example.org", "pjsip:sip:zoe@e"]))  # fmt: skip
+        return {"to": to, "destination": "alice"}
+    to = draw(st.sampled_from([
+        "alice\r\n\r\nAction: Ping", "hi\r\n\r\nAction: Ping", "alice\r\nVariable: X-Injected=1",
+        "alice\0", "\ud800", "\talice", f"<sip:{_AT_PHONE}>", _AT_PHONE, f"sip:x@{_AT_PHONE}",
+        f"x@{_AT_PHONE}?X-Injected=1", f"x@{_AT_PHONE}?Subject=a%0d%0aX-Injected:%201",
+        f"alice/sip:x@{_AT_PHONE}?X-Injected=1", f"sip:{_AT_PHONE}?X-Injected=1",
+    ]))  # fmt: skip
+    return {"to": to}
+
+
+requests = st.builds(
+    lambda body, variables, from_, target: Request(body, variables, from_, **target),
+    bodies, variables, addresses, _targets(),
+)  # fmt: skip
+
+#: Most of a message is harmless, so that what is refused hides nothing that is not.
+harmless: st.SearchStrategy[Union[str, bytes]] = st.sampled_from(["hi", b"hi"])
+mostly_harmless = st.one_of(
+    requests,
+    bodies.map(Request),
+    st.tuples(bodies, variables).map(lambda asked: Request(asked[0], asked[1])),
+    st.tuples(harmless, variables).map(lambda asked: Request(asked[0], asked[1])),
+    st.builds(lambda body, from_: Request(body, from_=from_), harmless, addresses),
+    st.builds(lambda body, target: Request(body, **target), harmless, _targets()),
+    st.builds(
+        lambda body, from_, target: Request(body, [("X-A", "1")], from_, **target),
+        bodies, addresses, _targets(),
+    ),
+)  # fmt: skip
+
+
+# ---- what is expected ----
+
+
+class Expectation:
+    """How one server and technology write a message when nothing is asked but a body."""
+
+    def __init__(self, delivery: Delivery, live: Live, technology: str) -> None:
+        self.technology = technology
+        self.live = live
+        delivery.send(to=f"{technology}:alice", body="plain")
+        (plain,) = delivery.arrived()
+        self.headers = {name: len(values) for name, values in headers_of(plain).items()}
+        self.uri = plain.request_uri
+        self.from_ = address_of(plain.header("From"))
+        self.to = address_of(plain.header("To"))
+
+    def check(self, request: Request, message: SipMessage) -> None:
+        """Fail unless the message is just what was asked for."""
+        body = request.body.encode() if isinstance(request.body, str) else bytes(request.body)
+        assert message.body == body
+        assert message.content_length == len(body)
+        self._check_headers(request, message)
+        self._check_from(request, message)
+        self._check_target(request, message)
+
+    def _check_headers(self, request: Request, message: SipMessage) -> None:
+        found = headers_of(message)
+        expected = dict(self.headers)
+        for name, value in request.variables:
+            assert found[name.lower().encode()] == [value.encode()], name
+            expected[name.lower().encode()] = 1
+        # No more than was asked for, and none of the server's own less.
+        assert {name: len(values) for name, values in found.items()} == expected
+
+    def _check_from(self, request: Request, message: SipMessage) -> None:
+        found = address_of(message.header("From"))
+        asked = request.from_
+        if asked is None:
+            if request.to == "alice" or request.destination is not None:
+                assert found == self.from_  # to other addresses, pjsip's default endpoint sends
+        elif self.technology == "sip":
+            if "<" in asked:
+                wanted = _asked_address(asked, b"127.0.0.1")
+                assert found == wanted._replace(port=self.live.server.ports.sip)
+            else:
+                assert found == self.from_._replace(name=asked.encode())
+        else:
+            assert found == _asked_address(asked, b"127.0.0.1")
+
+    def _check_target(self, request: Request, message: SipMessage) -> None:
+        to = address_of(message.header("To"))
+        if request.destination is not None:
+            assert message.request_uri == self.uri
+            if request.to == f"{self.technology}:{request.destination}":
+                assert to == self.to
+            else:
+                uri = request.to[6:] if request.to.startswith("pjsip:") else request.to
+                assert to == _asked_address(uri, b"")
+        elif request.uri is not None:
+            user, host = request.uri
+            expected = host.replace(PORT, str(self.live.phone.port))
+            found, _, rest = message.request_uri[len("sip:"):].rpartition("@")
+            assert rest == expected
+            assert unquote_to_bytes(found) == _literal(user, self.technology)
+            assert to.user == _literal(user, self.technology)
+        elif request.to == "alice":
+            assert (message.request_uri, to) == (self.uri, self.to)
+
+
+def _literal(user: str, technology: str) -> bytes:
+    # chan_sip takes a user as it is and escapes it; in pjsip it is a part of a URI.
+    return user.encode() if technology == "sip" else unquote_to_bytes(user)
+
+
+def _asked_address(asked: str, default_host: bytes) -> Address:
+    """What a From or To that was accepted says."""
+    name, bracket, rest = asked.rpartition("<")
+    uri = rest.rstrip(" ").rstrip(">") if bracket else asked
+    if uri[:4].lower() == "sip:":
+        uri = uri[4:]
+        user, at, host = uri.rpartition("@")
+        user = user if at else ""
+    else:
+        user, _, host = uri.partition("@")
+    name = name.strip(" ")
+    if name[:1] == '"':
+        plain, escaped = "", False
+        for char in name[1:-1]:
+            escaped = char == "\\" and not escaped
+            plain += "" if escaped else char
+        name = plain
+    return Address(name.encode(), unquote_to_bytes(user), host.encode() or default_host, None)
+
+
+# ---- the test ----
+
+
+@pytest.fixture(params=["sip", "pjsip"])
+def technology(request: pytest.FixtureRequest, live: Live) -> str:
+    if request.param not in live.server.technologies:
+        pytest.skip(f"Asterisk {live.server.version} has no {request.param}")
+    return str(request.param)
+
+
+def test_exact_or_refused(
+    live: Live, technology: str, pytestconfig: pytest.Config, record_property: Any
+) -> None:
+    counts: Counter[str] = Counter()
+    sentences: Counter[str] = Counter()
+    unknown: Set[str] = set()
+    with Delivery(live, technology) as delivery:
+        expectation = Expectation(delivery, live, technology)
+
+        @settings(
+            max_examples=EXAMPLES, deadline=None, database=None,
+            suppress_health_check=list(HealthCheck),
+        )
+        @given(mostly_harmless)
+        def check(request: Request) -> None:
+            before = delivery.written
+            try:
+                delivery.send(**request.arguments(technology, live.phone.port))
+            except LocalProtocolError as error:
+                assert delivery.written == before
+                assert delivery.arrived() == []
+                counts["refused before a byte left"] += 1
+                sentences[type(error).__name__] += 1
+            except Refused as error:
+                assert delivery.arrived() == []
+                # Whether a name or URI leads anywhere, the server has to say; whatever else it
+                # would refuse, the library has to.
+                assert request.to != "alice" and request.destination is None
+                counts[f"refused by the server: {error.server_message}"] += 1
+                unknown.add(request.to)
+            else:
+                (message,) = delivery.arrived()
+                expectation.check(request, message)
+                counts["exact"] += 1
+
+        check()
+    assert sum(counts.values()) >= EXAMPLES
+    lines = [f"Asterisk {live.server.version} {technology}: {sum(counts.values())} messages"]
+    lines += [f"{count:8} {what}" for what, count in (counts + sentences).most_common()]
+    lines += [f"         there, To was {to!r}" for to in sorted(unknown, key=len)[:8]]
+    for line in lines:
+        record_property("exactness", line)
+    capture = pytestconfig.pluginmanager.getplugin("capturemanager")
+    with capture.global_and_fixture_disabled():
+        print("", *lines, sep="\n")
