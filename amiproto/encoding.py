@@ -87,6 +87,9 @@ def check_action_id(action_id: str) -> None:
         can hold.
     :raises LineTooLong: for one over 67 bytes.
     """
+    if isinstance(action_id, str) and action_id.isascii() and action_id.isalnum():
+        if len(action_id) <= MAX_ACTION_ID:
+            return  # the usual case
     if not isinstance(action_id, str) or not action_id.isprintable():
         encode_stanza([("ActionID", action_id)])
     size = len(to_bytes(action_id))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from binascii import a2b_base64, b2a_base64
+from functools import lru_cache
 
 from .addresses import check_address, check_from, check_target
 from .encoding import check_action_id, check_lines
@@ -24,7 +25,7 @@ from .limits import (
 from .lines import action_lines, value_as_read
 from .messages import Action
 from .text import to_bytes, to_text
-from .variables import escape_variable, parse_variables
+from .variables import escape_variable, has_special, parse_variables
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -68,6 +69,7 @@ _BASE64_DIGITS = bytes(byte if byte in _BASE64 else _BASE64[-1] for byte in rang
 _SERVERS_HEADERS = 1024
 
 _NO_NAME = re.compile("[\x00-\x1f\x7f=\ud800-\udfff]")
+_HEAD = b"Action: MessageSend\r\n"
 _SIP_TECHNOLOGIES = ("sip", "pjsip")
 
 
@@ -113,46 +115,27 @@ class MessageSend(Action):
         destination: Optional[str] = None,
         action_id: Optional[str] = None,
     ) -> None:
-        lines = ["Action: MessageSend"]
-        if action_id is not None:
-            check_action_id(action_id)
-            lines.append(f"ActionID: {action_id}")
-        check_address("To", to)
-        lines.append(f"To: {to}")
-        technology = to.partition(":")[0].lower()
-        if from_ is not None:
-            check_address("From", from_)
-            lines.append(f"From: {from_}")
-        if destination is not None:
-            check_address("Destination", destination)
-            lines.append(f"Destination: {destination}")
-            technology = destination.partition(":")[0].lower()
-        check_target(technology, to, destination)
-        check_from(technology, from_)
+        technology, lines = _address_lines(to, from_, destination)
         self._to, self._from, self._destination = to, from_, destination
         self._text = text = _checked_body(body, technology)
-        self._variables = ()
-        if variables:
-            self._variables = _checked_variables(variables, technology)
-            for name, value in self._variables:
-                lines.append(f"Variable: {escape_variable(name)}={escape_variable(value)}")
-        # With the body, and the ActionID that a session adds.
-        count = len(lines) + (2 if action_id is None else 1)
-        if count > MAX_ACTION_LINES:
-            raise TooManyLines(
-                f"the message has {len(self._variables)} variables and its action over "
-                f"{MAX_ACTION_LINES} lines; send fewer variables",
-                field="Variable",
-                limit=MAX_ACTION_LINES,
-                actual=count,
-                action_id=action_id,
-            )
-        wire = to_bytes("\r\n".join(lines)) + b"\r\n" + body_line(text) + b"\r\n\r\n"
+        self._variables = pairs = tuple(pairs_of(variables)) if variables else ()
+        if pairs:
+            lines += _variable_lines(pairs, technology)
+        if action_id is None:
+            head = f"Action: MessageSend\r\n{lines}"
+        else:
+            check_action_id(action_id)
+            head = f"Action: MessageSend\r\nActionID: {action_id}\r\n{lines}"
+        # Six lines at the most besides: Action, ActionID, To, From, Destination, and the body.
+        if len(pairs) > MAX_ACTION_LINES - 6:
+            _check_count(head, pairs, action_id)
+        wire = to_bytes(head) + body_line(text) + b"\r\n\r\n"
         if len(wire) > MAX_ACTION_LINE:
             check_lines(wire)
             if len(wire) > MAX_DATAGRAM // 2 and technology in _SIP_TECHNOLOGIES:
                 _check_datagram(self)
-        self._set(wire)
+        self._wire = wire
+        self._body = self._headers = None
 
     @classmethod
     def from_wire(cls, wire: bytes) -> MessageSend:
@@ -198,12 +181,13 @@ class MessageSend(Action):
     def with_action_id(self, action_id: str) -> MessageSend:
         """The same message under another ActionID (str, at most 67 bytes)."""
         check_action_id(action_id)
-        head, _, rest = self.wire.partition(b"\r\n")
-        if head != b"Action: MessageSend" or self.wire.count(b"\n") > MAX_ACTION_LINES:
+        wire = self.wire
+        if not wire.startswith(_HEAD) or wire.count(b"\n") > MAX_ACTION_LINES:
             return super().with_action_id(action_id)  # not written here, but received
-        if rest.startswith(b"ActionID: "):
-            rest = rest.split(b"\r\n", 1)[1]
-        wire = head + b"\r\nActionID: " + to_bytes(action_id) + b"\r\n" + rest
+        start = len(_HEAD)
+        if wire.startswith(b"ActionID: ", start):
+            start = wire.find(b"\n", start) + 1
+        wire = b"%sActionID: %s\r\n%s" % (_HEAD, to_bytes(action_id), wire[start:])
         return _message(
             wire, self._to, self._text, self._from, self._variables, self._destination
         )
@@ -285,7 +269,7 @@ def body_line(text: bytes) -> bytes:
 
     :raises BodyTooLong: when neither ``Body`` nor ``Base64Body`` does.
     """
-    plain = b"\n" not in text and b"\r" not in text and text[:1] > b" " or not text
+    plain = not text or text[0] > 0x20 and 0x0A not in text and 0x0D not in text
     if plain and len(text) <= MAX_BODY:
         return b"Body: " + text
     if len(text) <= MAX_BASE64_BODY:
@@ -316,6 +300,20 @@ def _message(
     return self
 
 
+def _check_count(head: str, pairs: Tuple[Pair, ...], action_id: Optional[str]) -> None:
+    # With the body, and the ActionID that a session adds.
+    count = head.count("\n") + (2 if action_id is None else 1)
+    if count > MAX_ACTION_LINES:
+        raise TooManyLines(
+            f"the message has {len(pairs)} variables and its action over {MAX_ACTION_LINES} "
+            "lines; send fewer variables",
+            field="Variable",
+            limit=MAX_ACTION_LINES,
+            actual=count,
+            action_id=action_id,
+        )
+
+
 def _check_datagram(message: MessageSend) -> None:
     # As the phone gets it: the addresses stand in several headers, and the server adds its own.
     size = len(message.body) + _SERVERS_HEADERS
@@ -343,7 +341,7 @@ def _checked_body(body: Union[str, bytes], technology: str) -> bytes:
             ) from None
     else:
         text = bytes(memoryview(body))
-    if b"\0" in text:
+    if 0 in text:
         raise BodyRefused(
             "the text holds a NUL, where the server would cut it off; remove it", field="Body"
         )
@@ -363,16 +361,62 @@ def _checked_body(body: Union[str, bytes], technology: str) -> bytes:
     return text
 
 
-def _checked_variables(variables: Pairs, technology: str) -> Tuple[Pair, ...]:
-    pairs = tuple(pairs_of(variables))
-    if technology == "xmpp" and pairs:
+# The addresses and the names of variables of a program are few, and its messages many: what was
+# found good once need not be looked at again. What is refused is looked at every time.
+
+
+@lru_cache(maxsize=1024)
+def _address_lines(to: str, from_: Optional[str], destination: Optional[str]) -> Pair:
+    """The technology, and the lines of the addresses.
+
+    :raises AddressRefused: for one that would not be used as it is written.
+    """
+    check_address("To", to)
+    lines = f"To: {to}\r\n"
+    target = to
+    if from_ is not None:
+        check_address("From", from_)
+        lines += f"From: {from_}\r\n"
+    if destination is not None:
+        check_address("Destination", destination)
+        lines += f"Destination: {destination}\r\n"
+        target = destination
+    technology = target.partition(":")[0].lower()
+    check_target(technology, to, destination)
+    check_from(technology, from_)
+    return technology, lines
+
+
+def _variable_lines(pairs: Tuple[Pair, ...], technology: str) -> str:
+    """The lines of the variables.
+
+    :raises VariableRefused: for one that would be dropped, changed, or do damage.
+    """
+    names, values = zip(*pairs)
+    template, plain = _variable_template(names, technology)
+    text = "".join(values)
+    if "" in values or not plain or not text.isprintable():
+        for name, value in pairs:
+            _check_value(name, value, technology)
+    if has_special(text):
+        values = tuple([escape_variable(value) for value in values])
+    return template % values
+
+
+@lru_cache(maxsize=256)
+def _variable_template(names: Tuple[str, ...], technology: str) -> Tuple[str, bool]:
+    """The lines of variables with these names, for ``%``, and whether any value will do.
+
+    :raises VariableRefused: for a name that would be dropped, or do damage.
+    """
+    if technology == "xmpp":
         raise VariableRefused(
             "an xmpp message carries no variables: the server ignores them all; leave them out",
             field="Variable",
         )
-    if technology == "sip" and len(pairs) > MAX_SIP_VARIABLES:
+    if technology == "sip" and len(names) > MAX_SIP_VARIABLES:
         # A Content-Type takes the place of chan_sip's own.
-        count = len([name for name, _ in pairs if str(name).lower() != "content-type"])
+        count = len([name for name in names if str(name).lower() != "content-type"])
         if count > MAX_SIP_VARIABLES:
             raise VariableRefused(
                 f"{count} variables, and chan_sip keeps {MAX_SIP_VARIABLES}, then drops headers; "
@@ -382,10 +426,10 @@ def _checked_variables(variables: Pairs, technology: str) -> Tuple[Pair, ...]:
                 actual=count,
             )
     seen = set()
-    for name, value in pairs:
-        if not isinstance(name, str) or not isinstance(value, str):
-            raise TypeError("names and values of variables are str")
-        _check_variable(name, value, technology)
+    for name in names:
+        if not isinstance(name, str):
+            raise TypeError("names of variables are str")
+        _check_name(name, technology)
         lowered = name.lower()
         if lowered in seen:
             raise VariableRefused(
@@ -393,37 +437,46 @@ def _checked_variables(variables: Pairs, technology: str) -> Tuple[Pair, ...]:
                 field=name,
             )
         seen.add(lowered)
-    return pairs
+    lines = [f"Variable: {escape_variable(name)}=".replace("%", "%%") for name in names]
+    return "%s\r\n".join([*lines, ""]), technology != "pjsip" or "content-type" not in seen
 
 
-def _check_variable(name: str, value: str, technology: str) -> None:
+def _check_name(name: str, technology: str) -> None:
     if not name or name[0] == " " or _NO_NAME.search(name):
         raise VariableRefused(
             f"the variable name {name!r} is empty, starts with a blank, or has an equals sign, "
             "a control character or a lone surrogate",
             field=name,
         )
+    if technology in _SIP_TECHNOLOGIES:
+        _check_sip_header(name, technology)
+
+
+def _check_value(name: str, value: str, technology: str) -> None:
     if not value:
         raise VariableRefused(
             f"the variable {name!r} is empty, and no server sends an empty one; leave it out",
             field=name,
         )
-    if not value.isprintable():
-        if "\r" in value or "\n" in value or "\0" in value:
-            raise VariableRefused(
-                f"the value of the variable {name!r} holds a CR, LF or NUL; remove it", field=name
-            )
-        try:
-            value.encode()
-        except UnicodeEncodeError:
-            raise VariableRefused(
-                f"the value of the variable {name!r} holds a lone surrogate; remove it", field=name
-            ) from None
-    if technology in _SIP_TECHNOLOGIES:
-        _check_sip_header(name, value, technology)
+    if "\r" in value or "\n" in value or "\0" in value:
+        raise VariableRefused(
+            f"the value of the variable {name!r} holds a CR, LF or NUL; remove it", field=name
+        )
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        raise VariableRefused(
+            f"the value of the variable {name!r} holds a lone surrogate; remove it", field=name
+        ) from None
+    is_type = technology == "pjsip" and name.lower() == "content-type"
+    if is_type and not _PLAIN_TYPE.fullmatch(value):
+        raise VariableRefused(
+            f"pjsip takes a type and a subtype such as text/plain as {name!r}, and no parameters",
+            field=name,
+        )
 
 
-def _check_sip_header(name: str, value: str, technology: str) -> None:
+def _check_sip_header(name: str, technology: str) -> None:
     if not _TOKEN.fullmatch(name):
         raise VariableRefused(
             f"the variable name {name!r} is no SIP header name (letters, digits and -.!%*_+`'~)",
@@ -449,10 +502,5 @@ def _check_sip_header(name: str, value: str, technology: str) -> None:
         # pjsip takes it in place of its own (16.28, 22.10).
         raise VariableRefused(
             f"chan_sip writes {name!r} itself, and the phone would get two; leave it out",
-            field=name,
-        )
-    if lowered == "content-type" and technology == "pjsip" and not _PLAIN_TYPE.fullmatch(value):
-        raise VariableRefused(
-            f"pjsip takes a type and a subtype such as text/plain as {name!r}, and no parameters",
             field=name,
         )

@@ -23,7 +23,7 @@ from .messages import Action, Banner, Event, Response
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Dict, List, Optional, Set, Tuple, TypeVar, Union
+    from typing import Dict, List, Optional, Set, Tuple, TypeVar, Union
 
     from .connection import NeedData
     from .messages import Message
@@ -215,7 +215,8 @@ class Session:
         self._connection.send(action)  # first, as it may refuse
         action = self._register(action)
         # Nearly no action is a Logoff: its name is read only where the word is there.
-        self._leaving = b"logoff" in action.wire[:64].lower() and action.name.lower() == "logoff"
+        if action.wire.lower().find(b"logoff") >= 0:
+            self._leaving = action.name.lower() == "logoff"
         return action
 
     def abandon(self, action_id: str) -> None:
@@ -335,7 +336,7 @@ class Session:
         return all(name.lower() in _SERVERS_OWN for name in previous.headers)
 
     def _starts_list(self, response: Response) -> bool:
-        if b"eventlist" in response.wire.lower():
+        if response.wire.lower().find(b"eventlist") >= 0:
             # One module writes "Start" (16.28, 22.10).
             return _event_list(response) == "start"
         # Some lists of Asterisk 11 say so in words only, and end with an event "...Complete".

@@ -21,6 +21,11 @@ if TYPE_CHECKING:
 _SPECIAL = re.compile(r'[\\",()\[\]]')
 
 
+def has_special(text: str) -> bool:
+    """Whether any of it would be escaped."""
+    return _SPECIAL.search(text) is not None
+
+
 def escape_variable(value: str) -> str:
     """The value as it has to stand behind ``Variable: name=`` to arrive as it is.
 
