@@ -186,6 +186,7 @@ class Connection:
         self._read = self._next_banner if client else self._next_action
         # Messages read ahead, the next one last.
         self._ready: List[Message] = []
+        self._takes_actions = False  # the usual case of send, told by one look
         self._eof = False
         self._error: Optional[RemoteProtocolError] = None
 
@@ -244,6 +245,7 @@ class Connection:
             return message
         if self._eof:
             self._state = State.CLOSED
+            self._takes_actions = False
             return EndOfStream(len(self._reader))
         return NEED_DATA
 
@@ -254,6 +256,8 @@ class Connection:
         :raises LocalProtocolError: when this role cannot send such a message, or not now. The
             connection is as it was before.
         """
+        if self._takes_actions and isinstance(message, Action):
+            return message.wire
         if self._state is State.ERROR or self._state is State.CLOSED:
             raise LocalProtocolError("the connection has ended; nothing can be sent any more")
         banner = self._state is State.BANNER
@@ -288,6 +292,7 @@ class Connection:
         self._stanzas.legacy = banner.major is None or banner.major < 3
         self._state = State.OPEN
         if self._role is Role.CLIENT:
+            self._takes_actions = True
             self._read = self._next_stanza
 
     def _next_banner(self) -> Optional[Message]:
@@ -353,6 +358,7 @@ class Connection:
         self._error = error
         self._ready = []
         self._state = State.ERROR
+        self._takes_actions = False
         return error
 
     def _error_again(self) -> RemoteProtocolError:

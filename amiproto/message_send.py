@@ -99,12 +99,13 @@ class MessageSend(Action):
     :raises LineTooLong, TooManyLines: for what the server's buffers cannot hold.
     """
 
-    __slots__ = ("_to", "_from", "_text", "_variables", "_destination")
+    __slots__ = ("_to", "_from", "_text", "_variables", "_destination", "_action_id")
     _to: str
     _from: Optional[str]
     _text: bytes
     _variables: Tuple[Pair, ...]
     _destination: Optional[str]
+    _action_id: Optional[str]
 
     def __init__(
         self,
@@ -117,6 +118,7 @@ class MessageSend(Action):
     ) -> None:
         technology, lines = _address_lines(to, from_, destination)
         self._to, self._from, self._destination = to, from_, destination
+        self._action_id = None
         self._text = text = _checked_body(body, technology)
         self._variables = pairs = tuple(pairs_of(variables)) if variables else ()
         if pairs:
@@ -125,6 +127,7 @@ class MessageSend(Action):
             head = f"Action: MessageSend\r\n{lines}"
         else:
             check_action_id(action_id)
+            self._action_id = _as_read(action_id)
             head = f"Action: MessageSend\r\nActionID: {action_id}\r\n{lines}"
         # Six lines at the most besides: Action, ActionID, To, From, Destination, and the body.
         if len(pairs) > MAX_ACTION_LINES - 6:
@@ -173,6 +176,11 @@ class MessageSend(Action):
         return self._destination
 
     @property
+    def action_id(self) -> Optional[str]:
+        """The ActionID (str), or None."""
+        return self._action_id
+
+    @property
     def technology(self) -> str:
         """What stands before the first colon of the destination, in lower case (str)."""
         target = self._to if self._destination is None else self._destination
@@ -188,21 +196,19 @@ class MessageSend(Action):
         if wire.startswith(b"ActionID: ", start):
             start = wire.find(b"\n", start) + 1
         wire = b"%sActionID: %s\r\n%s" % (_HEAD, to_bytes(action_id), wire[start:])
-        return _message(
-            wire, self._to, self._text, self._from, self._variables, self._destination
-        )
+        *fields, _ = self._content()
+        return _message(wire, *fields, _as_read(action_id))
 
     def _content(self) -> Tuple[Any, ...]:
         return (
-            self._to, self._text, self._from, self._variables, self._destination, self.action_id
+            self._to, self._text, self._from, self._variables, self._destination, self._action_id
         )  # fmt: skip
 
     def __hash__(self) -> int:
         return hash(self._content())
 
     def __reduce__(self) -> Tuple[Any, ...]:
-        fields = (self._to, self._text, self._from, self._variables, self._destination)
-        return _message, (self.wire, *fields)
+        return _message, (self.wire, *self._content())
 
     def __repr__(self) -> str:
         names = [name for name, _ in self._variables]
@@ -248,6 +254,7 @@ def parse_message_send(action: Action) -> MessageSend:
         read(b"From") or None,
         tuple(variables.values()),
         read(b"Destination") or None,
+        action.action_id,
     )
 
 
@@ -292,12 +299,18 @@ def _message(
     from_: Optional[str],
     variables: Tuple[Pair, ...],
     destination: Optional[str],
+    action_id: Optional[str],
 ) -> MessageSend:
     self = MessageSend.__new__(MessageSend)
     self._set(wire)
     self._to, self._text, self._from = to, text, from_
-    self._variables, self._destination = variables, destination
+    self._variables, self._destination, self._action_id = variables, destination, action_id
     return self
+
+
+def _as_read(action_id: str) -> str:
+    # Lone surrogates that spell UTF-8 come back as the characters they spell.
+    return action_id if action_id.isascii() else to_text(to_bytes(action_id))
 
 
 def _check_count(head: str, pairs: Tuple[Pair, ...], action_id: Optional[str]) -> None:

@@ -101,6 +101,13 @@ class Message:
                 return to_text(wire[start + 10 : end])
         return self.headers.get("ActionID")
 
+    def _first_value(self) -> str:
+        body = self._body
+        if body is None:
+            return self.headers.items()[0][1]
+        end = body.find(b"\r\n")
+        return pair_of_line(body if end < 0 else body[:end])[1]
+
     def _lines(self) -> List[bytes]:
         wire = self.wire
         if wire.endswith(b"\r\n\r\n") and wire[wire.find(b"\n") - 1] == 0x0D:
@@ -221,7 +228,7 @@ class Response(Message):
     @property
     def name(self) -> str:
         """The value of the ``Response`` header (str)."""
-        return self.headers.items()[0][1]
+        return self._first_value()
 
     @property
     def message(self) -> str:
@@ -275,7 +282,7 @@ class Event(Message):
     @property
     def name(self) -> str:
         """The value of the ``Event`` header (str)."""
-        return self.headers.items()[0][1]
+        return self._first_value()
 
 
 class Orphan(Message):
