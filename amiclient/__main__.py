@@ -23,10 +23,14 @@ exit codes:
   5  the server closed the connection before anything was sent
   6  the server did not answer in time, and nothing was sent
   7  the server did not accept user and secret
-  8  the message left and no answer came: it may have been sent
+  8  the message left, and no answer came or could be shown: it may have been sent
 
 environment: AMI_HOST, AMI_PORT, AMI_USERNAME and AMI_SECRET stand in for the options.
 """
+
+
+class _BadInput(Exception):
+    """The message or the secret cannot be read from where the command line says."""
 
 
 def main(arguments: Optional[List[str]] = None) -> int:
@@ -47,9 +51,14 @@ def main(arguments: Optional[List[str]] = None) -> int:
     except AMIError as error:
         print("amisend:", " ".join(str(error).split()), file=sys.stderr)
         return _exit_code(error)
-    except OSError as error:  # of the files named on the command line
+    except _BadInput as error:
         print(f"amisend: {error}", file=sys.stderr)
         return 2
+    except OSError as error:
+        # Standard output is closed or full. Python would try to write to it once more at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        print(f"amisend: the answer cannot be shown: {error}", file=sys.stderr)
+        return 8
     except KeyboardInterrupt:
         print("amisend: interrupted", file=sys.stderr)
         return 130
@@ -76,8 +85,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     add("--destination", help="route by this, not by --to (Asterisk 16.22, 18.8, 19 and later)")
     add("--split", action="store_true", help="send a text that is too long in several messages")
-    add("--host", default=os.environ.get("AMI_HOST", "127.0.0.1"), help="default 127.0.0.1")
-    add("--port", type=int, default=os.environ.get("AMI_PORT"), help="default 5038; 5039 with TLS")
+    add("--host", default=os.environ.get("AMI_HOST") or "127.0.0.1", help="default 127.0.0.1")
+    port = os.environ.get("AMI_PORT") or None
+    add("--port", type=int, default=port, help="default 5038; 5039 with TLS")
     add("--username", default=os.environ.get("AMI_USERNAME"), help="section of manager.conf")
     add("--secret-file", metavar="FILE", help="file with the secret; default: AMI_SECRET")
     add("--timeout", type=float, default=10.0, metavar="SECONDS", help="for each step; default 10")
@@ -127,19 +137,24 @@ def _deliver(
 ) -> None:
     from .client import Client
 
-    tls = False if options.loopback else options.cafile or options.tls
+    tls = options.tls if options.cafile is None else options.cafile
     username, secret = _login(options) if login is None else login
     with Client(
         host, port, username=username, secret=secret, timeout=options.timeout, tls=tls
     ) as client:
         for message in messages:
             receipt = client.send(message)
-            print(f"{receipt.server_message} (ActionID {receipt.action_id})")
+            print(f"{receipt.server_message} (ActionID {receipt.action_id})", flush=True)
 
 
 def _body(text: Optional[str]) -> bytes:
     if text is None:
-        return sys.stdin.buffer.read()
+        if sys.stdin is None:
+            raise _BadInput("no --body was given, and standard input is closed")
+        try:
+            return sys.stdin.buffer.read()
+        except OSError as error:
+            raise _BadInput(f"standard input: {error}") from error
     try:
         return text.encode()
     except UnicodeEncodeError:
@@ -158,8 +173,11 @@ def _login(options: argparse.Namespace) -> Tuple[str, Union[str, bytes]]:
     if not options.username:
         _parser().error("no user: give --username or set AMI_USERNAME")
     if options.secret_file is not None:
-        with open(options.secret_file, "rb") as file:
-            return options.username, file.read().rstrip(b"\r\n")
+        try:
+            with open(options.secret_file, "rb") as file:
+                return options.username, file.read().rstrip(b"\r\n")
+        except OSError as error:
+            raise _BadInput(str(error)) from error
     secret = os.environ.get("AMI_SECRET")
     if secret is None:
         _parser().error("no secret: give --secret-file or set AMI_SECRET")
@@ -175,7 +193,7 @@ def _show(message: MessageSend) -> None:
         print(f"  Destination: {message.destination}")
     for name, value in message.variables:
         print(f"  Variable: {name}={value}")
-    print(f"  Body: {message.text!r}")
+    print(f"  Body: {message.text!r}", flush=True)
 
 
 def _exit_code(error: AMIError) -> int:

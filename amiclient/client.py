@@ -9,28 +9,31 @@ from threading import RLock
 
 from amiproto import MD5, Action, AMIError, MessageSend, RemoteProtocolError, Session
 
-from .bulk import send_messages
-from .deadline import Deadline
+from .bulk import MAX_WINDOW, send_messages
+from .deadline import Deadline, Expired
 from .errors import (
+    ConnectError,
     ConnectionLost,
     ConnectTimeout,
     EventOverflow,
     NotAManager,
     NotConnected,
+    OutcomeUnknown,
     Refused,
     SendTimeout,
     ServerClosed,
 )
 from .link import Link
-from .opening import DEFAULT_PORT, DEFAULT_TLS_PORT, open_socket, start_tls, tls_context
+from .opening import DEFAULT_PORT, DEFAULT_TLS_PORT, open_socket, start_tls, tls_context, tune
 from .results import Receipt, Reply
-from .transport import Closed, Expired
+from .transport import Closed
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import socket
     from types import TracebackType
-    from typing import Any, Iterable, Iterator, Mapping, Optional, Tuple, Type, Union
+    from typing import Any, Callable, ContextManager, Iterable, Iterator, Mapping, Optional
+    from typing import Tuple, Type, Union
 
     from amiproto import Answer, Message
     from amiproto.headers import Pairs
@@ -55,8 +58,11 @@ class Client:
     Use it in a ``with`` statement, or call :meth:`connect` and :meth:`close`. After a failure
     :meth:`connect` opens the same client again. Each call ends within its ``timeout``. A failed
     call raises an :class:`amiproto.AMIError` whose ``outcome`` says what became of the action; no
-    action is ever sent twice. One client may be shared by threads: their calls are carried out one
-    at a time, and the wait for one's turn counts.
+    action is ever sent twice. A call that is interrupted, as by Ctrl-C, closes the connection.
+
+    One client may be shared by threads: their calls are carried out one at a time, and the wait
+    for one's turn counts; :meth:`close` ends a call of another thread. The child of a fork has to
+    :meth:`connect` anew.
 
     :param host: host name or address, IPv4 or IPv6 (str).
     :param port: TCP port (int); None for 5038, or 5039 with TLS.
@@ -65,8 +71,8 @@ class Client:
     :param secret: its secret (str, or bytes where the file is not UTF-8).
     :param timeout: seconds for :meth:`connect`, and for each call that names no other (float);
         None waits for ever.
-    :param tls: False for a plain connection; True for TLS with the system's CAs; the path of a
-        file (PEM) with a CA's or the server's own self-signed certificate; or an
+    :param tls: False or None for a plain connection; True for TLS with the system's CAs; the path
+        of a file (PEM) with a CA's or the server's own self-signed certificate; or an
         :class:`ssl.SSLContext`, taken as it is.
     :param tls_hostname: the name to check the certificate for, where it is not ``host`` (str).
     :param mechanism: ``"md5"``, by which the secret does not cross the wire, or ``"plain"``.
@@ -84,16 +90,18 @@ class Client:
         username: str,
         secret: Union[str, bytes],
         timeout: Optional[float] = 10.0,
-        tls: TLS = False,
+        tls: Optional[TLS] = False,
         tls_hostname: Optional[str] = None,
         mechanism: str = MD5,
         events: str = "off",
         max_events: int = MAX_EVENTS,
     ) -> None:
         self.host = host
-        self.port = port if port is not None else DEFAULT_TLS_PORT if tls else DEFAULT_PORT
+        # Nothing else means "no TLS": an empty path is a mistake to be told.
+        self._tls = None if tls is None or tls is False else tls
+        default = DEFAULT_PORT if self._tls is None else DEFAULT_TLS_PORT
+        self.port = default if port is None else port
         self.timeout = timeout
-        self._tls = tls
         self._tls_hostname = tls_hostname or host
         self._mechanism = mechanism
         self._event_mask = events
@@ -103,8 +111,8 @@ class Client:
         self._from_socket = False
         self._given: Optional[socket.socket] = None
         self._link: Optional[Link] = None
-        self._pid = 0
-        self._lock = RLock()
+        self._pid = 0  # of the process that opened the link
+        self._lock, self._lock_pid = RLock(), os.getpid()
         self._max_events = max_events
 
     @classmethod
@@ -150,11 +158,11 @@ class Client:
             link, self._link = self._link, None
             if link is not None:
                 link.close("the client was opened anew")
-            session = self._new_session()
-            sock = self._open_socket(deadline)
-            self._session, self._pid = session, os.getpid()
-            self._link = link = Link(sock, session, self._max_events)
             try:
+                session = self._new_session()
+                sock = self._open_socket(deadline)
+                self._session, self._pid = session, os.getpid()
+                self._link = link = Link(sock, session, self._max_events)
                 self._log_in(link, deadline)
             except BaseException:
                 self.close()
@@ -162,13 +170,21 @@ class Client:
 
     def close(self) -> None:
         """Close the connection at once, without a word to the server; closed already is fine."""
-        with self._lock:
+        lock = self._own_lock()
+        if not lock.acquire(blocking=False):
+            link = self._link
+            if link is not None and self._pid == os.getpid():
+                link.end("the client was closed")  # whoever has the turn gives it up then
+            lock.acquire()
+        try:
             link, self._link = self._link, None
             if link is not None:
                 link.close("the client was closed")
             given, self._given = self._given, None
             if given is not None:
                 given.close()
+        finally:
+            lock.release()
 
     def logoff(self, timeout: Optional[float] = _DEFAULT) -> None:
         """Say goodbye to the server (``Action: Logoff``), wait for its answer, and close."""
@@ -225,13 +241,16 @@ class Client:
 
         :param messages: any iterable of :class:`amiproto.MessageSend`, or of mappings with the
             arguments of :meth:`send_message`.
-        :param window: most messages on their way at once (int, at least 1); over TLS always 1,
+        :param window: most messages on their way at once (int, 1 to 1024); over TLS always 1,
             as Asterisk reads no second action there while it carries out one.
         :param timeout: seconds to wait for the answer to each (float); None waits.
+        :raises NotConnected: when the client is not open; no message is taken then.
         """
+        if not 0 < window <= MAX_WINDOW:
+            raise ValueError(f"a window of {window}; give one of 1 to {MAX_WINDOW}")
         link = self._open_link()
         seconds = self._seconds(timeout)
-        return send_messages(link, lambda: self._lock, receipt_of, messages, window, seconds)
+        return send_messages(link, self._turn_on(link), receipt_of, messages, window, seconds)
 
     def send_action(self, action: Action, *, timeout: Optional[float] = _DEFAULT) -> Reply:
         """Send any action, and return the server's answer, with its events where it is a list.
@@ -266,13 +285,17 @@ class Client:
         What belongs to no action of this client is given too: an :class:`amiproto.Orphan`, or a
         :class:`amiproto.Response` that answers nothing.
 
-        :param timeout: seconds to wait for each event (float); None waits for ever.
+        :param timeout: seconds to wait for each event (float); None waits for ever. Calls of
+            other threads wait as long.
         :raises EventOverflow: when more came than ``max_events`` while nobody asked: after those
             that were kept. To go on, iterate anew.
         :raises ConnectionLost: when the connection breaks; NotConnected when it is not open.
         """
         while True:
-            event = self._next_event(self._seconds(timeout))
+            try:
+                event = self._next_event(self._seconds(timeout))
+            except SendTimeout:
+                return  # calls of other threads took all the time
             if event is None:
                 return
             yield event
@@ -311,15 +334,30 @@ class Client:
     def _seconds(self, timeout: Optional[float]) -> Optional[float]:
         return self.timeout if timeout is _DEFAULT else timeout
 
+    def _own_lock(self) -> Any:
+        # A lock that another thread held at a fork is never released in the child.
+        if self._lock_pid != os.getpid():
+            self._lock, self._lock_pid = RLock(), os.getpid()
+        return self._lock
+
     @contextmanager
     def _turn(self, deadline: Deadline) -> Iterator[None]:
+        lock = self._own_lock()
         left = deadline.remaining()
-        if not self._lock.acquire(timeout=-1 if left is None else left):
+        if not lock.acquire(timeout=-1 if left is None else left):
             raise SendTimeout("another thread's call took all the time; nothing was sent")
         try:
             yield
         finally:
-            self._lock.release()
+            lock.release()
+
+    def _turn_on(self, link: Link) -> Callable[[], ContextManager[None]]:
+        def turn() -> ContextManager[None]:
+            if self._pid != os.getpid():
+                link.close("it belongs to the process that opened it")
+            return self._turn(Deadline(None))
+
+        return turn
 
     def _open_link(self) -> Link:
         link = self._link
@@ -338,9 +376,13 @@ class Client:
         deadline = Deadline(self._seconds(timeout))
         with self._turn(deadline):
             answer = self._open_link().call(action, deadline)
-        log.debug("%s: %s", action.name, answer)
-        if answer.response.name == "Error":
+        if log.isEnabledFor(logging.DEBUG):
+            log.debug("%s: %s", action.name, answer)
+        name = answer.response.name
+        if name == "Error":
             raise refusal(answer)
+        if name == "Goodbye" and action.name.lower() != "logoff":
+            raise no_answer(answer)
         return answer
 
     def _next_event(self, timeout: Optional[float]) -> Optional[Message]:
@@ -377,23 +419,26 @@ class Client:
             if isinstance(error.__cause__, RemoteProtocolError):
                 raise NotAManager(f"{where}: {error}") from error
             raise ServerClosed(
-                f"{where} closed the connection before the login was done; check permit, deny, "
-                "authlimit and authtimeout in manager.conf, and TLS or not"
+                f"{where}: {error} before the login was done; check permit, deny, authlimit and "
+                "authtimeout in manager.conf, and TLS or not"
             ) from error
         log.debug("logged in at %s as %s, AMI %s", where, self._username, self.server_version)
 
     def _open_socket(self, deadline: Deadline) -> socket.socket:
-        context = tls_context(self._tls) if self._tls else None
+        context = None if self._tls is None else tls_context(self._tls)
         if not self._from_socket:
             return open_socket(self.host, self.port, context, self._tls_hostname, deadline)
         sock, self._given = self._given, None
         if sock is None:
             raise NotConnected("this client was made of a socket, which is used up; make a new one")
+        if sock.fileno() < 0:
+            raise ConnectError("the socket that was given is closed", field="sock")
+        tune(sock)
         return sock if context is None else start_tls(sock, context, self._tls_hostname, deadline)
 
 
 def refusal(answer: Answer) -> Refused:
-    """The error that an answer stands for."""
+    """The error that the answer ``Error`` stands for."""
     response = answer.response
     return Refused(
         f"the server answered {response.name}: {response.message!r}; nothing was carried out",
@@ -405,8 +450,19 @@ def refusal(answer: Answer) -> Refused:
 def receipt_of(answer: Answer) -> Receipt:
     """The receipt that the answer to a MessageSend stands for.
 
-    :raises Refused: for any answer but Success.
+    :raises Refused, OutcomeUnknown: for any answer but Success.
     """
-    if answer.response.name != "Success":
-        raise refusal(answer)
+    name = answer.response.name
+    if name != "Success":
+        raise refusal(answer) if name == "Error" else no_answer(answer)
     return Receipt(answer.action_id, answer.response)
+
+
+def no_answer(answer: Answer) -> OutcomeUnknown:
+    """The error that a response stands for which tells nothing of the action."""
+    response = answer.response
+    return OutcomeUnknown(
+        f"the server answered {response.name}: {response.message!r}, which leaves open what "
+        "became of the action: it may have been carried out; find out before you send it again",
+        action_id=answer.action_id,
+    )

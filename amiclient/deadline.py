@@ -8,6 +8,13 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Optional
 
+#: Seconds from which on a timeout is as good as none: 23 days, and poll() cannot wait for 25.
+ENDLESS = 2_000_000.0
+
+
+class Expired(Exception):
+    """The deadline has passed; for the layers above to turn into what it means there."""
+
 
 class Deadline:
     """A point in time that every step of a call looks at.
@@ -15,10 +22,12 @@ class Deadline:
     :param timeout: seconds from now (float), or None for none.
     """
 
-    __slots__ = ("_end",)
+    __slots__ = ("_end", "_passed")
 
     def __init__(self, timeout: Optional[float]) -> None:
-        self._end = None if timeout is None else monotonic() + timeout
+        endless = timeout is None or timeout >= ENDLESS
+        self._end = None if timeout is None or endless else monotonic() + timeout
+        self._passed = False
 
     def remaining(self) -> Optional[float]:
         """Seconds left (float, never below 0), or None for no limit."""
@@ -26,3 +35,16 @@ class Deadline:
             return None
         left = self._end - monotonic()
         return left if left > 0.0 else 0.0
+
+    def next_wait(self) -> Optional[float]:
+        """As :meth:`remaining`, for one wait of many; gives 0 only once.
+
+        What has come by then is taken, but a peer that never stops to send cannot go on.
+
+        :raises Expired: when there was no time left for the wait before this one.
+        """
+        if self._passed:
+            raise Expired
+        left = self.remaining()
+        self._passed = left == 0.0
+        return left

@@ -10,8 +10,9 @@ from collections import deque
 
 from amiproto import NEED_DATA, Answer, EndOfStream, Message, RemoteProtocolError
 
+from .deadline import Expired
 from .errors import AnswerTimeout, ConnectionLost, SendTimeout, ServerClosed
-from .transport import Closed, Expired, Transport
+from .transport import Closed, Transport
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -21,6 +22,10 @@ if TYPE_CHECKING:
     from amiproto import Action, Session
 
     from .deadline import Deadline
+
+#: Most chunks (16 MiB, more than a socket's buffer has) read before an action leaves: a server
+#: that still has more is not dead, and might never stop.
+_MOST_LOOKS = 256
 
 
 class Link:
@@ -40,6 +45,7 @@ class Link:
         self.lost_events = 0
         #: Why nothing can be sent any more, or None.
         self.failure: Optional[str] = None
+        self._ending: Optional[str] = None
         # Actions of which some byte has not left, oldest first; _offset bytes of the first have.
         self._queue: Deque[Tuple[str, bytes]] = deque()
         self._offset = 0
@@ -53,8 +59,13 @@ class Link:
     def close(self, why: str) -> None:
         """Close the connection; ``why`` is told to whoever still wants something of it."""
         if self.failure is None:
-            self.failure = why
+            self.failure = self._ending or why
             self._transport.close()
+
+    def end(self, why: str) -> None:
+        """Make another thread's call fail and close, which may be in the middle of anything."""
+        self._ending = why
+        self._transport.end()
 
     def log_in(self, deadline: Deadline) -> None:
         """Read the banner and log in.
@@ -73,40 +84,45 @@ class Link:
 
         :raises NotSent, OutcomeUnknown, LocalProtocolError: as :meth:`Client.send_message`.
         """
-        self.look()
+        self.look(deadline)
         action_id = self.put(action)
-        answer = None
-        try:
-            while answer is None:
+        reason: Union[Expired, Closed, None] = None
+        while True:
+            try:
                 self.step(deadline)
-                answer = self.take(action_id)
-            return answer
-        except (Expired, Closed) as error:
+            except (Expired, Closed) as error:
+                reason = error
             answer = self.take(action_id)  # it may have come right before the end
-            if answer is None:
-                raise self.give_up(action_id, error) from error
-            return answer
-        except BaseException:
-            self.drop(action_id)
-            raise
+            if answer is not None:
+                return answer
+            if reason is not None:
+                raise self.give_up(action_id, reason) from reason
 
-    def look(self) -> None:
+    def look(self, deadline: Deadline) -> None:
         """Read what has come unasked, so that a dead connection is seen before anything leaves.
 
         :raises ServerClosed: when it is dead.
+        :raises SendTimeout: when there is no time left.
         """
         try:
-            while self._transport.readable():
-                data = self._transport.receive()
+            for _ in range(_MOST_LOOKS):
+                data = self._transport.receive() if self._transport.readable() else None
                 if data is None:
                     break
                 self._take_in(data)
+                if deadline.remaining() == 0.0:
+                    break
         except Closed as error:
             self.close(str(error))
             raise ServerClosed(
-                f"the connection was found closed before the action left ({error}); "
+                f"the connection was found closed before the action left ({self.failure}); "
                 "connect again and send again"
             ) from error
+        except BaseException:
+            self._interrupted()
+            raise
+        if deadline.remaining() == 0.0:
+            raise SendTimeout("the time was up before the action left; send it again")
 
     def put(self, action: Action) -> str:
         """Take an action to be written by the next :meth:`step`; return its ActionID."""
@@ -128,15 +144,20 @@ class Link:
         """
         if self.failure is not None:
             raise Closed(self.failure)
-        if self._queue:
-            self._write()
         try:
+            if self._queue:
+                self._write()
             data = self._transport.receive_before(bool(self._queue), deadline)
+            if data is not None:
+                self._take_in(data)
+        except Expired:
+            raise
         except Closed as error:
             self.close(f"reading failed: {error}")
             raise
-        if data is not None:
-            self._take_in(data)
+        except BaseException:
+            self._interrupted()
+            raise
 
     def next_event(self, deadline: Deadline) -> Message:
         """The next event.
@@ -146,6 +167,11 @@ class Link:
         while not self.events:
             self.step(deadline)
         return self.events.popleft()
+
+    def _interrupted(self) -> None:
+        # An interrupt can strike between the socket and what is noted here about it: then what
+        # has left, or where a stanza starts, is not known.
+        self.close("a call was interrupted")
 
     def give_up(
         self, action_id: str, reason: Union[Expired, Closed]
@@ -180,7 +206,7 @@ class Link:
         """Wait no longer for an action, and say whether its last byte has left."""
         for index, (queued, _) in enumerate(self._queue):
             if queued == action_id:
-                if index == 0 and self._offset:
+                if index == 0 and (self._offset or self._transport.has_half_record):
                     # The server waits for the rest, and would take the next action for it.
                     self.close("an action was given up when a part of it had left")
                 del self._queue[index]
@@ -237,15 +263,19 @@ class Link:
                 if event is NEED_DATA:
                     return
                 if isinstance(event, Answer):
+                    if self._queue and event.action_id in dict(self._queue):
+                        # Whatever this answers: were it taken, the rest would still leave.
+                        raise RemoteProtocolError("the server answered before it was asked")
                     self._answers[event.action_id] = event
                 elif isinstance(event, Message):
-                    if len(self.events) < self._max_events:
+                    # None behind a gap is kept, so that the gap is reported where it is.
+                    if len(self.events) < self._max_events and not self.lost_events:
                         self.events.append(event)
                     else:
                         self.lost_events += 1
                 elif isinstance(event, EndOfStream):
                     self.close("the server closed the connection")
-                    raise Closed("the server closed the connection")
+                    raise Closed(self.failure)
         except RemoteProtocolError as error:
             self.close(str(error))
-            raise Closed(str(error)) from error
+            raise Closed(self.failure) from error

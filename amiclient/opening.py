@@ -34,7 +34,9 @@ def tls_context(tls: TLS) -> ssl.SSLContext:
     if tls is True:
         return ssl.create_default_context()
     try:
-        context = ssl.create_default_context(cafile=tls)  # type: ignore[arg-type]
+        if not tls:  # which would stand for the system's CAs
+            raise FileNotFoundError("the path is empty")
+        context = ssl.create_default_context(cafile=tls)
     except OSError as error:
         raise TLSError(f"no certificate can be read from {tls!r}: {error}") from error
     # Who names a file trusts what is in it. The certificates that Asterisk's own script makes have
@@ -55,33 +57,33 @@ def open_socket(
     :raises ConnectError: when no address of the host accepts; TLSError when TLS fails.
     :raises ConnectTimeout: when the deadline passes.
     """
+    if not 0 < port < 65536:  # the look-up would take the rest of a division, and not say so
+        raise ConnectError(f"there is no port {port}; give one of 1 to 65535", field="port")
     try:
         addresses = socket.getaddrinfo(host, port, 0, socket.SOCK_STREAM)
-    except (OSError, UnicodeError) as error:
+    except (OSError, ValueError) as error:
         raise ConnectError(
             f"the host name {host!r} cannot be looked up: {error}; check it", field="host"
         ) from error
     failure: Optional[OSError] = None
     for family, kind, protocol, _, address in addresses:
-        sock = socket.socket(family, kind, protocol)
+        left = _left(deadline, host, port)
         try:
-            sock.settimeout(_left(deadline, host, port))
-            sock.connect(address)
-            # Answers are small and each is waited for: the delay of Nagle's algorithm would be
-            # felt with every message, and with TLS with every line.
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-            if context is not None:
-                return start_tls(sock, context, server_name, deadline)
-            return sock
-        except socket.timeout as error:
-            sock.close()
-            failure = error
+            sock = socket.socket(family, kind, protocol)
         except OSError as error:
+            failure = error  # a kernel without IPv6
+            continue
+        try:
+            sock.settimeout(left)
+            sock.connect(address)
+        except BaseException as error:
             sock.close()
-            if isinstance(error, (ConnectError, ConnectTimeout)):
+            if not isinstance(error, OSError):
                 raise
             failure = error
+            continue
+        tune(sock)
+        return sock if context is None else start_tls(sock, context, server_name, deadline)
     _left(deadline, host, port)
     raise ConnectError(
         f"nothing accepts connections at {host} port {port}: {failure}; check host and port, "
@@ -90,14 +92,29 @@ def open_socket(
     ) from failure
 
 
+def tune(sock: socket.socket) -> None:
+    """Set what a connection to a manager needs, where the socket is one of TCP."""
+    try:
+        # Answers are small and each is waited for: the delay of Nagle's algorithm would be felt
+        # with every message, and with TLS with every line.
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    except OSError:
+        pass  # a socket of another kind, or a dead one, as its first use will show
+
+
 def start_tls(
     sock: socket.socket, context: ssl.SSLContext, server_name: str, deadline: Deadline
 ) -> socket.socket:
     """The socket with TLS on it, the certificate checked; the plain one is closed on failure."""
     import ssl
 
+    left = deadline.remaining()
     try:
-        sock.settimeout(_left(deadline, server_name, 0))
+        if left == 0.0:
+            raise socket.timeout("no time was left")
+        sock.settimeout(left)
+        server_name.encode("idna")  # what fails here would leave a socket open in wrap_socket
         return context.wrap_socket(sock, server_hostname=server_name)
     except socket.timeout as error:
         raise ConnectTimeout(

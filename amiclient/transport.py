@@ -9,6 +9,8 @@ from __future__ import annotations
 import select
 import socket
 
+from .deadline import Expired
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Callable, Optional, Tuple, Type, Union
@@ -17,10 +19,6 @@ if TYPE_CHECKING:
 
 #: Bytes asked of the socket at once. Answers to a window of messages are some kilobytes.
 _CHUNK = 64 * 1024
-
-
-class Expired(Exception):
-    """The deadline has passed; for the layers above to turn into what it means there."""
 
 
 class Closed(Exception):
@@ -38,6 +36,8 @@ class Transport:
         sock.setblocking(False)
         #: Whether writes go through TLS.
         self.is_tls = hasattr(sock, "getpeercert")
+        #: Whether TLS keeps a part of a record that was not written: it has to go before any other.
+        self.has_half_record = False
         self._again: Tuple[Type[BaseException], ...] = (BlockingIOError, InterruptedError)
         if self.is_tls:
             import ssl
@@ -73,15 +73,17 @@ class Transport:
         :raises Expired: when the deadline passes first.
         :raises Closed: when the connection is broken.
         """
-        # What TLS has read ahead cannot be waited for; what a plain socket has, can.
-        data = self.receive() if self.is_tls else None
-        while data is None:
-            if not self._wait(write, deadline.remaining()):
+        while True:
+            left = deadline.next_wait()
+            # What TLS has read ahead cannot be waited for; what a plain socket has, can.
+            data = self.receive() if self.is_tls else None
+            if data is not None:
+                return data
+            if not self._wait(write, left):
                 raise Expired
             data = self.receive()
-            if write:
-                break
-        return data
+            if data is not None or write:
+                return data
 
     def send(self, data: Union[bytes, memoryview]) -> int:
         """Write what there is room for, and return how many bytes that was.
@@ -89,11 +91,22 @@ class Transport:
         :raises Closed: when the connection is broken.
         """
         try:
-            return self._sock.send(data)
+            count = self._sock.send(data)
+            self.has_half_record = False
+            return count
         except self._again:
+            self.has_half_record = self.is_tls
             return 0
         except OSError as error:
             raise Closed(str(error)) from error
+
+    def end(self) -> None:
+        """End the connection for whoever waits for it, in another thread; closing is up to them."""
+        try:
+            # Not as SSLSocket does it: what another thread is about to write would go out plain.
+            socket.socket.shutdown(self._sock, socket.SHUT_RDWR)
+        except OSError:
+            pass  # it has ended already
 
     def close(self) -> None:
         """Close the socket at once; what was written and not sent yet is the system's affair."""

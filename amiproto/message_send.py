@@ -196,8 +196,10 @@ class MessageSend(Action):
         if wire.startswith(b"ActionID: ", start):
             start = wire.find(b"\n", start) + 1
         wire = b"%sActionID: %s\r\n%s" % (_HEAD, to_bytes(action_id), wire[start:])
-        *fields, _ = self._content()
-        return _message(wire, *fields, _as_read(action_id))
+        return _message(
+            wire, self._to, self._text, self._from, self._variables, self._destination,
+            _as_read(action_id),
+        )  # fmt: skip
 
     def _content(self) -> Tuple[Any, ...]:
         return (

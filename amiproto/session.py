@@ -6,6 +6,8 @@ blocking client has, but for the sockets.
 
 from __future__ import annotations
 
+from itertools import takewhile
+
 from .connection import NEED_DATA, Connection, EndOfStream, Role
 from .errors import AddressRefused, LocalProtocolError, RemoteProtocolError
 from .limits import (
@@ -235,6 +237,7 @@ class Session:
         :param action_id: its ActionID (str); one that does not wait is ignored.
         """
         self._waiting.pop(action_id, None)
+        self._overtaken.discard(action_id)
 
     def next_event(self) -> Union[LoggedIn, Answer, Message, EndOfStream, NeedData]:
         """What comes next, or :data:`NEED_DATA`.
@@ -315,10 +318,7 @@ class Session:
 
     def _overtake(self, action_id: str) -> None:
         # The server answers in order, so that a response without ActionID is for none of these.
-        for older in self._waiting:
-            if older == action_id:
-                break
-            self._overtaken.add(older)
+        self._overtaken.update(takewhile(action_id.__ne__, self._waiting))
 
     def _take_login(self, response: Response) -> Optional[LoggedIn]:
         assert self._login is not None and self._banner is not None

@@ -41,9 +41,7 @@ def split_body(text: str) -> List[str]:
     while True:
         window = text[start : start + MAX_BODY + 1]
         if start + len(window) == len(text) and len(window.encode()) <= _limit(window):
-            if window or not parts:
-                parts.append(window)
-            return parts
+            return [*parts, window]
         size = _cut(window)
         parts.append(window[:size])
         start += size

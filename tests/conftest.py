@@ -1,10 +1,18 @@
-"""Options of the test run; here, because pytest takes options only from the topmost conftest."""
+"""Options of the test run; here, because pytest takes options only from the topmost conftest,
+and because every hypothesis test has the same profile."""
 
 from __future__ import annotations
 
 import os
 
 import pytest
+from hypothesis import HealthCheck, settings
+
+# No deadline: a loaded machine is not a bug. HYPOTHESIS_PROFILE=long looks twenty times as far.
+_SLOW = [HealthCheck.too_slow, HealthCheck.data_too_large]
+settings.register_profile("default", deadline=None, suppress_health_check=_SLOW, max_examples=100)
+settings.register_profile("long", deadline=None, suppress_health_check=_SLOW, max_examples=2000)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE") or "default")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
