@@ -59,7 +59,8 @@ _PLAIN_TYPE = re.compile(r"[A-Za-z0-9\-.!%*_+`'~]+/[A-Za-z0-9\-.!%*_+`'~]+")
 
 #: What XML 1.0 cannot hold (its production [2] Char) and the server puts raw into the stream
 #: (16.28, 22.10), and CR, which XML turns into LF (XML 1.0, 2.11).
-_NOT_XML = re.compile("[^\t\n\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+#: (A pattern for re.search, which compiles it, for milliseconds, only when there is a need.)
+_NOT_XML = "[^\t\n\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]"
 
 _BASE64 = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
 _BASE64_DIGITS = bytes(byte if byte in _BASE64 else _BASE64[-1] for byte in range(256))
@@ -68,7 +69,7 @@ _BASE64_DIGITS = bytes(byte if byte in _BASE64 else _BASE64[-1] for byte in rang
 #: have 450 with a short host name (16.28, 22.10).
 _SERVERS_HEADERS = 1024
 
-_NO_NAME = re.compile("[\x00-\x1f\x7f=\ud800-\udfff]")
+_NO_NAME = "[\x00-\x1f\x7f=\ud800-\udfff]"
 _HEAD = b"Action: MessageSend\r\n"
 _SIP_TECHNOLOGIES = ("sip", "pjsip")
 
@@ -362,7 +363,7 @@ def _checked_body(body: Union[str, bytes], technology: str) -> bytes:
         )
     if technology == "xmpp":
         try:
-            found = _NOT_XML.search(text.decode())
+            found = re.search(_NOT_XML, text.decode())
         except UnicodeDecodeError:
             raise BodyRefused(
                 "the text is no UTF-8, which would break the server's XML stream", field="Body"
@@ -457,7 +458,7 @@ def _variable_template(names: Tuple[str, ...], technology: str) -> Tuple[str, bo
 
 
 def _check_name(name: str, technology: str) -> None:
-    if not name or name[0] == " " or _NO_NAME.search(name):
+    if not name or name[0] == " " or re.search(_NO_NAME, name):
         raise VariableRefused(
             f"the variable name {name!r} is empty, starts with a blank, or has an equals sign, "
             "a control character or a lone surrogate",
