@@ -15,7 +15,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Optional
 
-_CONTROL = re.compile("[\x00-\x1f\x7f]")
+# Patterns are compiled where they are used: programs that send nothing need not wait for that.
+_CONTROL = "[\x00-\x1f\x7f]"
 
 # The user part of a SIP URI (RFC 3261), without the semicolon. Both stacks decode it and escape
 # anew what must be: an escaped reserved character would come out bare, which is another user, and
@@ -29,7 +30,7 @@ _HOST = rf"(?:{_NAME}|\[[0-9A-Fa-f:.]+\])"
 # What pjsip (16.28, 22.10) puts into From as it is. It drops port, password, parameters and
 # headers of a URI, turns sips into sip, and reads whatever is no SIP URI as USER or USER@HOST,
 # with brackets and all. 16.28 cuts a From at its first semicolon, wherever it stands.
-_PJSIP_FROM = re.compile(
+_PJSIP_FROM = (
     r"""(?:"(?:[^"\\;]|\\[^;])*"\ *|[^"\\<:;]*)"""
     rf"""<[Ss][Ii][Pp]:(?:{_USER}@)?{_HOST}>"""
     rf"""|[Ss][Ii][Pp]:(?:{_USER}@)?{_HOST}|{_USER}(?:@{_HOST})?"""
@@ -37,23 +38,23 @@ _PJSIP_FROM = re.compile(
 
 # What chan_sip (16.28) puts into From as it is: a name and a URI, or a name and a user. It drops
 # port, password, parameters and headers, turns sips into sip, and loses the brackets of IPv6.
-_SIP_FROM = re.compile(
+_SIP_FROM = (
     r"""(?:"((?:[^"\\]|\\.)+)"\ *|([^"\\<]*))"""
     rf"""<(?:[Ss][Ii][Pp]:({_USER})@{_NAME}|([^<>%@:]+))>\ *"""
 )
 
 # What chan_sip (16.28) sends to as it is written: a peer, user@peer, user@host:port. It escapes
 # the user, percent signs too, and drops a display name, parameters and headers.
-_SIP_TO = re.compile(r"(?P<b><[Ss][Ii][Pp]:)?(?:([^%@<>]*)@)?[^%@<>;?/ ]+(?(b)>)")
+_SIP_TO = r"(?P<b><[Ss][Ii][Pp]:)?(?:([^%@<>]*)@)?[^%@<>;?/ ]+(?(b)>)"
 
 # What pjsip takes for the To header where Destination routes: 16.28 takes a name and brackets too,
 # 22.10 ignores those; neither writes a port, nor every parameter.
-_PJSIP_TO_HEADER = re.compile(rf"(?:pjsip:)?[Ss][Ii][Pp]:(?:{_USER}@)?{_HOST}")
+_PJSIP_TO_HEADER = rf"(?:pjsip:)?[Ss][Ii][Pp]:(?:{_USER}@)?{_HOST}"
 
 # Bytes that chan_sip need not escape in a user (16.28).
-_UNESCAPED = re.compile(rb"[A-Za-z0-9\-_.!~*'()&=+$,;?/]")
-_ESCAPE = re.compile(rb"%(..)")
-_PAIR = re.compile(r"\\(.)")
+_UNESCAPED = rb"[A-Za-z0-9\-_.!~*'()&=+$,;?/]"
+_ESCAPE = rb"%(..)"
+_PAIR = r"\\(.)"
 #: Of a character in UTF-8; one that takes a backslash, too, has two with it.
 _MOST_BYTES = 4
 
@@ -69,7 +70,7 @@ def check_address(field: str, value: str) -> None:
         return  # the usual case, told in one pass
     if not value:
         raise AddressRefused(f"{field} is empty; name one, or leave it out", field=field)
-    if _CONTROL.search(value):
+    if re.search(_CONTROL, value):
         raise AddressRefused(
             f"{field} holds a control character, which would end the line or be changed; "
             "remove it",
@@ -107,7 +108,7 @@ def check_target(technology: str, to: str, destination: Optional[str]) -> None:
             "give the destination as To, too",
             field="To",
         )
-    if not _PJSIP_TO_HEADER.fullmatch(to):
+    if not re.fullmatch(_PJSIP_TO_HEADER, to):
         raise AddressRefused(
             "where there is a Destination, pjsip puts only a bare URI, such as "
             f"sip:user@host, into the To header, and not {to!r}",
@@ -127,7 +128,7 @@ def check_from(technology: str, from_: Optional[str]) -> None:
                 field="From",
             )
     elif technology == "pjsip":
-        if not _PJSIP_FROM.fullmatch(from_):
+        if not re.fullmatch(_PJSIP_FROM, from_):
             raise AddressRefused(
                 f"pjsip would change or drop the From {from_!r}; write sip:user@host or "
                 "'Name <sip:user@host>', without port, parameters or semicolon, and a name with "
@@ -157,7 +158,7 @@ def _check_pjsip_target(field: str, target: str) -> None:
 
 def _check_sip_target(field: str, target: str) -> None:
     rest = target[4:]
-    found = _SIP_TO.fullmatch(rest)
+    found = re.fullmatch(_SIP_TO, rest)
     if found is None or rest[:4].lower() == "sip:" or rest[:5].lower() == "sips:":
         raise AddressRefused(
             f"chan_sip would not send to {target!r} as it is written; write sip:peer, "
@@ -179,7 +180,7 @@ def _check_sip_from(from_: str) -> None:
             )
         _check_sip_length("From", "name", len(from_.encode()) + len(re.findall(r'["\\]', from_)))
         return
-    found = _SIP_FROM.fullmatch(from_)
+    found = re.fullmatch(_SIP_FROM, from_)
     if found is None:
         raise AddressRefused(
             f"chan_sip would change or drop the From {from_!r}; write 'Name <sip:user@host>', "
@@ -198,9 +199,9 @@ def _check_sip_from(from_: str) -> None:
     elif len(from_) * _MOST_BYTES <= MAX_SIP_NAME:
         return  # the usual case
     else:
-        decoded = _ESCAPE.sub(lambda found: bytes([int(found.group(1), 16)]), user.encode())
+        decoded = re.sub(_ESCAPE, lambda found: bytes([int(found.group(1), 16)]), user.encode())
         _check_sip_length("From", "user", _escaped_size(decoded))
-    name = _PAIR.sub(r"\1", quoted) if quoted else plain.rstrip(" ")
+    name = re.sub(_PAIR, r"\1", quoted) if quoted else plain.rstrip(" ")
     _check_sip_length("From", "name", len(name.encode()) + len(re.findall(r'["\\]', name)))
 
 
@@ -216,4 +217,4 @@ def _check_sip_length(field: str, part: str, size: int) -> None:
 
 
 def _escaped_size(text: bytes) -> int:
-    return 3 * len(text) - 2 * len(_UNESCAPED.findall(text))
+    return 3 * len(text) - 2 * len(re.findall(_UNESCAPED, text))

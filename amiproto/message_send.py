@@ -35,7 +35,8 @@ if TYPE_CHECKING:
 
 #: A header name in SIP (RFC 3261, token). The server passes any other name through, blanks and
 #: colons too, into a message that no phone can read (all of 11.25, 16.28, 22.10).
-_TOKEN = re.compile(r"[A-Za-z0-9\-.!%*_+`'~]+")
+#: (Patterns are compiled where they are used: programs that send nothing need not wait for that.)
+_TOKEN = r"[A-Za-z0-9\-.!%*_+`'~]+"
 
 #: Names that chan_sip and pjsip keep for themselves and drop from a message (16.28, 22.10);
 #: Request-URI would even become the request line of chan_sip.
@@ -55,11 +56,10 @@ COMPACT_VARIABLES = {
 DAMAGING_VARIABLES = frozenset({"max-forwards"})
 
 #: What pjsip takes as a Content-Type: a type and a subtype, no parameters (16.28, 22.10).
-_PLAIN_TYPE = re.compile(r"[A-Za-z0-9\-.!%*_+`'~]+/[A-Za-z0-9\-.!%*_+`'~]+")
+_PLAIN_TYPE = r"[A-Za-z0-9\-.!%*_+`'~]+/[A-Za-z0-9\-.!%*_+`'~]+"
 
 #: What XML 1.0 cannot hold (its production [2] Char) and the server puts raw into the stream
 #: (16.28, 22.10), and CR, which XML turns into LF (XML 1.0, 2.11).
-#: (A pattern for re.search, which compiles it, for milliseconds, only when there is a need.)
 _NOT_XML = "[^\t\n\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]"
 
 _BASE64 = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
@@ -485,7 +485,7 @@ def _check_value(name: str, value: str, technology: str) -> None:
             f"the value of the variable {name!r} holds a lone surrogate; remove it", field=name
         ) from None
     is_type = technology == "pjsip" and name.lower() == "content-type"
-    if is_type and not _PLAIN_TYPE.fullmatch(value):
+    if is_type and not re.fullmatch(_PLAIN_TYPE, value):
         raise VariableRefused(
             f"pjsip takes a type and a subtype such as text/plain as {name!r}, and no parameters",
             field=name,
@@ -493,7 +493,7 @@ def _check_value(name: str, value: str, technology: str) -> None:
 
 
 def _check_sip_header(name: str, technology: str) -> None:
-    if not _TOKEN.fullmatch(name):
+    if not re.fullmatch(_TOKEN, name):
         raise VariableRefused(
             f"the variable name {name!r} is no SIP header name (letters, digits and -.!%*_+`'~)",
             field=name,
