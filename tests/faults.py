@@ -1,0 +1,421 @@
+"""Real sockets that do what a network or a server may do at its worst; apart, as most tests of the
+client need them.
+
+:class:`Proxy` stands between a client and a server and harms what goes through it; :class:`Script`
+is a server that a test writes line by line. Both are of use in a ``with`` block, and both let no
+thread and no socket outlive it.
+"""
+
+from __future__ import annotations
+
+import select
+import socket
+import ssl
+import struct
+import threading
+import time
+from hashlib import md5
+from pathlib import Path
+from types import TracebackType
+from typing import Callable, Dict, List, Optional, Tuple, Type
+
+import pytest
+
+from amiclient import AMIError, Client
+from amiclient.loopback import SECRET, USERNAME
+
+CERTS = Path(__file__).resolve().parent / "certs"
+SERVER_PEM = str(CERTS / "server.pem")
+OTHER_PEM = str(CERTS / "other.pem")
+
+BANNER = b"Asterisk Call Manager/11.0.0\r\n"
+
+#: Ends a connection by a reset: linger on, for no time.
+_RESET = struct.pack("ii", 1, 0)
+
+#: Bytes of a socket's buffer that is full soon.
+_NARROW = 4096
+
+
+def server_tls() -> ssl.SSLContext:
+    """A server's context with the certificate of the tests."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(SERVER_PEM, str(CERTS / "server.key"))
+    return context
+
+
+def client_of(port: int, timeout: Optional[float] = 10.0, **options: object) -> Client:
+    """A client, not connected yet, of the loopback server or of what stands in front of it."""
+    return Client(
+        "127.0.0.1", port, username=USERNAME, secret=SECRET, timeout=timeout,
+        **options,  # type: ignore[arg-type]
+    )  # fmt: skip
+
+
+class Way:
+    """What a proxy does to the bytes of one direction; may be changed while it runs.
+
+    :param cut: bytes after which it cuts the connection, both directions at once.
+    :param stall: bytes after which it lets nothing through any more.
+    :param size: most bytes that it writes at once.
+    :param pause: seconds that it waits before each write.
+    :param rewrite: a function that every chunk goes through.
+    """
+
+    def __init__(
+        self,
+        *,
+        cut: Optional[int] = None,
+        stall: Optional[int] = None,
+        size: int = 1 << 20,
+        pause: float = 0.0,
+        rewrite: Callable[[bytes], bytes] = bytes,
+    ) -> None:
+        self.cut = cut
+        self.stall = stall
+        self.size = size
+        self.pause = pause
+        self.rewrite = rewrite
+        #: What was let through so far.
+        self.passed = bytearray()
+
+    @property
+    def is_cut(self) -> bool:
+        """Whether what may go through has gone through."""
+        return self.cut is not None and len(self.passed) >= self.cut
+
+    @property
+    def is_stalled(self) -> bool:
+        """Whether nothing goes through now."""
+        return self.stall is not None and len(self.passed) >= self.stall
+
+    def room(self) -> int:
+        """Bytes that may go through now."""
+        limits = [end - len(self.passed) for end in (self.cut, self.stall) if end is not None]
+        return max(0, min([self.size, *limits]))
+
+
+class Proxy:
+    """Relays each connection to a port of 127.0.0.1, one thread for all of them.
+
+    :param port: where it relays to.
+    :param up: what happens to the bytes from the client; by default nothing.
+    :param down: what happens to the bytes from the server.
+    :param reset: whether connections are cut by a reset, not by an end of the stream.
+    :param host: where it listens.
+    """
+
+    def __init__(
+        self,
+        port: int,
+        *,
+        up: Optional[Way] = None,
+        down: Optional[Way] = None,
+        reset: bool = False,
+        host: str = "127.0.0.1",
+    ) -> None:
+        self.up = up or Way()
+        self.down = down or Way()
+        self._target = port
+        self._reset = reset
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        self._listener = socket.create_server((host, 0), family=family, backlog=64)
+        self.port: int = self._listener.getsockname()[1]
+        # What each socket's bytes go to, by which way; and what was read and not let through yet.
+        self._routes: Dict[socket.socket, Tuple[socket.socket, Way]] = {}
+        self._held: Dict[socket.socket, bytes] = {}
+        self._wake, self._waker = socket.socketpair()
+        self._closing = False
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def cut(self) -> None:
+        """Cut every connection now; later ones live."""
+        self._waker.send(b"c")
+
+    def __enter__(self) -> Proxy:
+        return self
+
+    def __exit__(
+        self,
+        kind: Optional[Type[BaseException]],
+        value: Optional[BaseException],
+        traceback: Optional[TracebackType],
+    ) -> None:
+        self._closing = True
+        self._waker.send(b"x")
+        self._thread.join()
+        self._wake.close()
+        self._waker.close()
+
+    def _run(self) -> None:
+        while not self._closing:
+            held = self.up.is_stalled or self.down.is_stalled
+            sources = [self._wake, self._listener]
+            for source, (_, way) in self._routes.items():
+                if not way.is_stalled and source not in self._held:
+                    sources.append(source)
+            ready = select.select(sources, [], [], 0.005 if held or self._held else None)[0]
+            for source in list(self._held):
+                self._pass_on(source, self._held.pop(source))
+            for source in ready:
+                if source is self._wake:
+                    if self._wake.recv(16).startswith(b"c"):
+                        self._cut_all()
+                elif source is self._listener:
+                    self._accept()
+                elif source in self._routes:
+                    self._relay(source)
+        self._cut_all()
+        self._listener.close()
+
+    def _accept(self) -> None:
+        client, _ = self._listener.accept()
+        try:
+            server = socket.create_connection(("127.0.0.1", self._target))
+        except OSError:
+            client.close()
+            return
+        for sock in (client, server):
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._routes[client] = server, self.up
+        self._routes[server] = client, self.down
+        if self.up.is_cut or self.down.is_cut:
+            self._cut(client)
+
+    def _relay(self, source: socket.socket) -> None:
+        try:
+            data = source.recv(1 << 16)
+        except OSError:
+            data = b""
+        if not data:
+            self._cut(source)
+            return
+        self._pass_on(source, self._routes[source][1].rewrite(data))
+
+    def _pass_on(self, source: socket.socket, data: bytes) -> None:
+        if source not in self._routes:
+            return  # cut in the meantime
+        sink, way = self._routes[source]
+        while data and not self._closing:
+            size = way.room()
+            if not size:
+                break
+            if way.pause:
+                time.sleep(way.pause)
+            try:
+                sink.sendall(data[:size])
+            except OSError:
+                self._cut(source)
+                return
+            way.passed += data[:size]
+            data = data[size:]
+        if way.is_cut:
+            self._cut(source)
+        elif data:
+            self._held[source] = data
+
+    def _cut(self, sock: socket.socket) -> None:
+        other = self._routes.pop(sock)[0]
+        del self._routes[other]
+        for one in (sock, other):
+            self._held.pop(one, None)
+            if self._reset:
+                one.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+            one.close()
+
+    def _cut_all(self) -> None:
+        while self._routes:
+            self._cut(next(iter(self._routes)))
+
+
+class Peer:
+    """A client as a scripted server sees it."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self.sock = sock
+        #: Everything that was read, and where the next stanza starts in it.
+        self.received = b""
+        self._start = 0
+
+    def send(self, *parts: bytes) -> None:
+        """Write, all at once."""
+        self.sock.sendall(b"".join(parts))
+
+    def read_stanza(self) -> bytes:
+        """The next stanza with its blank line; EOFError where there is none any more."""
+        while True:
+            end = self.received.find(b"\r\n\r\n", self._start) + 4
+            if end > 3:
+                stanza = self.received[self._start : end]
+                self._start = end
+                return stanza
+            data = self.sock.recv(1 << 16)
+            if not data:
+                raise EOFError
+            self.received += data
+
+    def read(self) -> Dict[str, str]:
+        """The next action: values by name."""
+        lines = self.read_stanza().decode("utf-8", "surrogateescape").split("\r\n")
+        return dict(line.split(": ", 1) for line in lines if ": " in line)
+
+    def log_in(self) -> None:
+        """Let any client in, by whatever mechanism."""
+        self.send(BANNER)
+        self.answer_login()
+
+    def answer_login(self) -> None:
+        """What follows the banner."""
+        action = self.read()
+        if action["Action"] == "Challenge":
+            self.send(response(action, "Success", "Challenge: 1234"))
+            action = self.read()
+            assert action["Key"] == md5(b"1234" + SECRET.encode()).hexdigest()
+        assert action["Action"] == "Login"
+        self.send(response(action, "Success", "Message: Authentication accepted"))
+
+    def serve(self) -> None:
+        """Answer actions with Success, until the client leaves."""
+        while True:
+            self.send(accepted(self.read()))
+
+    def reset(self) -> None:
+        """End the connection by a reset."""
+        self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+        self.sock.close()
+
+    def swallow(self) -> None:
+        """Read, and answer nothing, until the client leaves."""
+        while self.sock.recv(1 << 16):
+            pass
+
+
+def response(action: Dict[str, str], name: str, *lines: str) -> bytes:
+    """A response to an action."""
+    head = [f"Response: {name}", f"ActionID: {action['ActionID']}"]
+    return "\r\n".join([*head, *lines, "", ""]).encode("utf-8", "surrogateescape")
+
+
+def accepted(action: Dict[str, str]) -> bytes:
+    """What Asterisk answers to a message that it takes."""
+    return response(action, "Success", "Message: Message successfully sent")
+
+
+class Script:
+    """A server on 127.0.0.1 that runs a function for each connection.
+
+    :param talk: what it does; the connection ends with it. An assertion that fails there fails
+        the test, and that the client leaves is no failure.
+    :param tls: a server's context, for TLS.
+    :param host: where it listens.
+    :param narrow: whether its sockets hold only some kilobytes that were not read.
+    """
+
+    def __init__(
+        self,
+        talk: Callable[[Peer], None],
+        *,
+        tls: Optional[ssl.SSLContext] = None,
+        host: str = "127.0.0.1",
+        narrow: bool = False,
+    ) -> None:
+        self._talk = talk
+        self._tls = tls
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        self._listener = socket.create_server((host, 0), family=family)
+        if narrow:
+            self._listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _NARROW)
+        self.port: int = self._listener.getsockname()[1]
+        #: The clients that came so far.
+        self.peers: List[Peer] = []
+        self._errors: List[BaseException] = []
+        self._threads: List[threading.Thread] = []
+        self._accepting = threading.Thread(target=self._accept, daemon=True)
+        self._accepting.start()
+
+    def __enter__(self) -> Script:
+        return self
+
+    def __exit__(
+        self,
+        kind: Optional[Type[BaseException]],
+        value: Optional[BaseException],
+        traceback: Optional[TracebackType],
+    ) -> None:
+        _shut(self._listener)
+        self._accepting.join()
+        self._listener.close()
+        for peer in self.peers:
+            _shut(peer.sock)
+        for thread in self._threads:
+            thread.join()
+        if self._errors and kind is None:
+            raise self._errors[0]
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                sock, _ = self._listener.accept()
+            except OSError:
+                return
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            peer = Peer(sock)
+            self.peers.append(peer)
+            self._threads.append(threading.Thread(target=self._serve, args=(peer,), daemon=True))
+            self._threads[-1].start()
+
+    def _serve(self, peer: Peer) -> None:
+        try:
+            if self._tls is not None:
+                peer.sock = self._tls.wrap_socket(peer.sock, server_side=True)
+            self._talk(peer)
+        except (OSError, EOFError):
+            pass
+        except BaseException as error:
+            self._errors.append(error)
+        finally:
+            peer.sock.close()
+
+
+def _shut(sock: socket.socket) -> None:
+    try:
+        socket.socket.shutdown(sock, socket.SHUT_RDWR)
+    except OSError:
+        pass
+
+
+def narrow_socket(port: int) -> socket.socket:
+    """A socket, connected to a port of 127.0.0.1, that holds few bytes the peer has not read."""
+    sock = socket.socket()
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _NARROW)
+    sock.connect(("127.0.0.1", port))
+    return sock
+
+
+def error_within(seconds: float, call: Callable[[], object]) -> AMIError:
+    """The error of a call that has to end within its timeout, plus a tenth of it.
+
+    A loaded machine is late at random, a bug each time; so there are three tries.
+    """
+    for attempt in range(3):
+        start = time.monotonic()
+        with pytest.raises(AMIError) as caught:
+            call()
+        took = time.monotonic() - start
+        if took <= seconds * 1.1:
+            return caught.value
+    raise AssertionError(f"{took:.3f} s for a timeout of {seconds} s; {caught.value!r}")
+
+
+def in_thread(function: Callable[[], object]) -> threading.Thread:
+    """A thread that runs a function, started."""
+    thread = threading.Thread(target=function, daemon=True)
+    thread.start()
+    return thread
+
+
+def open_files() -> int:
+    """How many files and sockets this process has open; 0 where the system does not say."""
+    folder = Path("/proc/self/fd")
+    return len(list(folder.iterdir())) if folder.is_dir() else 0

@@ -1,0 +1,433 @@
+"""The client against real servers: TLS, logins, rights, lists, events, bulk, servers that stop."""
+
+from __future__ import annotations
+
+import socket
+import ssl
+import threading
+from contextlib import closing, contextmanager
+from typing import Any, Iterator, List
+
+import pytest
+
+from amiclient import (
+    ACCEPTED,
+    NOT_SENT,
+    REFUSED,
+    UNKNOWN,
+    Action,
+    AMIError,
+    Client,
+    ConnectError,
+    ConnectionLost,
+    ConnectTimeout,
+    Event,
+    LocalProtocolError,
+    LoginRefused,
+    MessageSend,
+    NotConnected,
+    Refused,
+    SendResult,
+    ServerClosed,
+    TLSError,
+)
+from amiproto import MD5, PLAIN
+from tests.live.asterisk import CERTIFICATES, AsteriskServer
+from tests.live.phone import SipMessage
+from tests.live.servers import Live
+
+TIMEOUT = 20.0
+
+mechanisms = pytest.mark.parametrize("mechanism", [MD5, PLAIN])
+
+#: With these the action has several times the 1024 bytes that a server reads of one TLS record.
+_START = "\u00e4\u00f6\u20ac\U0001f600 \"quoted\" (text), "
+LONG_BODY = _START + "." * (900 - len(_START.encode()))
+LONG_VARIABLES = {
+    f"X-Long-{number}": f'{number}: "a", (b), [c], \\d, \u00e9; '.ljust(900, "v")
+    for number in range(5)
+}
+
+
+def client_of(server: AsteriskServer, user: str = "messenger", **options: Any) -> Client:
+    options.setdefault("secret", server.users[user])
+    options.setdefault("timeout", TIMEOUT)
+    options.setdefault("port", server.tls_port if options.get("tls") else server.port)
+    return Client(server.host, username=user, **options)
+
+
+@contextmanager
+def another_server(live: Live, **extra: str) -> Iterator[AsteriskServer]:
+    """A server to stop, or with other settings; ``extra`` are files, without ``.conf``."""
+    files = {f"{name}.conf": text for name, text in extra.items()}
+    with AsteriskServer(live.server.place, phone_port=live.phone.port, extra=files) as server:
+        yield server
+
+
+def variables_of(message: SipMessage) -> List[bytes]:
+    return [value for name, value in message.headers if name.startswith(b"X-")]
+
+
+# ---- TLS ----
+
+
+@mechanisms
+@pytest.mark.parametrize("name", ["127.0.0.1", "localhost"])
+def test_long_message_over_tls(live: Live, mechanism: str, name: str) -> None:
+    server = live.server
+    message = MessageSend("pjsip:alice", LONG_BODY, variables=LONG_VARIABLES)
+    assert len(message.body) == 900 and len(message.wire) > 5 * 1024
+    with client_of(server, tls=server.ca_file, tls_hostname=name, mechanism=mechanism) as client:
+        for _ in range(3):
+            assert client.send(message).server_message == "Message successfully sent"
+    for arrived in live.phone.wait_for(3):
+        assert arrived.body == LONG_BODY.encode()
+        values = {
+            name: [value.decode() for value in arrived.headers_named(name)]
+            for name in LONG_VARIABLES
+        }
+        assert values == {name: [value] for name, value in LONG_VARIABLES.items()}
+
+
+def test_one_write_over_tls_hangs(live: Live) -> None:
+    # Why the client writes line by line, and proof that the test above would see it if it did not.
+    server = live.server
+    context = ssl.create_default_context(cafile=str(server.ca_file))
+    message = MessageSend("pjsip:alice", LONG_BODY, variables=LONG_VARIABLES)
+    with socket.create_connection((server.host, server.tls_port), TIMEOUT) as plain:
+        with context.wrap_socket(plain, server_hostname="localhost") as connection:
+            login = Action("Login", [
+                ("Username", "messenger"), ("Secret", server.users["messenger"]),
+                ("Events", "off"),
+            ])  # fmt: skip
+            connection.sendall(login.wire)
+            answer = b""
+            while not answer.endswith(b"\r\n\r\n"):
+                answer += connection.recv(65536)
+            connection.sendall(message.wire)
+            connection.settimeout(0.3)
+            with pytest.raises(socket.timeout):
+                connection.recv(65536)
+    assert live.phone.drain() == []
+
+
+@pytest.mark.parametrize("tls", [True, CERTIFICATES / "other.pem"], ids=["system", "other"])
+def test_certificate_that_is_not_trusted(live: Live, tls: Any) -> None:
+    client = client_of(live.server, tls=tls)
+    with pytest.raises(TLSError) as caught:
+        client.connect()
+    assert caught.value.outcome == NOT_SENT
+    assert "not trusted" in str(caught.value)
+    assert not client.connected
+
+
+def test_certificate_for_another_name(live: Live) -> None:
+    server = live.server
+    with pytest.raises(TLSError, match="not trusted"):
+        client_of(server, tls=server.ca_file, tls_hostname="pbx.example.org").connect()
+
+
+def test_wrong_port(live: Live) -> None:
+    server = live.server
+    with pytest.raises(TLSError, match="TLS port"):
+        client_of(server, tls=server.ca_file, port=server.port).connect()
+    with pytest.raises(ConnectTimeout, match="TLS or not"):
+        client_of(server, port=server.tls_port, timeout=0.3).connect()
+
+
+# ---- logins and rights ----
+
+
+@mechanisms
+@pytest.mark.parametrize("user", ["messenger", "admin", "reader", "single"])
+def test_login(live: Live, user: str, mechanism: str) -> None:
+    server = live.server
+    for secret in (server.users[user], server.users[user].encode()):
+        with client_of(server, user, secret=secret, mechanism=mechanism) as client:
+            client.ping()
+            assert client.server_version == {16: "5.0.4", 22: "11.0.0"}.get(
+                server.major, client.server_version
+            )
+
+
+@mechanisms
+def test_wrong_secret(live: Live, mechanism: str) -> None:
+    client = client_of(live.server, secret="wrong", mechanism=mechanism)
+    with pytest.raises(LoginRefused) as caught:
+        client.connect()
+    assert caught.value.server_message == "Authentication failed"
+    assert caught.value.outcome == NOT_SENT
+    with pytest.raises(NotConnected):
+        client.ping()
+
+
+@mechanisms
+def test_single_login(live: Live, mechanism: str) -> None:
+    first = client_of(live.server, "single", mechanism=mechanism)
+    second = client_of(live.server, "single", mechanism=mechanism)
+    with first:
+        with pytest.raises(LoginRefused) as caught:
+            second.connect()
+        assert caught.value.server_message == "Login Already In Use"
+        first.send_message("pjsip:alice", "still in")
+    assert live.phone.next_message().body == b"still in"
+    with closing(second):
+        # The server forgets a session a moment after its Goodbye; each refusal takes a second.
+        for _ in range(3):
+            try:
+                second.connect()
+                break
+            except LoginRefused:
+                continue
+        second.ping()
+
+
+def test_user_without_the_right(live: Live) -> None:
+    with client_of(live.server, "reader") as client:
+        with pytest.raises(Refused) as caught:
+            client.send_message("pjsip:alice", "x")
+        assert caught.value.server_message == "Permission denied"
+        assert caught.value.outcome == REFUSED
+        result, = client.send_messages([MessageSend("pjsip:alice", "x")])
+        assert result.outcome == REFUSED
+        client.ping()
+    assert live.phone.drain() == []
+
+
+def test_refusals_leave_the_session_in_step(live: Live) -> None:
+    with client_of(live.server) as client:
+        for to, words in (
+            ("nosuch:alice", "Message technology not found."),
+            ("PJSIP:alice", "Message technology not found."),
+            ("pjsip:sip:", "Message failed to send."),
+        ):
+            with pytest.raises(Refused) as caught:
+                client.send_message(to, "x")
+            assert caught.value.server_message == words
+        with pytest.raises(Refused, match="Permission denied"):
+            client.command("core show version")
+        with pytest.raises(Refused, match="Invalid/unknown command"):
+            client.send_action(Action("NoSuchAction"))
+        client.send_message("pjsip:alice", "in step")
+    assert [message.body for message in live.phone.wait_for(1)] == [b"in step"]
+
+
+@pytest.mark.parametrize("unauthenticated", ["number", "time"])
+def test_limits_of_connections_without_login(live: Live, unauthenticated: str) -> None:
+    limits = "\n[general](+)\nauthlimit = 1\nauthtimeout = 1\n"
+    with another_server(live, manager=limits) as server:
+        address = (server.host, server.port)
+        with socket.create_connection(address, TIMEOUT) as idle, idle.makefile("rb") as stream:
+            assert stream.readline().startswith(b"Asterisk Call Manager/")
+            if unauthenticated == "number":
+                with pytest.raises(ServerClosed, match="authlimit") as caught:
+                    client_of(server).connect()
+            else:
+                assert stream.read() == b""
+                with pytest.raises(ServerClosed, match="authtimeout") as caught:
+                    Client.from_socket(
+                        idle, username="messenger", secret=server.users["messenger"]
+                    ).connect()
+            assert caught.value.outcome == NOT_SENT
+            idle.close()
+
+
+# ---- actions ----
+
+
+def test_lists(live: Live) -> None:
+    with client_of(live.server, "admin") as client:
+        reply = client.send_action(Action("CoreShowChannels"))
+        assert reply.events == ()
+        assert reply.complete is not None
+        assert reply.complete.name == "CoreShowChannelsComplete"
+
+        reply = client.send_action(Action("PJSIPShowEndpoints"))
+        names = sorted(event.headers["ObjectName"] for event in reply.events)
+        assert names == ["alice", "default_outbound_endpoint"]
+        assert {event.name for event in reply.events} == {"EndpointList"}
+        assert reply.complete is not None and reply.complete.headers["ListItems"] == "2"
+        client.ping()
+
+
+def test_list_between_other_events(live: Live) -> None:
+    with client_of(live.server, "admin", events="on") as client:
+        call = [("Channel", "Local/wait@capture"), ("Application", "Wait"), ("Data", "5")]
+        client.send_action(Action("Originate", call))
+        reply = client.send_action(Action("CoreShowChannels"))
+        channels = [event.headers["Channel"] for event in reply.events]
+        assert len(channels) == 2 and {event.name for event in reply.events} == {"CoreShowChannel"}
+        for channel in channels:
+            client.send_action(Action("Hangup", [("Channel", channel)]))
+            break  # the other half goes with it
+        names = []
+        for event in client.events(timeout=5.0):
+            assert isinstance(event, Event)
+            names.append(event.name)
+            if names.count("Hangup") == 2:
+                break
+    assert names.count("Newchannel") == 2
+    assert "CoreShowChannel" not in names and "CoreShowChannelsComplete" not in names
+
+
+def test_command(live: Live) -> None:
+    with client_of(live.server, "admin") as client:
+        line, = client.command("core show version")
+        assert line.startswith(f"Asterisk {live.server.version}")
+        assert len(client.command("core show applications")) > 20
+        with pytest.raises(Refused) as caught:
+            client.command("no such command")
+        assert caught.value.response.output[0].startswith("No such command 'no such command'")
+        client.ping()
+
+
+def test_events_of_another_session(live: Live) -> None:
+    told = Action("UserEvent", [("UserEvent", "Told"), ("Key", "a value"), ("Key", "second")])
+    with client_of(live.server, "reader", events="on") as listener:
+        with client_of(live.server, "admin") as teller:
+            assert teller.send_action(told).response.name == "Success"
+            assert list(teller.events(timeout=0.1)) == [], "events were off"
+        for event in listener.events(timeout=5.0):
+            if isinstance(event, Event) and event.headers.get("UserEvent") == "Told":
+                break
+        else:
+            pytest.fail("the event did not come")
+        assert event.name == "UserEvent"
+        assert event.headers.get_all("Key") == ["a value", "second"]
+        listener.ping()
+
+
+def test_class_of_events(live: Live) -> None:
+    told = Action("UserEvent", [("UserEvent", "Told")])
+    with client_of(live.server, "admin", events="user") as client:
+        client.send_action(told)
+        # Neither FullyBooted (system) nor SuccessfulAuth (security).
+        assert [getattr(event, "name", "") for event in client.events(timeout=0.2)] == ["UserEvent"]
+
+
+# ---- many messages ----
+
+
+def test_bulk_arrives_in_order(live: Live) -> None:
+    bodies = [f"message {number}\n{'.' * (number % 300)}" for number in range(500)]
+    with client_of(live.server) as client:
+        results = list(client.send_messages(
+            ({"to": "pjsip:alice", "body": body} for body in bodies), window=32
+        ))  # fmt: skip
+        client.ping()
+    assert [result.outcome for result in results] == [ACCEPTED] * 500
+    assert len({result.receipt.action_id for result in results if result.receipt}) == 500
+    arrived = live.phone.wait_for(500)
+    assert [message.body.decode() for message in arrived] == bodies
+
+
+def test_bulk_over_tls(live: Live) -> None:
+    bodies = [f"message {number} {'.' * (number % 300)}" for number in range(100)]
+    messages = [MessageSend("pjsip:alice", body, variables=LONG_VARIABLES) for body in bodies]
+    with client_of(live.server, tls=live.server.ca_file) as client:
+        results = list(client.send_messages(messages, window=32))
+    assert [result.outcome for result in results] == [ACCEPTED] * 100
+    arrived = live.phone.wait_for(100)
+    assert [message.body.decode() for message in arrived] == bodies
+    assert all(len(variables_of(message)) == 5 for message in arrived)
+
+
+def test_bulk_with_refusals(live: Live) -> None:
+    kinds = ["pjsip:alice", "nosuch:alice", ""]
+    items = [{"to": kinds[number % 3], "body": str(number)} for number in range(60)]
+    with client_of(live.server) as client:
+        results = list(client.send_messages(items, window=8))
+    assert [result.outcome for result in results] == [ACCEPTED, REFUSED, NOT_SENT] * 20
+    assert isinstance(results[2].error, LocalProtocolError)
+    arrived = live.phone.wait_for(20)
+    assert [message.body for message in arrived] == [b"%d" % number for number in range(0, 60, 3)]
+
+
+# ---- servers that stop ----
+
+
+def test_server_stops_between_calls(live: Live) -> None:
+    with another_server(live) as server:
+        quiet = client_of(server)
+        eager = client_of(server, "admin", events="on")
+        caller = client_of(server, tls=server.ca_file)
+        with closing(quiet), closing(eager), closing(caller):
+            for client in (quiet, eager, caller):
+                client.connect()
+                client.ping()
+            server.stop()
+
+            # With events: the server says so, then the stream ends.
+            names: List[str] = []
+            with pytest.raises(ConnectionLost):
+                for event in eager.events(timeout=TIMEOUT):
+                    names.append(getattr(event, "name", ""))
+            assert names[-1] == "Shutdown"
+
+            # Without: the end is seen before anything leaves.
+            for client in (quiet, caller):
+                with pytest.raises(ServerClosed) as closed:
+                    client.send_message("pjsip:alice", "lost")
+                assert closed.value.outcome == NOT_SENT
+                assert not client.connected
+            with pytest.raises(NotConnected):
+                quiet.ping()
+            with pytest.raises(ConnectError) as refused:
+                quiet.connect()
+            assert refused.value.outcome == NOT_SENT
+
+            server.start()
+            for client in (quiet, eager, caller):
+                client.connect()
+                client.send_message("pjsip:alice", "back")
+    assert [message.body for message in live.phone.wait_for(3)] == [b"back"] * 3
+
+
+#: A call that is answered late, so that its Originate waits for it.
+SLOW = "\n[slow]\nexten = s,1,Wait(10)\n same = n,Answer()\n"
+
+
+@pytest.mark.parametrize("events", ["off", "on"])
+def test_server_dies_with_an_action_in_flight(live: Live, events: str) -> None:
+    call = [("Channel", "Local/s@slow"), ("Application", "Wait"), ("Data", "1")]
+    with another_server(live, extensions=SLOW) as server:
+        with closing(client_of(server, "admin", events=events)) as client:
+            client.connect()
+            killer = threading.Timer(0.3, server.kill)
+            killer.start()
+            with pytest.raises(ConnectionLost) as caught:
+                client.send_action(Action("Originate", call))
+            killer.join()
+            assert caught.value.outcome == UNKNOWN
+            assert caught.value.action_id is not None
+            server.start()
+            client.connect()
+            client.send_message("pjsip:alice", "back")
+    assert live.phone.next_message().body == b"back"
+
+
+def test_server_dies_in_the_middle_of_bulk(live: Live) -> None:
+    count = 400
+    results: List[SendResult] = []
+    with another_server(live) as server, closing(client_of(server)) as client:
+        client.connect()
+
+        def bodies() -> Iterator[MessageSend]:
+            for number in range(count):
+                if number == 200:
+                    server.kill()
+                yield MessageSend("pjsip:alice", str(number))
+
+        results.extend(client.send_messages(bodies(), window=16))
+    outcomes = [result.outcome for result in results]
+    accepted, unknown = outcomes.count(ACCEPTED), outcomes.count(UNKNOWN)
+    assert len(outcomes) == count
+    # First all that were accepted, then what was on its way, then what never left.
+    rest = count - accepted - unknown
+    assert outcomes == [ACCEPTED] * accepted + [UNKNOWN] * unknown + [NOT_SENT] * rest
+    assert 180 < accepted <= 200 and unknown <= 16
+    assert all(isinstance(result.error, AMIError) for result in results[accepted:])
+    arrived = [int(message.body) for message in live.phone.wait_for(accepted)]
+    late = [int(message.body) for message in live.phone.drain()]
+    assert arrived + late == list(range(len(arrived + late)))
+    assert len(late) <= unknown, "what was said not to be sent was sent"

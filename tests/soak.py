@@ -1,0 +1,74 @@
+"""Many messages through client and loopback server in one process: do memory and files grow?
+
+Run it as ``python3 -m tests.soak --messages 100000``; a test runs it with fewer.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import os
+import time
+from typing import Iterator, List, NamedTuple
+
+from amiclient import ACCEPTED, Client, MessageSend
+from amiclient.loopback import SECRET, USERNAME, LoopbackServer
+from tests.faults import open_files
+
+
+class Sample(NamedTuple):
+    """How things stood after so many messages."""
+
+    messages: int
+    rss_kib: int
+    files: int
+    seconds: float
+
+
+def rss_kib() -> int:
+    """Resident memory of this process in KiB; 0 where the system does not say."""
+    try:
+        with open("/proc/self/statm") as file:
+            return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE") // 1024
+    except OSError:
+        return 0
+
+
+def run(count: int, samples: int = 10, window: int = 32) -> List[Sample]:
+    """Send ``count`` messages, a part of them one by one and the rest in bulk; take samples."""
+    taken: List[Sample] = []
+
+    def messages(start: int, end: int) -> Iterator[MessageSend]:
+        for number in range(start, end):
+            yield MessageSend("pjsip:alice", f"message {number}", variables={"X-A": str(number)})
+
+    with LoopbackServer(keep=0) as server:
+        with Client(port=server.port, username=USERNAME, secret=SECRET) as client:
+            start = time.monotonic()
+            for part in range(samples):
+                first, end = count * part // samples, count * (part + 1) // samples
+                for message in messages(first, first + (end - first) // 10):
+                    client.send(message)
+                rest = messages(first + (end - first) // 10, end)
+                for result in client.send_messages(rest, window=window):
+                    assert result.outcome == ACCEPTED, result
+                gc.collect()
+                taken.append(Sample(end, rss_kib(), open_files(), time.monotonic() - start))
+    return taken
+
+
+def main() -> None:
+    """Print the samples."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--messages", type=int, default=100_000)
+    parser.add_argument("--window", type=int, default=32)
+    options = parser.parse_args()
+    print(f"{'messages':>10} {'RSS KiB':>10} {'files':>6} {'seconds':>8}")
+    for sample in run(options.messages, window=options.window):
+        print(
+            f"{sample.messages:>10} {sample.rss_kib:>10} {sample.files:>6} {sample.seconds:>8.1f}"
+        )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,278 @@
+"""What the codec's tests share: hypothesis strategies, and one way to read a connection to its end.
+
+The strategies are weighted towards what AMI is known to get wrong: line breaks, blank lines, text
+that looks like a stanza, sizes at a limit, bytes that are no UTF-8.
+"""
+
+from __future__ import annotations
+
+from typing import Any, List, Optional, Sequence, Tuple, Type, Union
+
+from hypothesis import strategies as st
+
+from amiproto import (
+    NEED_DATA,
+    Action,
+    Banner,
+    Connection,
+    EndOfStream,
+    Event,
+    LocalProtocolError,
+    Message,
+    Orphan,
+    RemoteProtocolError,
+    Response,
+    Role,
+    Session,
+)
+from amiproto.text import to_text
+
+BANNER = b"Asterisk Call Manager/5.0.4\r\n"
+OLD_BANNER = b"Asterisk Call Manager/1.3\r\n"
+FOLLOWS = b"Response: Follows\r\nPrivilege: Command\r\n"
+END_COMMAND = b"--END COMMAND--\r\n\r\n"
+
+#: More than any reader may give for one receive_data: whoever passes it hangs.
+MAX_CALLS = 1_000_000
+
+
+# ---- text and headers ----
+
+_AWKWARD = [
+    "", " ", "  two", "\ttab", "a: b", ":", "::", "(", "(a", "a)", "): x", "(x):y", "\x01", "\x1f",
+    "\x7f", "\x85", "\u2028", "é", "日本", "👩\u200d👧", "\udcff", "\udcc3\udca9",
+    "--END COMMAND--", "Response: Error", "Event: X", "ActionID: x", "Action: Ping",
+    "<redacted>", "x" * 200, "\\", '"',
+]  # fmt: skip
+_BREAKS = [
+    "\r", "\n", "\0", "\r\n", "\r\n\r\n", "hi\r\n\r\nAction: Ping", "\r\n\r\nResponse: Success\r\n",
+    "\ud800",
+]  # fmt: skip
+
+#: Text one line can hold: no CR, LF or NUL, and every surrogate stands for a byte.
+line_text = st.one_of(
+    st.sampled_from(_AWKWARD),
+    st.text(
+        st.characters(blacklist_characters="\r\n\0", blacklist_categories=["Cs"]), max_size=30
+    ),
+    st.binary(max_size=30).map(lambda data: to_text(data.translate(None, b"\r\n\0"))),
+)
+
+#: Any text at all, line breaks and impossible surrogates included.
+any_text = st.one_of(
+    line_text,
+    st.sampled_from(_BREAKS),
+    st.text(max_size=30),
+    st.lists(st.one_of(line_text, st.sampled_from(_BREAKS)), max_size=4).map("".join),
+)
+
+header_names = st.one_of(
+    st.sampled_from(
+        ["Output", "Variable", "ChanVariable", "ChanVariable(SIP/x-1:2)", "Message", "Secret",
+         "Key", "Challenge", "EventList", "X", "x", " ", "Response", "Event", "Privilege"]
+    ),  # fmt: skip
+    line_text.map(lambda text: text.replace(":", "").replace("(", "") or "N"),
+)
+
+#: Headers that no constructor takes for the first line or for an ActionID.
+pairs = st.lists(
+    st.tuples(header_names, line_text).filter(
+        lambda pair: pair[0].lower() not in ("action", "actionid", "response", "event")
+    ),
+    max_size=6,
+)
+any_pairs = st.lists(st.tuples(st.one_of(header_names, any_text), any_text), max_size=4)
+
+action_ids = st.one_of(
+    st.sampled_from(["1", "a-1", "x" * 67, "\udcff" * 67, "é", "a b ", "--END COMMAND--", "(:"]),
+    st.text("0123456789abcdef", min_size=1, max_size=32),
+    line_text.filter(lambda text: text[:1] > " " and len(text) < 16),
+)
+maybe_action_ids = st.one_of(st.none(), action_ids)
+
+
+# ---- messages ----
+
+actions = st.builds(
+    Action,
+    line_text.map(lambda text: text if text.strip() and text.lstrip("".join(map(chr, range(33))))
+                  else "Ping"),
+    pairs,
+    action_id=maybe_action_ids,
+)  # fmt: skip
+
+events = st.builds(Event, line_text, pairs, action_id=maybe_action_ids)
+
+output_lines = st.one_of(
+    line_text,
+    st.sampled_from(["", "\r", "a\r", "--END COMMAND--\r", "ActionID: x\r", "nul\0"]),
+)
+_success = st.builds(
+    Response,
+    line_text.filter(lambda text: text != "Follows"),
+    pairs,
+    action_id=maybe_action_ids,
+    output=st.lists(line_text, max_size=4),
+)
+
+
+@st.composite
+def follows(draw: st.DrawFn) -> Response:
+    """A command's answer as Asterisk 11 gives it; what that form cannot hold is left out."""
+    lines = draw(st.lists(output_lines, max_size=6))
+    action_id = draw(maybe_action_ids)
+    while True:
+        try:
+            return Response(
+                "Follows", [("Privilege", "Command")], action_id=action_id, output=lines
+            )
+        except LocalProtocolError:
+            lines = [line.rstrip("\r") for line in lines]
+
+
+responses = st.one_of(_success, follows())
+
+orphans = st.builds(
+    Orphan,
+    st.lists(st.tuples(header_names, line_text), min_size=1, max_size=6).filter(
+        lambda pairs: pairs[0][0].lower() not in ("action", "response", "event")
+    ),
+)
+
+banners = st.builds(
+    Banner,
+    st.one_of(
+        st.sampled_from(["1.3", "2.10.5", "5.0.4", "9.0.0", "11.0.0", "", "x", "123456.1"]),
+        st.text(max_size=20).filter(lambda text: text.isprintable() and "/" not in text),
+    ),
+)
+
+server_messages = st.one_of(responses, events, orphans)
+messages = st.one_of(actions, server_messages, banners)
+
+
+# ---- streams ----
+
+_line_ends = st.sampled_from([b"\r\n", b"\r\n", b"\n", b"\r\r\n"])
+_raw_lines = st.one_of(
+    st.sampled_from([b"Event: A", b"Response: Success", b"Response: Follows", b"ActionID: 7",
+                     b"Privilege: Command", b"Action: Ping", b"no colon", b"X: y", b"", b"\0",
+                     b"X: \0", b"--END COMMAND--", b"a\rb", b"Event", b"X" * 60]),
+    st.binary(max_size=40),
+    st.integers(0, 90).map(lambda size: b"Long: ".ljust(size, b"x")),
+)  # fmt: skip
+
+#: Lines with line ends of any kind, cut anywhere into stanzas, or never.
+raw_stanzas = st.lists(st.tuples(_raw_lines, _line_ends), max_size=8).map(
+    lambda lines: b"".join(line + end for line, end in lines)
+)
+
+_follows_texts = st.lists(
+    st.sampled_from([b"text\n", b"\n", b"\r\n", b"a\r\n\r\nb\n", b"--END COMMAND--\n", b"x" * 40,
+                     b"--END COMMAND--\r\n", b"ActionID: 3\r\n", b"Event: A\r\n\r\n"]),
+    max_size=6,
+).map(lambda lines: FOLLOWS + b"".join(lines) + END_COMMAND)  # fmt: skip
+
+_pieces = st.one_of(
+    server_messages.map(lambda message: message.wire),
+    actions.map(lambda message: message.wire),
+    raw_stanzas,
+    _follows_texts,
+    st.sampled_from([b"\r\n", b"\n", b"\r\n\r\n", b"\r", b"\n\n", b"\n\r\n"]),
+    st.binary(max_size=20),
+)
+
+
+@st.composite
+def streams(draw: st.DrawFn) -> bytes:
+    """What a peer may send, from all right to all wrong, whole or cut off; no banner in front."""
+    data = b"".join(draw(st.lists(_pieces, max_size=8)))
+    if draw(st.booleans()):
+        return data
+    return data[: draw(st.integers(0, len(data)))]
+
+
+banner_lines = st.one_of(
+    st.sampled_from([BANNER, OLD_BANNER, BANNER, OLD_BANNER, b"Asterisk Call Manager/11.0.0\n"]),
+    st.sampled_from([b"", b"Asterisk Call Manager\r\n", b"HTTP/1.1 400 Bad Request\r\n",
+                     b"x" * 300, b"Asterisk Call Manager/".ljust(256, b"x") + b"\n"]),
+    st.binary(max_size=40),
+)  # fmt: skip
+
+#: Where to cut a stream: taken modulo its length.
+cuts = st.lists(st.integers(0, 4000), max_size=12)
+
+
+def cut(data: bytes, places: Sequence[int]) -> List[bytes]:
+    """The data in pieces, some of them perhaps empty."""
+    ends = sorted(place % (len(data) + 1) for place in places)
+    return [data[start:end] for start, end in zip([0, *ends], [*ends, len(data)])]
+
+
+def bytewise(data: bytes) -> List[bytes]:
+    """The data byte by byte."""
+    return [data[i : i + 1] for i in range(len(data))]
+
+
+# ---- reading ----
+
+
+def drain(connection: Union[Connection, Session]) -> List[Any]:
+    """Every event there is now, EndOfStream included."""
+    seen: List[Any] = []
+    for _ in range(MAX_CALLS):
+        event = connection.next_event()
+        if event is NEED_DATA:
+            return seen
+        seen.append(event)
+        if isinstance(event, EndOfStream):
+            return seen
+    raise AssertionError("next_event never comes to an end")
+
+
+def feed(connection: Union[Connection, Session], data: bytes) -> List[Any]:
+    """The events that these bytes make."""
+    connection.receive_data(data)
+    return drain(connection)
+
+
+def exactly(event: Any) -> Any:
+    """An event as a value that equals only the very same one: its bytes, and all read from them."""
+    if isinstance(event, Message):
+        # A message keeps its bytes in one form or another, according to how they came.
+        read = [getattr(event, name, None) for name in ("action_id", "output", "reason", "version")]
+        return type(event), event.wire, event.headers.items(), read
+    return event
+
+
+def outcome(
+    connection: Connection, chunks: Sequence[bytes], *, eof: bool = True
+) -> Tuple[List[Any], Optional[Tuple[Type[Exception], Any]]]:
+    """Every event of a stream, and the error it ends with, exactly: type and attributes."""
+    seen: List[Any] = []
+    try:
+        for chunk in chunks:
+            connection.receive_data(chunk)
+            for _ in range(MAX_CALLS):
+                event = connection.next_event()
+                if event is NEED_DATA:
+                    break
+                seen.append(exactly(event))
+            else:
+                raise AssertionError("next_event never comes to an end")
+        if eof:
+            connection.receive_eof()
+            seen.extend(map(exactly, drain(connection)))
+    except RemoteProtocolError as error:
+        return seen, (type(error), vars(error))
+    return seen, None
+
+
+def opened(role: Role, banner: bytes = BANNER, **limits: int) -> Connection:
+    """A connection whose banner has gone by."""
+    connection = Connection(role, **limits)
+    if role is Role.CLIENT:
+        feed(connection, banner)
+    else:
+        connection.send(Banner.from_wire(banner))
+    return connection

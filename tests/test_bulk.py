@@ -1,0 +1,420 @@
+"""Many messages at once: order, outcomes, deadlines, and no deadlock."""
+
+from __future__ import annotations
+
+import pickle
+import select
+import threading
+import time
+from typing import Any, Dict, Iterator, List, Mapping, Union
+
+import pytest
+
+from amiclient import (
+    ACCEPTED,
+    NOT_SENT,
+    REFUSED,
+    UNKNOWN,
+    AnswerTimeout,
+    Client,
+    ConnectionLost,
+    LocalProtocolError,
+    MessageSend,
+    NotConnected,
+    Refused,
+    SendResult,
+)
+from amiclient.loopback import SECRET, USERNAME, LoopbackServer
+from amiproto import BodyTooLong
+from tests.faults import (
+    SERVER_PEM,
+    Peer,
+    Proxy,
+    Script,
+    accepted,
+    client_of,
+    narrow_socket,
+    server_tls,
+)
+from tests.soak import run as soak
+
+Item = Union[MessageSend, Mapping[str, Any]]
+
+
+@pytest.fixture
+def server() -> Iterator[LoopbackServer]:
+    with LoopbackServer() as loopback:
+        yield loopback
+
+
+def _items(count: int, to: str = "sip:a") -> Iterator[Item]:
+    for number in range(count):
+        if number % 2:
+            yield {"to": to, "body": f"{number}", "variables": {"X-N": str(number)}}
+        else:
+            yield MessageSend(to, f"{number}")
+
+
+def _outcomes(results: List[SendResult]) -> List[str]:
+    return [result.outcome for result in results]
+
+
+@pytest.mark.parametrize("window", [1, 2, 7, 32, 1024])
+def test_results_come_in_order(server: LoopbackServer, window: int) -> None:
+    items = list(_items(100))
+    with client_of(server.port) as client:
+        results = list(client.send_messages(iter(items), window=window))
+    assert [result.message for result in results] == items
+    assert _outcomes(results) == [ACCEPTED] * 100
+    assert [message.text for message in server.messages] == [str(number) for number in range(100)]
+    ids = [result.receipt.action_id for result in results if result.receipt]
+    assert ids == [message.action_id for message in server.messages]
+    assert pickle.loads(pickle.dumps(results)) == results
+
+
+def test_nothing_to_send(server: LoopbackServer) -> None:
+    with client_of(server.port) as client:
+        assert list(client.send_messages([])) == []
+        client.ping()
+
+
+def test_refused_ones_do_not_stop_the_rest(server: LoopbackServer) -> None:
+    items: List[Item] = list(_items(12))
+    items[3] = {"to": "smoke:signal", "body": "refused by the server"}
+    items[5] = {"to": "sip:a", "body": "x" * 2000}  # refused here
+    items[11] = MessageSend("smoke:signal", "the last one")
+    with client_of(server.port) as client:
+        results = list(client.send_messages(items, window=4))
+        client.ping()
+    expected = [ACCEPTED] * 12
+    expected[3] = expected[11] = REFUSED
+    expected[5] = NOT_SENT
+    assert _outcomes(results) == expected
+    assert isinstance(results[3].error, Refused)
+    assert isinstance(results[5].error, BodyTooLong) and results[5].receipt is None
+    assert [result.message for result in results] == items
+    assert len(server.messages) == 9
+
+
+def test_two_messages_under_one_action_id(server: LoopbackServer) -> None:
+    twins = [MessageSend("sip:a", text, action_id="same") for text in "ab"]
+    with client_of(server.port) as client:
+        first, second = client.send_messages(twins)
+        assert (first.outcome, second.outcome) == (ACCEPTED, NOT_SENT)
+        assert isinstance(second.error, LocalProtocolError)
+        assert _outcomes(list(client.send_messages(twins, window=1))) == [ACCEPTED] * 2
+
+
+@pytest.mark.parametrize("broken", ["error", "mapping", "nothing", "refused"])
+@pytest.mark.parametrize("window", [1, 3, 32])
+def test_an_error_of_the_iterable_comes_after_the_results_before_it(
+    server: LoopbackServer, window: int, broken: str
+) -> None:
+    def items() -> Iterator[Any]:
+        yield from _items(7)
+        if broken == "error":
+            raise ZeroDivisionError
+        if broken == "refused":  # by the iterable's own making
+            yield MessageSend("sip:a", "x" * 2000)
+        yield {"no": "such argument"} if broken == "mapping" else None
+        raise AssertionError("never asked for")
+
+    results: List[SendResult] = []
+    kinds = {"error": ZeroDivisionError, "refused": LocalProtocolError}
+    with client_of(server.port) as client:
+        with pytest.raises(kinds.get(broken, TypeError)):
+            for result in client.send_messages(items(), window=window):
+                results.append(result)
+        client.ping()
+    assert _outcomes(results) == [ACCEPTED] * 7
+    assert len(server.messages) == 7
+
+
+def test_who_stops_early_leaves_the_client_usable(server: LoopbackServer) -> None:
+    with client_of(server.port) as client:
+        for count, result in enumerate(client.send_messages(_items(1000), window=8)):
+            assert result.outcome == ACCEPTED
+            if count == 5:
+                break
+        receipt = client.send_message("sip:a", "after")
+        assert receipt.response.action_id == receipt.action_id
+        assert list(client.events(timeout=0)) == []
+        assert _outcomes(list(client.send_messages(_items(10)))) == [ACCEPTED] * 10
+    texts = [message.text for message in server.messages]
+    assert len(texts) <= 6 + 8 + 1 + 10 and "after" in texts
+
+
+def test_other_calls_in_between(server: LoopbackServer) -> None:
+    with client_of(server.port) as client:
+
+        def items() -> Iterator[Item]:
+            for number, item in enumerate(_items(20)):
+                client.send_message("sip:a", f"made {number}")
+                yield item
+
+        for number, result in enumerate(client.send_messages(items(), window=5)):
+            assert result.outcome == ACCEPTED
+            client.ping()
+            client.send_message("sip:a", f"taken {number}")
+    assert len(server.messages) == len({message.text for message in server.messages}) == 60
+
+
+def test_two_bulks_at_once(server: LoopbackServer) -> None:
+    with client_of(server.port) as client:
+        pairs = zip(
+            client.send_messages(_items(50), window=7),
+            client.send_messages(_items(50, "pjsip:b"), window=3),
+        )
+        for left, right in pairs:
+            assert left.outcome == right.outcome == ACCEPTED
+    for to in ("sip:a", "pjsip:b"):
+        texts = [message.text for message in server.messages if message.to == to]
+        assert texts == [str(number) for number in range(50)]
+
+
+@pytest.mark.parametrize("window", [0, -1, 1025, 10**9])
+def test_a_window_has_limits(server: LoopbackServer, window: int) -> None:
+    with client_of(server.port) as client, pytest.raises(ValueError, match="1 to 1024"):
+        client.send_messages([], window=window)
+
+
+def test_a_window_is_filled_over_plain_tcp() -> None:
+    def talk(peer: Peer) -> None:
+        peer.log_in()
+        for _ in range(3):
+            actions = [peer.read() for _ in range(16)]
+            assert not select.select([peer.sock], [], [], 0.05)[0]  # and no more than that
+            peer.send(*map(accepted, actions))
+        peer.serve()
+
+    with Script(talk) as script, client_of(script.port) as client:
+        results = list(client.send_messages(_items(48), window=16))
+        assert _outcomes(results) == [ACCEPTED] * 48
+
+
+def test_a_window_is_one_over_tls() -> None:
+    def talk(peer: Peer) -> None:
+        peer.log_in()
+        for _ in range(5):
+            action = peer.read()
+            peer.sock.settimeout(0.05)
+            with pytest.raises(OSError):
+                peer.sock.recv(1)  # nothing more comes until this one is answered
+            peer.sock.settimeout(None)
+            peer.send(accepted(action))
+        peer.serve()
+
+    with Script(talk, tls=server_tls()) as script:
+        with client_of(script.port, tls=SERVER_PEM) as client:
+            results = list(client.send_messages(_items(5), window=32))
+            assert _outcomes(results) == [ACCEPTED] * 5
+
+
+def test_bulk_over_tls() -> None:
+    with LoopbackServer(tls=server_tls()) as server:
+        with client_of(server.port, tls=SERVER_PEM) as client:
+            results = list(client.send_messages(_items(50)))
+    assert _outcomes(results) == [ACCEPTED] * 50
+    assert [message.text for message in server.messages] == [str(number) for number in range(50)]
+
+
+def test_answers_that_stop_coming() -> None:
+    def talk(peer: Peer) -> None:
+        peer.log_in()
+        for _ in range(5):
+            peer.send(accepted(peer.read()))
+        peer.swallow()
+
+    with Script(talk) as script, client_of(script.port) as client:
+        start = time.monotonic()
+        results = list(client.send_messages(_items(20), window=4, timeout=0.3))
+        assert time.monotonic() - start < 0.6
+        assert _outcomes(results) == [ACCEPTED] * 5 + [UNKNOWN] * 4 + [NOT_SENT] * 11
+        assert isinstance(results[5].error, AnswerTimeout)
+        assert all(isinstance(result.error, ConnectionLost) for result in results[6:9])
+        for result in results[9:]:
+            assert isinstance(result.error, NotConnected) and "did not come" in str(result.error)
+        assert not client.connected
+
+
+@pytest.mark.parametrize("reset", [False, True])
+@pytest.mark.parametrize("after", [0, 1, 100, 1500, 3000])
+def test_a_link_that_is_cut_mid_way(server: LoopbackServer, after: int, reset: bool) -> None:
+    with Proxy(server.port, reset=reset) as proxy:
+        client = client_of(proxy.port)
+        client.connect()
+        proxy.up.cut = len(proxy.up.passed) + after
+        results = list(client.send_messages(_items(100), window=8))
+        outcomes = _outcomes(results)
+        client.close()
+    server.close()
+    texts = {message.text for message in server.messages}
+    done = outcomes.count(ACCEPTED)
+    flying = outcomes.count(UNKNOWN)
+    assert outcomes == [ACCEPTED] * done + [UNKNOWN] * flying + [NOT_SENT] * (100 - done - flying)
+    assert flying <= 8
+    assert {str(number) for number in range(done)} <= texts
+    assert texts <= {str(number) for number in range(done + flying)}
+
+
+@pytest.mark.parametrize("window", [32, 1024])
+def test_a_server_that_stops_reading(window: int) -> None:
+    go = threading.Event()
+
+    def talk(peer: Peer) -> None:
+        peer.log_in()
+        go.wait(10.0)
+        while True:
+            stanza = peer.read_stanza()
+            texts.append(stanza.partition(b"Body: ")[2][:4])
+
+    texts: List[bytes] = []
+    items = [MessageSend("sip:a", f"{number:04}" + "x" * 1000) for number in range(2000)]
+    with Script(talk, narrow=True) as script:
+        client = Client.from_socket(narrow_socket(script.port), username=USERNAME, secret=SECRET)
+        client.connect()
+        start = time.monotonic()
+        results = list(client.send_messages(items, window=window, timeout=0.5))
+        assert time.monotonic() - start < 1.0
+        go.set()
+        client.close()
+        while script._threads[0].is_alive():
+            time.sleep(0.01)
+    outcomes = _outcomes(results)
+    flying = outcomes.count(UNKNOWN)
+    assert 0 < flying < window
+    assert outcomes == [UNKNOWN] * flying + [NOT_SENT] * (2000 - flying)
+    assert texts == [b"%04d" % number for number in range(len(texts))]
+    assert len(texts) <= flying
+
+
+def test_a_server_that_does_not_read_until_it_has_written() -> None:
+    # Both sides' buffers are full, over and over: only who reads while it writes gets through.
+    event = b"Event: Noise\r\nText: " + b"x" * 5000 + b"\r\n\r\n"
+
+    def talk(peer: Peer) -> None:
+        peer.log_in()
+        while True:
+            action = peer.read()
+            peer.send(event * 10, accepted(action))
+
+    items = [MessageSend("sip:a", f"{number:04}" + "x" * 1000) for number in range(300)]
+    with Script(talk, narrow=True) as script:
+        sock = narrow_socket(script.port)
+        client = Client.from_socket(sock, username=USERNAME, secret=SECRET, max_events=0)
+        client.connect()
+        results = list(client.send_messages(items, window=256, timeout=20.0))
+        assert _outcomes(results) == [ACCEPTED] * 300
+        client.close()
+
+
+def test_what_is_left_of_a_bulk_when_the_client_closes(server: LoopbackServer) -> None:
+    with client_of(server.port) as client:
+        results = client.send_messages(_items(10), window=2)
+        assert next(results).outcome == ACCEPTED
+        client.connect()  # another connection, which the old bulk has no part in
+        outcomes = _outcomes(list(results))
+        assert outcomes[2:] == [NOT_SENT] * 7
+        assert set(outcomes[:2]) <= {ACCEPTED, UNKNOWN, NOT_SENT}
+        client.ping()
+
+
+def test_what_was_on_its_way_is_given_up_by_who_stops_early() -> None:
+    stopped = threading.Event()
+
+    def talk(peer: Peer) -> None:
+        peer.log_in()
+        peer.send(accepted(peer.read()))
+        late = [peer.read() for _ in range(4)]
+        stopped.wait(5.0)
+        peer.send(*map(accepted, late))
+        peer.serve()
+
+    with Script(talk) as script, client_of(script.port) as client:
+        for result in client.send_messages(_items(20), window=5):
+            break
+        stopped.set()
+        receipt = client.send_message("sip:a", "after")
+        assert receipt.response.action_id == receipt.action_id
+        assert list(client.events(timeout=0)) == []
+
+
+def test_what_was_on_its_way_when_another_closed_is_unknown() -> None:
+    def talk(peer: Peer) -> None:
+        peer.log_in()
+        peer.send(accepted(peer.read()))
+        peer.swallow()
+
+    with Script(talk) as script, client_of(script.port) as client:
+        results = client.send_messages(_items(8), window=5)
+        assert next(results).outcome == ACCEPTED
+        client.close()
+        assert _outcomes(list(results)) == [UNKNOWN] * 4 + [NOT_SENT] * 3
+
+
+def test_answers_that_came_before_a_write_failed_count() -> None:
+    go = threading.Event()
+
+    def talk(peer: Peer) -> None:
+        peer.log_in()
+        actions = [peer.read() for _ in range(5)]
+        peer.send(accepted(actions[0]))
+        go.wait(5.0)
+        peer.send(*map(accepted, actions[1:4]))
+        peer.reset()
+
+    with Script(talk) as script:
+        client = client_of(script.port)
+        client.connect()
+        results = client.send_messages(_items(8), window=5)
+        assert next(results).outcome == ACCEPTED
+        go.set()
+        while script.peers[0].sock.fileno() >= 0:
+            time.sleep(0.01)
+        assert _outcomes(list(results)) == [ACCEPTED] * 3 + [UNKNOWN] + [NOT_SENT] * 3
+        client.close()
+
+
+def test_a_bulk_that_nobody_finishes_is_given_up_by_whoever_drops_it(
+    server: LoopbackServer,
+) -> None:
+    with client_of(server.port) as client:
+        results = client.send_messages(_items(10), window=5)
+        next(results)
+        del results
+        assert client._link is not None
+        assert client._link._session.outstanding == ()
+        client.ping()
+
+
+def test_an_interrupted_iterable(server: LoopbackServer) -> None:
+    def items() -> Iterator[Item]:
+        yield from _items(3)
+        raise KeyboardInterrupt
+
+    with client_of(server.port) as client:
+        with pytest.raises(KeyboardInterrupt):
+            list(client.send_messages(items(), window=2))
+        client.ping()
+
+
+def test_memory_and_files_do_not_grow() -> None:
+    samples = soak(5_000, samples=5)
+    assert samples[-1].messages == 5_000
+    assert samples[-1].files == samples[0].files
+    assert samples[-1].rss_kib - samples[1].rss_kib < 2_000
+
+
+def test_an_answer_of_another_name_is_unknown() -> None:
+    names = iter(["Success", "Goodbye", "Success"])
+
+    def talk(peer: Peer) -> None:
+        peer.log_in()
+        for name in names:
+            action: Dict[str, str] = peer.read()
+            peer.send(accepted(action).replace(b"Success", name.encode(), 1))
+        peer.swallow()
+
+    with Script(talk) as script, client_of(script.port, 0.5) as client:
+        results = list(client.send_messages(_items(3), window=1))
+        assert _outcomes(results) == [ACCEPTED, UNKNOWN, ACCEPTED]

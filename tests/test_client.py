@@ -1,0 +1,1247 @@
+"""The client against servers that behave, and ones that do not, over real sockets."""
+
+from __future__ import annotations
+
+import gc
+import logging
+import os
+import socket
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Callable, Dict, Iterable, Iterator, List
+
+import pytest
+
+from amiclient import (
+    ACCEPTED,
+    NOT_SENT,
+    REFUSED,
+    UNKNOWN,
+    Action,
+    AMIError,
+    AnswerTimeout,
+    Client,
+    ConnectError,
+    ConnectionLost,
+    ConnectTimeout,
+    Event,
+    EventOverflow,
+    LocalProtocolError,
+    LoginRefused,
+    MessageSend,
+    NotAManager,
+    NotConnected,
+    OutcomeUnknown,
+    Receipt,
+    Refused,
+    Response,
+    SendTimeout,
+    ServerClosed,
+    TLSError,
+)
+from amiclient.loopback import SECRET, USERNAME, LoopbackServer
+from amiproto import Message, Orphan
+from tests.faults import (
+    BANNER,
+    SERVER_PEM,
+    Peer,
+    Proxy,
+    Script,
+    Way,
+    accepted,
+    client_of,
+    error_within,
+    in_thread,
+    narrow_socket,
+    open_files,
+    response,
+    server_tls,
+)
+
+_EVENT = b"Event: Newexten\r\nPrivilege: dialplan,all\r\nUniqueid: 1.2\r\nAppData: x\r\n\r\n"
+
+
+@pytest.fixture
+def server() -> Iterator[LoopbackServer]:
+    with LoopbackServer() as loopback:
+        yield loopback
+
+
+# -- A server that behaves.
+
+
+def test_a_message_arrives_and_its_receipt_names_it(server: LoopbackServer) -> None:
+    with client_of(server.port) as client:
+        receipt = client.send_message(
+            "sip:a@example.org", "hello, 世界", "Door <sip:d@example.org>", {"X-A": "1, 2"}, "pjsip:b"
+        )
+        assert client.connected and client.server_version == "11.0.0"
+    assert not client.connected
+    assert isinstance(receipt, Receipt) and receipt.outcome == ACCEPTED
+    (message,) = server.messages
+    assert message.action_id == receipt.action_id == receipt.response.action_id
+    assert (message.to, message.text, message.from_, message.variables, message.destination) == (
+        "sip:a@example.org",
+        "hello, 世界",
+        "Door <sip:d@example.org>",
+        (("X-A", "1, 2"),),
+        "pjsip:b",
+    )
+
+
+def test_a_message_that_was_built_keeps_its_action_id(server: LoopbackServer) -> None:
+    with client_of(server.port) as client:
+        receipt = client.send(MessageSend("sip:alice", "x", action_id="mine"))
+        assert receipt.action_id == "mine" == server.messages[0].action_id
+
+
+def test_a_refused_message_raises_the_server_s_words(server: LoopbackServer) -> None:
+    with client_of(server.port) as client:
+        with pytest.raises(Refused, match="Message technology not found") as caught:
+            client.send_message("smoke:signal", "x")
+        assert caught.value.outcome == REFUSED
+        assert caught.value.server_message == "Message technology not found."
+        assert caught.value.action_id == caught.value.response.action_id
+        client.send_message("sip:alice", "y")  # the session goes on
+    assert [message.text for message in server.messages] == ["y"]
+
+
+def test_a_message_that_cannot_be_said_is_refused_here(server: LoopbackServer) -> None:
+    with client_of(server.port) as client:
+        with pytest.raises(LocalProtocolError) as caught:
+            client.send_message("sip:alice\r\n\r\nAction: Ping", "x")
+        assert caught.value.outcome == NOT_SENT
+        with pytest.raises(LocalProtocolError):
+            client.send_message("sip:alice", "x" * 1017)
+        client.ping()
+    assert server.messages == []
+
+
+@pytest.mark.parametrize("mechanism", ["md5", "plain"])
+def test_both_ways_to_log_in(server: LoopbackServer, mechanism: str) -> None:
+    with Proxy(server.port) as proxy, client_of(proxy.port, mechanism=mechanism) as client:
+        client.ping()
+        assert (SECRET.encode() in bytes(proxy.up.passed).partition(b"Secret: ")[2]) == (
+            mechanism == "plain"
+        )
+
+
+def test_commands_of_both_styles() -> None:
+    def new(action: Action) -> Iterable[Message]:
+        return [Response("Success", action_id=action.action_id, output=["Asterisk 22", "", "b"])]
+
+    def old(action: Action) -> Iterable[Message]:
+        headers = [("Privilege", "Command")]
+        lines = ["Asterisk 11", "", "b"]
+        return [Response("Follows", headers, action_id=action.action_id, output=lines)]
+
+    for handler, version, first in ((new, "11.0.0", "Asterisk 22"), (old, "1.3", "Asterisk 11")):
+        with LoopbackServer(handlers={"Command": handler}, version=version) as server:
+            with client_of(server.port) as client:
+                assert client.command("core show version") == (first, "", "b")
+
+
+def test_a_refused_command_has_its_output() -> None:
+    def handler(action: Action) -> Iterable[Message]:
+        return [Response("Error", action_id=action.action_id, output=["No such command"])]
+
+    with LoopbackServer(handlers={"Command": handler}) as server, client_of(server.port) as client:
+        with pytest.raises(Refused) as caught:
+            client.command("nonsense")
+        assert caught.value.response.output == ("No such command",)
+
+
+def test_a_list_comes_with_its_events() -> None:
+    def handler(action: Action) -> Iterable[Message]:
+        key = action.action_id
+        yield Response("Success", [("EventList", "start")], action_id=key)
+        for number in "12":
+            yield Event("Entry", [("Number", number)], action_id=key)
+        yield Event("EntryDone", [("EventList", "Complete"), ("ListItems", "2")], action_id=key)
+
+    with LoopbackServer(handlers={"Entries": handler}) as server, client_of(server.port) as client:
+        reply = client.send_action(Action("Entries"))
+        assert [event.headers["Number"] for event in reply.events] == ["1", "2"]
+        assert reply.complete is not None and reply.complete.name == "EntryDone"
+        plain = client.send_action(Action("Ping"))
+        assert plain.complete is None and plain.events == () and plain.response.name == "Success"
+
+
+# -- Opening and closing.
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda client: client.ping(),
+        lambda client: client.send_message("sip:a", "b"),
+        lambda client: client.send_messages([]),
+        lambda client: client.logoff(),
+        lambda client: next(client.events()),
+    ],
+)
+def test_a_client_that_is_not_open_says_so(call: Callable[[Client], object]) -> None:
+    client = client_of(1)
+    with pytest.raises(NotConnected) as caught:
+        call(client)
+    assert caught.value.outcome == NOT_SENT
+    client.close()  # closed already is fine
+
+
+def test_the_same_client_opens_again(server: LoopbackServer) -> None:
+    client = client_of(server.port)
+    for number in range(3):
+        with client:
+            client.send_message("sip:a", str(number))
+    client.connect()
+    client.connect()  # closes the one before
+    client.send_message("sip:a", "3")
+    client.logoff()
+    assert not client.connected
+    assert [message.text for message in server.messages] == ["0", "1", "2", "3"]
+
+
+def test_leaving_a_block_says_goodbye(server: LoopbackServer) -> None:
+    with Proxy(server.port) as proxy:
+        with client_of(proxy.port):
+            pass
+        assert b"Action: Logoff\r\n" in proxy.up.passed
+        assert b"Response: Goodbye\r\n" in proxy.down.passed
+
+
+def test_an_error_in_a_block_closes_at_once(server: LoopbackServer) -> None:
+    with Proxy(server.port) as proxy:
+        with pytest.raises(ZeroDivisionError):
+            with client_of(proxy.port) as client:
+                1 / 0
+        assert not client.connected
+        assert b"Logoff" not in proxy.up.passed
+
+
+def test_leaving_a_block_waits_two_seconds_for_goodbye_at_the_most() -> None:
+    def talk(peer: Peer) -> None:
+        peer.log_in()
+        peer.swallow()
+
+    for timeout in (0.2, None):
+        with Script(talk) as script:
+            start = time.monotonic()
+            with client_of(script.port, timeout):
+                pass
+            assert time.monotonic() - start < 3.0
+
+
+def test_every_path_closes_the_socket(server: LoopbackServer) -> None:
+    before = open_files()
+    for _ in range(3):
+        with client_of(server.port) as client:
+            client.ping()
+        with pytest.raises(LoginRefused):
+            with Client("127.0.0.1", server.port, username=USERNAME, secret="wrong"):
+                pass
+        with pytest.raises(TLSError):
+            with client_of(server.port, tls=True):
+                pass
+        with pytest.raises(TLSError):
+            with client_of(server.port, tls="no such file"):
+                pass
+        with client_of(server.port) as client:
+            client.connect()
+        with client_of(server.port) as client:
+            client.close()
+        with pytest.raises(ValueError):
+            with client_of(server.port) as client:
+                raise ValueError
+    gc.collect()  # a socket that was left open warns now, and a warning is an error
+    for _ in range(100):
+        if open_files() <= before:
+            break
+        time.sleep(0.02)  # the server's side
+    assert open_files() <= before
+
+
+def test_a_failed_opening_does_not_keep_an_old_session(server: LoopbackServer) -> None:
+    client = client_of(server.port)
+    client.connect()
+    server.close()
+    with pytest.raises(ConnectError):
+        client.port = 1
+        client.connect()
+    assert not client.connected
+    with pytest.raises(NotConnected):
+        client.ping()
+
+
+# -- The five errors of a first try.
+
+
+def test_a_wrong_secret(server: LoopbackServer) -> None:
+    client = Client("127.0.0.1", server.port, username=USERNAME, secret="wr0ng s3cret")
+    with pytest.raises(LoginRefused, match="Authentication failed") as caught:
+        client.connect()
+    assert caught.value.outcome == NOT_SENT
+    assert "wr0ng" not in str(caught.value) + repr(caught.value) + repr(client)
+    assert not client.connected
+
+
+def test_no_server() -> None:
+    with Script(Peer.swallow) as script:
+        port = script.port
+    with pytest.raises(ConnectError, match="nothing accepts connections") as caught:
+        client_of(port).connect()
+    assert caught.value.outcome == NOT_SENT and caught.value.field == "port"
+    assert isinstance(caught.value.__cause__, ConnectionRefusedError)
+
+
+def test_a_server_that_closes_at_once() -> None:
+    with Script(lambda peer: None) as script:
+        with pytest.raises(ServerClosed, match="authlimit") as caught:
+            client_of(script.port).connect()
+        assert caught.value.outcome == NOT_SENT
+
+
+@pytest.mark.parametrize("said", [b"", BANNER[:10], BANNER], ids=["nothing", "half", "banner"])
+def test_a_server_that_never_answers(said: bytes) -> None:
+    def talk(peer: Peer) -> None:
+        peer.send(said)
+        peer.swallow()
+
+    with Script(talk) as script:
+        error = error_within(0.3, client_of(script.port, 0.3).connect)
+    assert type(error) is ConnectTimeout and error.outcome == NOT_SENT
+
+
+def test_an_answer_of_error_to_the_message() -> None:
+    def talk(peer: Peer) -> None:
+        peer.log_in()
+        peer.send(response(peer.read(), "Error", "Message: Message failed to send."))
+
+    with Script(talk) as script, client_of(script.port) as client:
+        with pytest.raises(Refused, match="Message failed to send."):
+            client.send_message("pjsip:a", "x")
+
+
+# -- Servers that are none.
+
+
+@pytest.mark.parametrize(
+    "greeting",
+    [
+        b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n",
+        b"SSH-2.0-OpenSSH_9.2\r\n",
+        b"220 mail.example.org ESMTP\r\n",
+        b"\r\n" * 1000,
+        b"x" * 5000,
+        b"\x00" * 300,
+        b"Asterisk Call Manager\r\n",
+    ],
+    ids=["http", "ssh", "smtp", "blank", "endless", "nul", "no version"],
+)
+def test_what_speaks_something_else(greeting: bytes) -> None:
+    def talk(peer: Peer) -> None:
+        peer.send(greeting)
+        peer.swallow()
+
+    with Script(talk) as script:
+        with pytest.raises(NotAManager) as caught:
+            client_of(script.port).connect()
+    assert caught.value.outcome == NOT_SENT
+
+
+def test_a_line_without_end_in_place_of_the_banner() -> None:
+    def talk(peer: Peer) -> None:
+        while True:
+            peer.send(b"x" * 5000)
+
+    with Script(talk) as script, pytest.raises(NotAManager):
+        client_of(script.port).connect()
+
+
+def test_http_that_waits_to_be_asked() -> None:
+    with Script(Peer.swallow) as script:
+        error = error_within(0.3, client_of(script.port, 0.3).connect)
+    assert type(error) is ConnectTimeout
+    assert "manager's port, and TLS or not" in str(error)
+
+
+def test_plain_to_the_port_of_tls_and_the_reverse() -> None:
+    with LoopbackServer(tls=server_tls()) as secure:
+        error = error_within(0.3, client_of(secure.port, 0.3).connect)
+        assert type(error) is ConnectTimeout and "TLS or not" in str(error)
+    with LoopbackServer() as plain:
+        with pytest.raises(TLSError, match="this is the TLS port"):
+            client_of(plain.port, tls=SERVER_PEM).connect()
+
+
+def test_tls_to_a_server_that_never_answers() -> None:
+    with Script(Peer.swallow) as script:
+        error = error_within(0.3, client_of(script.port, 0.3, tls=SERVER_PEM).connect)
+    assert type(error) is ConnectTimeout and "TLS" in str(error)
+
+
+def test_nonsense_in_mid_login() -> None:
+    def talk(peer: Peer) -> None:
+        peer.send(BANNER, b"Response: " + b"x" * 70_000)
+        peer.swallow()
+
+    with Script(talk) as script, pytest.raises(NotAManager, match="line of over"):
+        client_of(script.port).connect()
+
+
+# -- Bytes that come slowly, in pieces, all at once, or among thousands of others.
+
+
+def test_a_dripping_server_does_not_stretch_the_deadline(server: LoopbackServer) -> None:
+    with Proxy(server.port) as proxy, client_of(proxy.port) as client:
+        client.ping()
+        proxy.down.size, proxy.down.pause = 1, 0.02
+        error = error_within(0.3, lambda: client.ping(timeout=0.3))
+        assert type(error) is AnswerTimeout and error.outcome == UNKNOWN
+        proxy.down.size, proxy.down.pause = 1 << 20, 0.0
+        receipt = client.send_message("sip:a", "b")  # the late answers are not taken for its own
+        assert receipt.server_message == "Message successfully sent"
+        assert receipt.response.action_id == receipt.action_id
+
+
+def test_a_dripping_login_does_not_stretch_the_deadline(server: LoopbackServer) -> None:
+    with Proxy(server.port, down=Way(size=1, pause=0.02)) as proxy:
+        error = error_within(0.3, client_of(proxy.port, 0.3).connect)
+        assert type(error) is ConnectTimeout
+
+
+def test_a_drip_that_is_in_time_is_in_time(server: LoopbackServer) -> None:
+    with Proxy(server.port) as proxy, client_of(proxy.port) as client:
+        proxy.down.size, proxy.down.pause = 1, 0.02
+        client.send_message("sip:a", "b")
+        proxy.down.pause, proxy.up.size, proxy.up.pause = 0.0, 1, 0.005
+        client.send_message("sip:a", "c")
+        proxy.up.size, proxy.up.pause = 1 << 20, 0.0
+    assert [message.text for message in server.messages] == ["b", "c"]
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 7, 16, 61])
+def test_answers_split_anywhere(server: LoopbackServer, size: int) -> None:
+    with Proxy(server.port, down=Way(size=size)) as proxy, client_of(proxy.port) as client:
+        for number in range(5):
+            client.send_message("sip:a", str(number))
+        with pytest.raises(Refused):
+            client.send_message("no:a", "b")
+    assert [message.text for message in server.messages] == list("01234")
+
+
+def test_answers_glued_together() -> None:
+    def talk(peer: Peer) -> None:
+        peer.log_in()
+        first, second, third = peer.read(), peer.read(), peer.read()
+        peer.send(
+            _EVENT, accepted(first), response(second, "Error", "Message: no"), _EVENT,
+            accepted(third), _EVENT,
+        )  # fmt: skip
+        peer.serve()
+
+    with Script(talk) as script, client_of(script.port) as client:
+        messages = [MessageSend("sip:a", text) for text in "abc"]
+        results = list(client.send_messages(messages, window=3))
+        assert [result.outcome for result in results] == [ACCEPTED, REFUSED, ACCEPTED]
+        client.ping()
+        assert len(list(client.events(timeout=0))) == 3
+
+
+def test_events_by_the_thousand_between_answers() -> None:
+    def talk(peer: Peer) -> None:
+        peer.log_in()
+        for number in range(3):
+            action = peer.read()
+            peer.send(_EVENT * 4000)
+            peer.send(accepted(action), _EVENT)
+
+    with Script(talk) as script, client_of(script.port, events="on") as client:
+        for number in range(3):
+            assert client.send_message("sip:a", "b").outcome == ACCEPTED
+        count = 0
+        with pytest.raises(EventOverflow) as caught:
+            for event in client.events(timeout=0.2):
+                count += 1
+                assert isinstance(event, Event) and event.headers["Uniqueid"] == "1.2"
+        assert count == caught.value.limit == 10_000
+        assert caught.value.actual == 2003
+
+
+@pytest.mark.parametrize("tls", [False, True], ids=["plain", "tls"])
+def test_a_flood_without_end_does_not_stretch_the_deadline(tls: bool) -> None:
+    def talk(peer: Peer) -> None:
+        peer.log_in()
+        peer.read()
+        while True:
+            peer.send(_EVENT * 200)
+
+    with Script(talk, tls=server_tls() if tls else None) as script:
+        client = client_of(script.port, tls=SERVER_PEM if tls else False)
+        client.connect()
+        error = error_within(0.4, lambda: client.ping(timeout=0.4))
+        assert type(error) in (AnswerTimeout, SendTimeout)
+        # And in the next call the flood is there from the start.
+        error = error_within(0.4, lambda: client.ping(timeout=0.4))
+        assert type(error) in (AnswerTimeout, SendTimeout)
+        client.close()
+
+
+def test_answers_in_a_flood_of_events_are_found() -> None:
+    events = _EVENT * 50_000  # and faster than anyone can read them
+
+    def talk(peer: Peer) -> None:
+        peer.log_in()
+        lock = threading.Lock()
+
+        def flood() -> None:
+            try:
+                while True:
+                    with lock:
+                        peer.send(events)
+            except OSError:
+                pass  # the client is gone
+
+        thread = in_thread(flood)
+        try:
+            while True:
+                action = peer.read()
+                with lock:
+                    peer.send(accepted(action))
+        finally:
+            thread.join()
+
+    with Script(talk) as script:
+        client = client_of(script.port, 30.0, max_events=10)
+        client.connect()
+        for number in range(3):
+            client.send_message("sip:a", "b")
+        client.close()
+
+
+def test_a_flood_that_takes_all_the_time_lets_nothing_leave() -> None:
+    def talk(peer: Peer) -> None:
+        peer.log_in()
+        while True:
+            peer.send(_EVENT * 5000)
+
+    with Script(talk) as script:
+        client = client_of(script.port, max_events=10)
+        client.connect()
+        time.sleep(0.1)
+        for attempt in range(100):
+            with pytest.raises(AMIError) as caught:
+                client.ping(timeout=0.003)
+            if isinstance(caught.value, SendTimeout):
+                break
+        assert caught.value.outcome == NOT_SENT
+        client.close()
+
+
+def test_answers_without_action_id() -> None:
+    def talk(peer: Peer) -> None:
+        peer.log_in()
+        for name in ("Success", "Error", "Success"):
+            peer.read()
+            peer.send(f"Response: {name}\r\nMessage: words\r\n\r\n".encode())
+
+    with Script(talk) as script, client_of(script.port) as client:
+        client.send_message("sip:a", "1")
+        with pytest.raises(Refused, match="words"):
+            client.send_message("sip:a", "2")
+        assert client.send_message("sip:a", "3").server_message == "words"
+
+
+@pytest.mark.parametrize("with_id", [True, False])
+def test_an_answer_that_comes_after_its_caller_gave_up(with_id: bool) -> None:
+    gave_up = threading.Event()
+
+    def talk(peer: Peer) -> None:
+        peer.log_in()
+        first = peer.read()
+        gave_up.wait(5.0)
+        late = response(first, "Error", "Message: late")
+        peer.send(late if with_id else b"Response: Error\r\nMessage: late\r\n\r\n")
+        second = peer.read()
+        good = accepted(second)
+        peer.send(good if with_id else b"Response: Success\r\nMessage: mine\r\n\r\n")
+        peer.serve()
+
+    with Script(talk) as script, client_of(script.port) as client:
+        with pytest.raises(AnswerTimeout) as caught:
+            client.send_message("sip:a", "1", timeout=0.05)
+        assert caught.value.outcome == UNKNOWN and caught.value.action_id
+        gave_up.set()
+        assert client.send_message("sip:a", "2").outcome == ACCEPTED
+        assert list(client.events(timeout=0)) == []  # the late one is dropped, not an event
+
+
+def test_an_answer_in_the_last_moment_counts() -> None:
+    def talk(peer: Peer) -> None:
+        peer.log_in()
+        peer.send(accepted(peer.read()))
+        peer.sock.close()
+
+    with Script(talk) as script, client_of(script.port) as client:
+        client.send_message("sip:a", "1")  # answer and end come together
+        with pytest.raises(ServerClosed) as caught:
+            time.sleep(0.05)
+            client.send_message("sip:a", "2")
+        assert caught.value.outcome == NOT_SENT
+
+
+# -- Servers that leave.
+
+
+def test_goodbye_in_place_of_an_answer_leaves_it_open() -> None:
+    def talk(peer: Peer) -> None:
+        peer.log_in()
+        peer.read()
+        peer.send(b"Response: Goodbye\r\nMessage: Thanks for all the fish.\r\n\r\n")
+
+    for action in (MessageSend("sip:a", "b"), Action("Ping")):
+        with Script(talk) as script, client_of(script.port) as client:
+            with pytest.raises(OutcomeUnknown, match="Goodbye") as caught:
+                client.send_action(action)
+            assert caught.value.outcome == UNKNOWN
+
+
+def test_a_response_of_another_name_is_no_receipt() -> None:
+    def talk(peer: Peer) -> None:
+        peer.log_in()
+        peer.send(response(peer.read(), "Perhaps", "Message: who knows"))
+
+    with Script(talk) as script, client_of(script.port) as client:
+        with pytest.raises(OutcomeUnknown, match="Perhaps"):
+            client.send_message("sip:a", "b")
+
+
+def test_a_shutdown_in_the_middle() -> None:
+    def talk(peer: Peer) -> None:
+        peer.log_in()
+        peer.read()
+        peer.send(b"Event: Shutdown\r\nShutdown: Cleanly\r\nRestart: False\r\n\r\n")
+
+    with Script(talk) as script, client_of(script.port, events="on") as client:
+        with pytest.raises(ConnectionLost) as caught:
+            client.send_message("sip:a", "b")
+        assert caught.value.outcome == UNKNOWN
+        (event,) = [next(client.events())]  # what came before the end can still be read
+        assert isinstance(event, Event) and event.name == "Shutdown"
+        with pytest.raises(NotConnected, match="the server closed the connection"):
+            next(client.events())
+        with pytest.raises(NotConnected, match="connect()"):
+            client.ping()
+
+
+def test_a_dead_connection_is_seen_before_a_byte_leaves_and_opened_again() -> None:
+    texts: List[str] = []
+
+    def talk(peer: Peer) -> None:
+        peer.log_in()
+        if len(script.peers) == 1:
+            return  # the server restarts
+        action = peer.read()
+        texts.append(action["Body"])
+        peer.send(accepted(action))
+
+    with Script(talk) as script:
+        client = client_of(script.port)
+        client.connect()
+        time.sleep(0.05)
+        with pytest.raises(ServerClosed, match="connect again and send again"):
+            client.send_message("sip:a", "only once")
+        client.connect()
+        client.send_message("sip:a", "only once")
+        client.close()
+    assert texts == ["only once"]
+
+
+def test_a_reset_in_the_middle(server: LoopbackServer) -> None:
+    with Proxy(server.port, reset=True) as proxy:
+        client = client_of(proxy.port)
+        client.connect()
+        proxy.cut()
+        time.sleep(0.05)
+        with pytest.raises(ServerClosed):
+            client.ping()
+        client.connect()
+        proxy.down.stall = len(proxy.down.passed)
+        errors: List[AMIError] = []
+
+        def call() -> None:
+            with pytest.raises(ConnectionLost) as caught:
+                client.ping()
+            errors.append(caught.value)
+
+        thread = in_thread(call)
+        time.sleep(0.1)
+        proxy.cut()
+        thread.join()
+        assert errors[0].outcome == UNKNOWN
+        client.close()
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [b"Response: Success\r\nX: " + b"x" * 70_000, b"Response: Success\r\n" + b"X: y\r\n" * 800_000],
+    ids=["line", "stanza"],
+)
+def test_an_answer_over_the_limits_ends_the_connection(answer: bytes) -> None:
+    def talk(peer: Peer) -> None:
+        peer.log_in()
+        peer.read()
+        peer.send(answer)
+        peer.swallow()
+
+    with Script(talk) as script, client_of(script.port) as client:
+        with pytest.raises(ConnectionLost, match="the server sent a") as caught:
+            client.send_message("sip:a", "b")
+        assert caught.value.outcome == UNKNOWN
+        assert not client.connected
+
+
+def test_blank_lines_without_end_do_not_stretch_the_deadline() -> None:
+    def talk(peer: Peer) -> None:
+        peer.log_in()
+        peer.read()
+        while True:
+            peer.send(b"\r\n" * 5000)
+
+    with Script(talk) as script:
+        client = client_of(script.port)
+        client.connect()
+        error = error_within(0.4, lambda: client.ping(timeout=0.4))
+        assert type(error) in (AnswerTimeout, SendTimeout)
+        client.close()
+
+
+# -- Deadlines.
+
+
+_Calls: List[Callable[[Client, float], object]] = [
+    lambda client, timeout: client.ping(timeout=timeout),
+    lambda client, timeout: client.send_message("sip:a", "b", timeout=timeout),
+    lambda client, timeout: client.send(MessageSend("sip:a", "b"), timeout=timeout),
+    lambda client, timeout: client.send_action(Action("Status"), timeout=timeout),
+    lambda client, timeout: client.command("core show version", timeout=timeout),
+]
+
+
+@pytest.mark.parametrize("call", _Calls)
+@pytest.mark.parametrize("timeout", [0.05, 0.3])
+def test_each_call_ends_by_its_own_timeout(
+    call: Callable[[Client, float], object], timeout: float
+) -> None:
+    def talk(peer: Peer) -> None:
+        peer.log_in()
+        peer.swallow()
+
+    with Script(talk) as script:
+        client = client_of(script.port, None)
+        client.connect()
+        error = error_within(max(timeout, 0.2), lambda: call(client, timeout))
+        assert type(error) is AnswerTimeout
+        assert client.connected  # the session goes on
+        client.close()
+
+
+def test_logoff_closes_whether_there_is_an_answer_or_not() -> None:
+    def talk(peer: Peer) -> None:
+        peer.log_in()
+        peer.swallow()
+
+    with Script(talk) as script:
+        client = client_of(script.port)
+        client.connect()
+        with pytest.raises(AnswerTimeout):
+            client.logoff(timeout=0.1)
+        assert not client.connected
+
+
+def test_the_client_s_timeout_is_that_of_calls_that_name_none() -> None:
+    def talk(peer: Peer) -> None:
+        peer.log_in()
+        peer.swallow()
+
+    with Script(talk) as script:
+        client = client_of(script.port, 0.2)
+        client.connect()
+        assert type(error_within(0.2, client.ping)) is AnswerTimeout
+        client.close()
+
+
+def test_no_timeout_waits() -> None:
+    def talk(peer: Peer) -> None:
+        peer.log_in()
+        for _ in range(2):
+            action = peer.read()
+            time.sleep(0.3)
+            peer.send(accepted(action))
+
+    with Script(talk) as script, client_of(script.port, 0.1) as client:
+        client.ping(timeout=None)
+        client.ping(timeout=float("inf"))
+
+
+def test_no_time_at_all_sends_nothing(server: LoopbackServer) -> None:
+    with client_of(server.port) as client:
+        for timeout in (0, -1):
+            with pytest.raises(SendTimeout) as caught:
+                client.send_message("sip:a", "b", timeout=timeout)
+            assert caught.value.outcome == NOT_SENT
+        client.ping()
+    assert server.messages == []
+    with pytest.raises(ConnectTimeout):
+        client_of(server.port, 0).connect()
+    with pytest.raises(ConnectTimeout):
+        client_of(server.port, 0, tls=SERVER_PEM).connect()
+
+
+# -- Events.
+
+
+def test_events_come_in_order_and_end_when_none_comes(server: LoopbackServer) -> None:
+    with client_of(server.port, events="on") as client:
+        for number in range(5):
+            server.send_event(Event("Tick", [("Number", str(number))]))
+        seen = [event.headers["Number"] for event in client.events(timeout=0.2)]
+        assert seen == list("01234")
+        assert list(client.events(timeout=0)) == []
+
+
+def test_events_off_is_off(server: LoopbackServer) -> None:
+    with client_of(server.port) as client:
+        server.send_event(Event("Tick"))
+        client.ping()
+        assert list(client.events(timeout=0)) == []
+
+
+def test_a_gap_in_the_events_is_told_where_it_is() -> None:
+    go = threading.Event()
+
+    def talk(peer: Peer) -> None:
+        peer.log_in()
+        for start in (0, 10):
+            action = peer.read()
+            peer.send(*[b"Event: E\r\nNumber: %d\r\n\r\n" % n for n in range(start, start + 5)])
+            peer.send(accepted(action))
+        go.wait(5.0)
+        peer.send(b"Event: E\r\nNumber: 20\r\n\r\n")
+        peer.serve()
+
+    with Script(talk) as script, client_of(script.port, events="on", max_events=3) as client:
+        client.ping()
+        seen: List[str] = []
+        events = client.events(timeout=0.5)
+        seen.append(next(events).headers["Number"])
+        client.ping()  # five more, for which there would be room now
+        with pytest.raises(EventOverflow) as caught:
+            seen.extend(event.headers["Number"] for event in events)
+        assert seen == ["0", "1", "2"]
+        assert caught.value.actual == 7
+        go.set()
+        assert next(client.events()).headers["Number"] == "20"
+
+
+def test_what_belongs_to_no_action_is_among_the_events() -> None:
+    def talk(peer: Peer) -> None:
+        peer.log_in()
+        peer.send(b"Nonsense: x\r\n\r\n", b"Response: Success\r\nActionID: other\r\n\r\n")
+        peer.swallow()
+
+    with Script(talk) as script, client_of(script.port, 0.3) as client:
+        first, second = client.events()
+        assert isinstance(first, Orphan) and isinstance(second, Response)
+
+
+def test_a_break_while_waiting_for_events(server: LoopbackServer) -> None:
+    with Proxy(server.port) as proxy, client_of(proxy.port, events="on") as client:
+        threading.Timer(0.1, proxy.cut).start()
+        with pytest.raises(ConnectionLost):
+            next(client.events())
+
+
+def test_events_give_other_threads_no_error_and_get_none(server: LoopbackServer) -> None:
+    with client_of(server.port, events="on") as client:
+        waiting = in_thread(lambda: list(client.events(timeout=0.4)))
+        time.sleep(0.1)
+        assert list(client.events(timeout=0.1)) == []  # its turn does not come in time
+        with pytest.raises(SendTimeout, match="another thread"):
+            client.ping(timeout=0.1)
+        waiting.join()
+        client.ping()
+
+
+# -- Threads, forks, interrupts.
+
+
+def test_threads_share_a_client(server: LoopbackServer) -> None:
+    receipts: Dict[str, Receipt] = {}
+
+    def work(number: int) -> None:
+        for part in range(25):
+            text = f"{number} {part}"
+            receipts[text] = client.send_message("sip:a", text)
+        for result in client.send_messages(
+            [MessageSend("sip:a", f"{number} bulk {part}") for part in range(25)], window=4
+        ):
+            assert result.receipt is not None and isinstance(result.message, MessageSend)
+            receipts[result.message.text] = result.receipt
+
+    with client_of(server.port) as client:
+        threads = [threading.Thread(target=work, args=(number,)) for number in range(6)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    ids = {message.text: message.action_id for message in server.messages}
+    assert len(ids) == len(server.messages) == len(receipts) == 300
+    assert {text: receipt.action_id for text, receipt in receipts.items()} == ids
+
+
+@pytest.mark.parametrize("tls", [False, True], ids=["plain", "tls"])
+def test_closing_ends_the_call_of_another_thread(tls: bool) -> None:
+    def talk(peer: Peer) -> None:
+        peer.log_in()
+        peer.swallow()
+
+    with Script(talk, tls=server_tls() if tls else None) as script:
+        client = client_of(script.port, tls=SERVER_PEM if tls else False)
+        client.connect()
+        errors: List[AMIError] = []
+
+        def call() -> None:
+            with pytest.raises(ConnectionLost, match="the client was closed") as caught:
+                client.ping(timeout=None)
+            errors.append(caught.value)
+
+        thread = in_thread(call)
+        time.sleep(0.1)
+        start = time.monotonic()
+        client.close()
+        assert time.monotonic() - start < 1.0
+        thread.join()
+        assert len(errors) == 1 and not client.connected
+
+
+def test_closing_ends_an_opening_in_another_thread_or_waits_for_it() -> None:
+    with Script(Peer.swallow) as script:
+        for tls, error in ((False, ServerClosed), (SERVER_PEM, ConnectTimeout)):
+            client = client_of(script.port, 0.5, tls=tls)
+            errors: List[AMIError] = []
+
+            def call() -> None:
+                with pytest.raises(AMIError) as caught:
+                    client.connect()
+                errors.append(caught.value)
+
+            thread = in_thread(call)
+            time.sleep(0.1)
+            client.close()
+            thread.join()
+            assert not client.connected
+            assert [type(one) for one in errors] == [error]
+
+
+_FORK = """\
+import os, sys, threading, warnings
+sys.path.insert(0, sys.argv[1])
+from amiclient import Client, MessageSend, NotConnected
+client = Client(port=int(sys.argv[2]), username="loopback", secret="loopback", timeout=5.0)
+client.connect()
+client.send_message("sip:a", "parent 1")
+results = client.send_messages(MessageSend("sip:a", f"bulk {n}") for n in range(6))
+first = next(results)
+assert first.outcome == "accepted"
+lock = client._lock
+lock.acquire()  # as if another thread were in a call when the process forks
+child = os.fork()
+if not child:
+    try:
+        assert not client.connected
+        for call in (client.ping, client.logoff, lambda: client.send_message("sip:a", "child")):
+            try:
+                call()
+            except NotConnected as error:
+                assert error.outcome == "not sent"
+            else:
+                os._exit(2)
+        for result in results:
+            assert result.outcome in ("accepted", "unknown", "not sent"), result
+        with client:
+            client.send_message("sip:a", "of the child")
+        os._exit(0)
+    except BaseException as error:
+        sys.excepthook(*sys.exc_info())
+        os._exit(1)
+lock.release()
+assert os.waitpid(child, 0)[1] == 0
+client.send_message("sip:a", "parent 2")
+assert [result.outcome for result in results] == ["accepted"] * 5
+client.logoff()
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this platform")
+def test_a_child_of_a_fork_is_refused_and_its_parent_goes_on(server: LoopbackServer) -> None:
+    root = str(Path(__file__).resolve().parent.parent)
+    command = [sys.executable, "-W", "error", "-bb", "-c", _FORK, root, str(server.port)]
+    done = subprocess.run(command, stderr=subprocess.PIPE, timeout=60)
+    assert done.returncode == 0, done.stderr.decode()
+    texts = sorted(message.text for message in server.messages)
+    assert texts == sorted(
+        ["parent 1", "of the child", "parent 2", *(f"bulk {number}" for number in range(6))]
+    )
+
+
+def test_another_process_is_told_by_its_number(
+    server: LoopbackServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # As in the child of a fork, in this process, which measures what is covered.
+    with client_of(server.port) as client:
+        results = client.send_messages([MessageSend("sip:a", text) for text in "abc"], window=2)
+        next(results)
+        own = os.getpid()
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "getpid", lambda: own + 1)
+            assert not client.connected
+            with pytest.raises(NotConnected, match="another in this one"):
+                client.ping()
+            outcomes = [result.outcome for result in results]
+            assert outcomes[-1] == NOT_SENT
+            client.close()
+
+
+@pytest.mark.skipif(not hasattr(os, "kill") or os.name != "posix", reason="needs signals")
+def test_an_interrupted_call_closes_the_connection(server: LoopbackServer) -> None:
+    import signal
+
+    def handler(number: int, frame: object) -> None:
+        raise KeyboardInterrupt
+
+    with Proxy(server.port) as proxy:
+        client = client_of(proxy.port)
+        old = signal.signal(signal.SIGALRM, handler)
+        try:
+            for call in (client.ping, lambda: next(client.events())):
+                client.connect()
+                proxy.down.stall = len(proxy.down.passed)
+                signal.setitimer(signal.ITIMER_REAL, 0.1)
+                with pytest.raises(KeyboardInterrupt):
+                    call()
+                assert not client.connected
+                with pytest.raises(NotConnected, match="interrupted"):
+                    client.ping()
+                proxy.down.stall = None
+        finally:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            signal.signal(signal.SIGALRM, old)
+        client.close()
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs signals")
+def test_an_interrupt_while_looking_for_what_has_come_closes_the_connection() -> None:
+    import signal
+
+    def talk(peer: Peer) -> None:
+        peer.log_in()
+        while True:
+            peer.send(_EVENT * 500)
+
+    def handler(number: int, frame: object) -> None:
+        raise KeyboardInterrupt
+
+    old = signal.signal(signal.SIGALRM, handler)
+    try:
+        for attempt in range(50):
+            with Script(talk) as script:
+                client = client_of(script.port)
+                client.connect()
+                time.sleep(0.02)  # there is much to look at
+                signal.setitimer(signal.ITIMER_REAL, 0.01)
+                with pytest.raises(KeyboardInterrupt) as caught:
+                    client.ping()
+                assert not client.connected
+                client.close()
+            if "look" in [entry.name for entry in caught.traceback]:
+                break
+        else:
+            raise AssertionError("no interrupt came while looking")
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, old)
+
+
+# -- A server that does not read.
+
+
+def test_a_write_that_fails_with_nothing_to_read(server: LoopbackServer) -> None:
+    sock = socket.create_connection((server.host, server.port))
+    client = Client.from_socket(sock, username=USERNAME, secret=SECRET)
+    client.connect()
+    sock.shutdown(socket.SHUT_WR)
+    # Whichever is seen first, the failing write or the server's end: nothing has left.
+    with pytest.raises(ServerClosed) as caught:
+        client.send_message("sip:a", "b")
+    assert caught.value.outcome == NOT_SENT and not client.connected
+    client.close()
+
+    def talk(peer: Peer) -> None:
+        peer.log_in()
+        with pytest.raises(EOFError):
+            peer.read()
+        done.wait(5.0)  # and does not close
+
+    done = threading.Event()
+    with Script(talk) as script:
+        sock = socket.create_connection(("127.0.0.1", script.port))
+        client = Client.from_socket(sock, username=USERNAME, secret=SECRET)
+        client.connect()
+        sock.shutdown(socket.SHUT_WR)
+        with pytest.raises(ServerClosed):
+            client.send_message("sip:a", "b")
+        done.set()
+        client.close()
+
+
+def test_an_action_that_left_in_part_closes_the_connection() -> None:
+    def talk(peer: Peer) -> None:
+        peer.log_in()
+        time.sleep(1.0)
+        peer.swallow()
+
+    big = Action("Status", [("X", "y" * 1000)] * 100)
+    with Script(talk, narrow=True) as script:
+        sock = narrow_socket(script.port)
+        client = Client.from_socket(sock, username=USERNAME, secret=SECRET, timeout=10.0)
+        client.connect()
+        with pytest.raises(SendTimeout) as caught:
+            client.send_action(big, timeout=0.2)
+        assert caught.value.outcome == NOT_SENT
+        with pytest.raises(NotConnected, match="a part of it had left"):
+            client.ping()
+        client.close()
+
+
+def test_an_action_that_did_not_leave_at_all_is_taken_back() -> None:
+    go = threading.Event()
+    seen: List[str] = []
+
+    def talk(peer: Peer) -> None:
+        peer.log_in()
+        go.wait(5.0)
+        while True:
+            action = peer.read()
+            seen.append(action["ActionID"])
+            peer.send(accepted(action))
+
+    with Script(talk, narrow=True) as script:
+        sock = narrow_socket(script.port)
+        with Client.from_socket(sock, username=USERNAME, secret=SECRET, timeout=10.0) as client:
+            unknown: List[str] = []
+            for number in range(10_000):
+                with pytest.raises(AMIError) as caught:
+                    client.send_action(Action("Ping"), timeout=0.001)
+                assert caught.value.action_id is not None or caught.value.outcome == NOT_SENT
+                if isinstance(caught.value, SendTimeout) and caught.value.action_id:
+                    break
+                if isinstance(caught.value, AnswerTimeout):
+                    assert caught.value.action_id is not None
+                    unknown.append(caught.value.action_id)
+            if client.connected:  # it was taken back whole
+                go.set()
+                client.ping()
+                assert seen[:-1] == unknown
+            go.set()
+
+
+def test_an_answer_before_the_action_has_left_is_no_answer() -> None:
+    # A server must not make us believe that a message was refused whose rest then leaves.
+    early = threading.Event()
+
+    def hasty(peer: Peer) -> None:
+        peer.log_in()
+        while b"ActionID" not in peer.received.partition(b"Status")[2]:
+            peer.received += peer.sock.recv(100)
+        peer.send(b"Response: Error\r\nMessage: too early\r\n\r\n")
+        early.wait(5.0)
+        while True:
+            data = peer.sock.recv(1 << 16)
+            if not data:
+                break
+            peer.received += data
+        assert not peer.received.endswith(b"\r\n\r\n")
+
+    big = Action("Status", [("X", "y" * 1000)] * 100)
+    with Script(hasty, narrow=True) as script:
+        sock = narrow_socket(script.port)
+        client = Client.from_socket(sock, username=USERNAME, secret=SECRET, timeout=10.0)
+        client.connect()
+        with pytest.raises(ServerClosed) as caught:
+            client.send_action(big)
+        assert caught.value.outcome == NOT_SENT
+        early.set()
+        client.close()
+
+
+# -- Secrets.
+
+
+def test_the_secret_is_nowhere_to_be_seen(caplog: pytest.LogCaptureFixture) -> None:
+    secret = "t0p s3cret"
+    seen: List[str] = []
+
+    def hear(error: BaseException) -> None:
+        import traceback
+
+        text = "".join(traceback.format_exception(type(error), error, error.__traceback__))
+        seen.extend((text, repr(error), repr(vars(error))))
+
+    caplog.set_level(logging.DEBUG)
+    with LoopbackServer(users={"me": secret}) as server:
+        for mechanism in ("md5", "plain"):
+            client = Client(
+                "127.0.0.1", server.port, username="me", secret=secret, mechanism=mechanism
+            )
+            seen.append(repr(client))
+            with client:
+                seen.extend((repr(client), repr(client._session), repr(client._link)))
+                seen.append(repr(client.send_message("sip:a", "b")))
+                with pytest.raises(Refused) as refused:
+                    client.send_action(Action("Nonsense", [("Secret", secret)]))
+                hear(refused.value)
+                reply = client.send_action(Action("Challenge", [("AuthType", "MD5")]))
+                challenge = reply.response.headers["Challenge"]
+            assert challenge not in caplog.text
+        wrong = Client("127.0.0.1", server.port, username="me", secret=secret + " no")
+        with pytest.raises(LoginRefused) as failed:
+            wrong.connect()
+        hear(failed.value)
+    for bad in ("t0p s3cret\r\nAction: Ping", "t0p s3cret" * 200, "t0p s3cret\udc00\ud800"):
+        with pytest.raises(LocalProtocolError) as refused_here:
+            Client(username="me", secret=bad)
+        hear(refused_here.value)
+    assert "logged in" in caplog.text and "MessageSend" in caplog.text
+    for text in [caplog.text, *seen]:
+        assert "t0p" not in text and "s3cret" not in text
+
+
+def test_the_repr_says_whether_it_is_open(server: LoopbackServer) -> None:
+    client = client_of(server.port)
+    assert repr(client) == f"<Client 'loopback' at 127.0.0.1 port {server.port}, closed>"
+    with client:
+        assert repr(client).endswith("connected>")
+
+
+def test_a_silent_end_of_a_block_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+    def talk(peer: Peer) -> None:
+        peer.log_in()
+        peer.swallow()
+
+    caplog.set_level(logging.DEBUG, "amiclient")
+    with Script(talk) as script, client_of(script.port, 0.2):
+        pass
+    assert "no goodbye" in caplog.text

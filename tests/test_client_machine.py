@@ -1,0 +1,326 @@
+"""The client in any order of calls and accidents, against a model of what may have become of each.
+
+A proxy between client and loopback server holds answers back, cuts the link now or after some more
+bytes, and the server sends events at any time. Whatever the client says became of a message must
+agree with what the server got.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Callable, Dict, Iterator, List, Optional, Union
+
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from amiclient import (
+    ACCEPTED,
+    NOT_SENT,
+    REFUSED,
+    UNKNOWN,
+    AMIError,
+    AnswerTimeout,
+    ConnectionLost,
+    ConnectTimeout,
+    Event,
+    EventOverflow,
+    MessageSend,
+    NotConnected,
+    Receipt,
+    Refused,
+    SendResult,
+    SendTimeout,
+    ServerClosed,
+)
+from amiclient.loopback import LoopbackServer
+from tests.faults import Proxy, client_of
+
+#: Seconds of a call that is bound to end by its deadline, and of one that has no reason to.
+_SHORT = 0.03
+_LONG = 5.0
+
+#: How many events the client keeps.
+_MAX_EVENTS = 40
+
+
+class ClientMachine(RuleBasedStateMachine):
+    """Calls, accidents, and what must hold whatever their order."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.server = LoopbackServer()
+        self.server.open()
+        self.proxy = Proxy(self.server.port)
+        self.client = client_of(self.proxy.port, _LONG, events="on", max_events=_MAX_EVENTS)
+        #: The outcome of each message by its text, in the order they were given to the client.
+        self.outcomes: Dict[str, str] = {}
+        self.action_ids: Dict[str, str] = {}
+        #: Whether the client was opened and has not failed since, as far as the model knows.
+        self.open = False
+        self.events_sent = 0
+        self.last_event = -1
+
+    # -- What the model knows.
+
+    @property
+    def held(self) -> bool:
+        """Whether no answer comes."""
+        return self.proxy.down.is_stalled
+
+    @property
+    def doomed(self) -> bool:
+        """Whether a cut is on its way, or has come."""
+        return self.proxy.up.cut is not None or self.proxy.down.cut is not None
+
+    @property
+    def timeout(self) -> float:
+        return _SHORT if self.held else _LONG
+
+    def text(self) -> str:
+        return f"message {len(self.outcomes)}"
+
+    def call(self, function: Callable[[], object]) -> Optional[AMIError]:
+        """A call's error, or None; it must end by its deadline, and be one that was to come."""
+        start = time.monotonic()
+        error: Optional[AMIError] = None
+        try:
+            function()
+        except AMIError as caught:
+            error = caught
+        assert time.monotonic() - start < self.timeout + 2.0
+        if not self.open:
+            assert type(error) is NotConnected
+        elif self.held:
+            late = isinstance(error, (AnswerTimeout, SendTimeout))
+            assert late or self.doomed and isinstance(error, (ConnectionLost, ServerClosed)), error
+        elif self.doomed:
+            kinds = (Refused, ConnectionLost, ServerClosed)
+            assert error is None or isinstance(error, kinds), error
+        else:
+            assert error is None or error.outcome == REFUSED, error
+        if isinstance(error, (ConnectionLost, ServerClosed)):
+            self.open = False
+        assert self.client.connected == self.open
+        return error
+
+    def note(self, text: str, result: Union[Receipt, AMIError, SendResult]) -> None:
+        self.outcomes[text] = result.outcome
+        if isinstance(result, Receipt):
+            assert result.response.action_id == result.action_id
+            self.action_ids[text] = result.action_id
+
+    # -- Calls.
+
+    @initialize()
+    def connect(self) -> None:
+        """Open the client, again if it is open; whatever was wrong with the link is over then."""
+        if self.doomed:
+            self.proxy.cut()  # what is left of the old connection
+        self.proxy.up.cut = self.proxy.down.cut = self.proxy.down.stall = None
+        for attempt in range(3):
+            try:
+                self.client.connect()
+                # The cut comes by way of the proxy's own thread: see whether it came late.
+                self.client.ping()
+                break
+            except (ServerClosed, ConnectionLost):
+                assert attempt < 2
+        self.open = True
+        self.last_event = self.events_sent - 1
+
+    @precondition(lambda self: not self.open or self.held or self.doomed)
+    @rule()
+    def connect_again(self) -> None:
+        """As a script does that runs for months."""
+        self.connect()
+
+    @precondition(lambda self: self.held)
+    @rule()
+    def connect_in_vain(self) -> None:
+        """Open the client while no answer comes."""
+        self.client.timeout = _SHORT
+        try:
+            self.client.connect()
+            raise AssertionError("logged in without an answer")
+        except (ConnectTimeout, ServerClosed):
+            self.open = False
+        finally:
+            self.client.timeout = _LONG
+
+    @precondition(lambda self: not self.open)
+    @rule()
+    def send_nothing(self) -> None:
+        """One message with no connection."""
+        self.send(refused=False)
+
+    @precondition(lambda self: self.open)
+    @rule(texts=st.integers(1, 3))
+    def send_some(self, texts: int) -> None:
+        """A message or two, one after the other."""
+        for _ in range(texts):
+            self.send(refused=False)
+
+    @precondition(lambda self: self.open)
+    @rule(refused=st.booleans())
+    def send(self, refused: bool) -> None:
+        """One message."""
+        text = self.text()
+        to = "smoke:signal" if refused else "sip:alice"
+        results: List[Receipt] = []
+
+        def function() -> None:
+            results.append(self.client.send_message(to, text, timeout=self.timeout))
+
+        error = self.call(function)
+        assert error is not None or not refused
+        self.note(text, results[0] if error is None else error)
+
+    @precondition(lambda self: self.open)
+    @rule(
+        count=st.integers(1, 12),
+        window=st.sampled_from([1, 2, 5, 32]),
+        stop=st.integers(1, 12),
+        bad=st.sets(st.integers(0, 11), max_size=2),
+        nested=st.booleans(),
+    )
+    def send_many(self, count: int, window: int, stop: int, bad: "set[int]", nested: bool) -> None:
+        """A bulk, perhaps with refused ones, left early, or with pings in between."""
+        start = len(self.outcomes)
+        texts = [f"message {start + number}" for number in range(count)]
+        given: List[str] = []
+
+        def each() -> Iterator[MessageSend]:
+            for number, text in enumerate(texts):
+                given.append(text)
+                yield MessageSend("smoke:signal" if number in bad else "sip:alice", text)
+
+        begun = time.monotonic()
+        got: List[SendResult] = []
+        results = self.client.send_messages(each(), window=window, timeout=self.timeout)
+        for result in results:
+            got.append(result)
+            if nested and not self.held and not self.doomed:
+                self.client.ping()
+            if len(got) == stop:
+                break
+        results.close()  # type: ignore[attr-defined]  # it is a generator
+        assert time.monotonic() - begun < self.timeout + 2.0
+        for number, result in enumerate(got):
+            assert isinstance(result.message, MessageSend)
+            assert result.message.text == texts[number]
+            self.note(texts[number], result.receipt or result)
+            if not (self.held or self.doomed):
+                assert result.outcome == (REFUSED if number in bad else ACCEPTED)
+        outcomes = [result.outcome for result in got]
+        if UNKNOWN in outcomes:  # after which nothing was sent any more
+            first = outcomes.index(UNKNOWN)
+            last = len(outcomes) - outcomes[::-1].index(UNKNOWN)
+            assert set(outcomes[first:last]) == {UNKNOWN}
+            assert set(outcomes[last:]) <= {NOT_SENT}
+        for text in given[len(got) :]:
+            self.outcomes[text] = UNKNOWN  # on its way when we left
+        if not self.client.connected:
+            assert self.held or self.doomed
+            self.open = False
+
+    @precondition(lambda self: self.open)
+    @rule()
+    def ping(self) -> None:
+        """A call that is no message."""
+        self.call(lambda: self.client.ping(timeout=self.timeout))
+
+    @rule()
+    def read_events(self) -> None:
+        """All events that have come."""
+        try:
+            for event in self.client.events(timeout=0.005):
+                assert isinstance(event, Event), event
+                number = int(event.headers["Number"])
+                assert number > self.last_event  # in order, none twice
+                self.last_event = number
+        except EventOverflow as error:
+            assert error.actual is not None and error.actual > 0
+        except NotConnected:
+            assert not self.open
+        except ConnectionLost:
+            assert self.open and self.doomed
+            self.open = False
+
+    @precondition(lambda self: self.open)
+    @rule(politely=st.booleans())
+    def leave(self, politely: bool) -> None:
+        """Close, with or without a word."""
+        if politely:
+            try:
+                self.client.logoff(timeout=self.timeout)
+            except AMIError:
+                assert self.held or self.doomed
+        self.client.close()
+        assert not self.client.connected
+        self.open = False
+
+    # -- Accidents.
+
+    @rule(count=st.integers(1, 30))
+    def send_events(self, count: int) -> None:
+        """Events, whether the client asks for them or not."""
+        for _ in range(count):
+            event = Event("Tick", [("Number", str(self.events_sent))])
+            self.events_sent += 1
+            self.server.send_event(event)
+
+    @precondition(lambda self: self.open and not self.held)
+    @rule()
+    def hold_answers(self) -> None:
+        """From now on nothing comes from the server."""
+        self.proxy.down.stall = 0
+
+    @precondition(lambda self: self.held)
+    @rule()
+    def let_answers_go(self) -> None:
+        """Answers come, late ones first."""
+        self.proxy.down.stall = None
+
+    @precondition(lambda self: self.open and not self.doomed)
+    @rule(up=st.booleans(), after=st.integers(0, 400))
+    def cut_the_link(self, up: bool, after: int) -> None:
+        """Cut now, or after some more bytes of one direction."""
+        way = self.proxy.up if up else self.proxy.down
+        way.cut = len(way.passed) + after
+        if not after:
+            self.proxy.cut()
+
+    # -- What must hold.
+
+    @invariant()
+    def closed_means_closed(self) -> None:
+        """The client never says that it is open when the model knows that it is not."""
+        assert self.open or not self.client.connected
+
+    def teardown(self) -> None:
+        """Compare all outcomes with what the server got."""
+        self.client.close()
+        self.proxy.__exit__(None, None, None)
+        self.server.close()
+        messages = self.server.messages
+        texts = [message.text for message in messages]
+        assert len(texts) == len(set(texts)), "a message was sent twice"
+        order = list(self.outcomes)
+        assert texts == sorted(texts, key=order.index), "messages overtook each other"
+        for text, outcome in self.outcomes.items():
+            if outcome == ACCEPTED:
+                assert text in texts, text
+            elif outcome in (NOT_SENT, REFUSED):
+                assert text not in texts, (text, outcome)
+        for message in messages:
+            if message.text in self.action_ids:
+                assert self.action_ids[message.text] == message.action_id
+
+
+TestClientMachine = ClientMachine.TestCase
+TestClientMachine.settings = settings(
+    max_examples=40 if settings.default.max_examples <= 100 else 800,  # type: ignore[union-attr]
+    stateful_step_count=25,
+    deadline=None,
+)

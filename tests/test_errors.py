@@ -1,0 +1,79 @@
+"""The errors: picklable, copyable, with every attribute, and one tree."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+from typing import List, Type
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import amiproto
+from amiproto import (
+    NOT_SENT,
+    UNKNOWN,
+    AMIError,
+    LocalProtocolError,
+    LoginRefused,
+    ProtocolError,
+    RemoteProtocolError,
+    errors,
+)
+
+KINDS: List[Type[AMIError]] = [
+    value
+    for value in vars(errors).values()
+    if isinstance(value, type) and issubclass(value, AMIError)
+]
+_numbers = st.one_of(st.none(), st.integers())
+_texts = st.one_of(st.none(), st.text())
+
+
+@given(st.sampled_from(KINDS), st.text(), _texts, _numbers, _numbers, _texts, st.integers(0, 4))
+def test_every_error_survives_pickling_and_copying(
+    kind: Type[AMIError],
+    message: str,
+    field: str,
+    limit: int,
+    actual: int,
+    action_id: str,
+    protocol: int,
+) -> None:
+    if kind is LoginRefused:
+        error: AMIError = LoginRefused(message, server_message=str(field), action_id=action_id)
+    else:
+        error = kind(message, field=field, limit=limit, actual=actual, action_id=action_id)
+        assert (error.field, error.limit, error.actual) == (field, limit, actual)
+    assert error.action_id == action_id and str(error) == error.message == message
+    for other in (
+        pickle.loads(pickle.dumps(error, protocol)), copy.copy(error), copy.deepcopy(error)
+    ):  # fmt: skip
+        assert type(other) is kind and vars(other) == vars(error)
+        assert str(other) == message and other.outcome == error.outcome
+        assert other.args == error.args
+
+
+def test_the_tree_is_the_one_in_the_docstring() -> None:
+    names = [line.replace("│", " ").replace("└", " ").replace("├", " ").replace("─", " ").split()
+             for line in (errors.__doc__ or "").splitlines()]  # fmt: skip
+    drawn = {words[0] for words in names if words and words[0] in vars(errors)}
+    assert {kind.__name__ for kind in KINDS} <= drawn
+    for kind in KINDS:
+        assert kind is AMIError or kind is ProtocolError or issubclass(kind, ProtocolError)
+        assert (kind.outcome == NOT_SENT) == issubclass(kind, (LocalProtocolError, LoginRefused))
+    assert RemoteProtocolError.outcome == AMIError.outcome == UNKNOWN
+
+
+def test_every_error_is_public() -> None:
+    assert {kind.__name__ for kind in KINDS} <= set(amiproto.__all__)
+    assert sorted(errors.__all__) == errors.__all__
+    assert set(errors.__all__) == {kind.__name__ for kind in KINDS} | {
+        "NOT_SENT", "REFUSED", "UNKNOWN"
+    }  # fmt: skip
+
+
+def test_an_error_raised_anew_is_caught_by_its_family() -> None:
+    with pytest.raises(ProtocolError, match="no"):
+        raise copy.copy(LocalProtocolError("no"))

@@ -1,0 +1,237 @@
+"""The loopback server: what users' own tests lean on."""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+from typing import Iterable, List
+
+import pytest
+
+from amiclient import Action, Client, Event, LoginRefused, Refused, Response
+from amiclient.loopback import SECRET, USERNAME, LoopbackServer
+from amiproto import Message
+from tests.faults import SERVER_PEM, client_of, in_thread, open_files, server_tls
+
+
+def _talk(server: LoopbackServer, *parts: bytes, expect: int) -> List[bytes]:
+    """What the server answers to raw bytes: so many stanzas, without the banner."""
+    with socket.create_connection((server.host, server.port), 5.0) as sock:
+        for part in parts:
+            sock.sendall(part)
+        data = b""
+        while data.count(b"\r\n\r\n") < expect:
+            more = sock.recv(65536)
+            if not more:
+                break
+            data += more
+    banner, _, rest = data.partition(b"\r\n")
+    assert banner == b"Asterisk Call Manager/11.0.0"
+    return rest.split(b"\r\n\r\n")[:-1]
+
+
+_LOGIN = b"Action: Login\r\nUsername: loopback\r\nSecret: loopback\r\n\r\n"
+
+
+def test_it_opens_and_closes_again_and_again() -> None:
+    before = open_files()
+    server = LoopbackServer()
+    server.close()
+    for number in range(3):
+        with server as same:
+            assert same is server and server.port and server.host == "127.0.0.1"
+            with client_of(server.port) as client:
+                client.send_message("sip:a", str(number))
+        assert server.port == 0
+    assert [message.text for message in server.messages] == ["0", "1", "2"]
+    assert open_files() == before
+
+
+def test_it_closes_with_clients_still_there() -> None:
+    with LoopbackServer() as server:
+        clients = [client_of(server.port) for _ in range(5)]
+        for client in clients:
+            client.connect()
+        silent = socket.create_connection((server.host, server.port))
+    for client in clients:
+        client.close()
+    silent.close()
+
+
+def test_it_closes_while_a_client_does_not_speak_tls() -> None:
+    with LoopbackServer(tls=server_tls()) as server:
+        silent = socket.create_connection((server.host, server.port))
+        time.sleep(0.05)
+        start = time.monotonic()
+    assert time.monotonic() - start < 5.0
+    silent.close()
+
+
+def test_it_closes_while_clients_come() -> None:
+    for _ in range(5):
+        with LoopbackServer() as server:
+            port = server.port
+            stop = threading.Event()
+
+            def come() -> None:
+                while not stop.is_set():
+                    try:
+                        socket.create_connection(("127.0.0.1", port), 1.0).close()
+                    except OSError:
+                        pass
+
+            thread = in_thread(come)
+            time.sleep(0.005)
+        stop.set()
+        thread.join()
+        assert server._peers == set() and server._threads == []
+
+
+def test_a_connection_that_came_before_the_end_is_not_served() -> None:
+    with LoopbackServer() as server:
+        server._closing = True
+        with socket.create_connection((server.host, server.port), 5.0) as sock:
+            assert sock.recv(1) == b""
+
+
+def test_users_of_one_s_own() -> None:
+    with LoopbackServer(users={"Ann": "s", "bob": "t"}) as server:
+        for name, secret in (("Ann", "s"), ("bob", "t"), ("BOB", "t")):
+            with Client(port=server.port, username=name, secret=secret) as client:
+                client.ping()
+        for name, secret in (("Ann", "t"), ("eve", "s"), (USERNAME, SECRET)):
+            for mechanism in ("md5", "plain"):
+                with pytest.raises(LoginRefused):
+                    Client(
+                        port=server.port, username=name, secret=secret, mechanism=mechanism
+                    ).connect()
+
+
+def test_technologies_and_version_of_one_s_own() -> None:
+    with LoopbackServer(technologies=["fax"], version="9.0.0") as server:
+        with client_of(server.port) as client:
+            assert client.server_version == "9.0.0"
+            client.send_message("fax:a", "b")
+            with pytest.raises(Refused, match="technology"):
+                client.send_message("sip:a", "b")
+
+
+def test_it_keeps_the_newest() -> None:
+    with LoopbackServer(keep=2) as server, client_of(server.port) as client:
+        for number in range(5):
+            client.send_message("sip:a", str(number))
+        assert [message.text for message in server.messages] == ["3", "4"]
+    with LoopbackServer(keep=0) as server, client_of(server.port) as client:
+        client.send_message("sip:a", "b")
+        assert server.messages == []
+
+
+def test_tls() -> None:
+    with LoopbackServer(tls=server_tls()) as server:
+        with client_of(server.port, tls=SERVER_PEM) as client:
+            client.send_message("sip:a", "b")
+            with socket.create_connection((server.host, server.port)) as sock:
+                sock.sendall(b"Action: Ping\r\n\r\n")  # no TLS
+                sock.settimeout(5.0)
+                try:
+                    while sock.recv(1000):
+                        pass
+                except ConnectionResetError:
+                    pass
+            client.ping()
+
+
+def test_handlers_go_first() -> None:
+    def answer(action: Action) -> Iterable[Message]:
+        if action.name == "MessageSend":
+            return [Response("Error", [("Message", "not today")], action_id=action.action_id)]
+        return []
+
+    handlers = {"messagesend": answer, "Silence": answer}
+    with LoopbackServer(handlers=handlers) as server, client_of(server.port) as client:
+        with pytest.raises(Refused, match="not today"):
+            client.send_message("sip:a", "b")
+        with pytest.raises(Refused, match="Invalid/unknown command: Other"):
+            client.send_action(Action("Other"))
+        assert server.messages == []
+
+
+def test_events_go_to_those_who_want_them() -> None:
+    with LoopbackServer() as server:
+        with client_of(server.port, events="on") as one, client_of(server.port) as other:
+            gone = client_of(server.port, events="on")
+            gone.connect()
+            gone.close()
+            server.send_event(Event("Tick"))
+            server.send_event(Event("Tick"))
+            assert len(list(one.events(timeout=0.2))) == 2
+            assert list(other.events(timeout=0.05)) == []
+
+
+def test_an_event_to_a_client_that_is_gone_is_no_error() -> None:
+    with LoopbackServer() as server, client_of(server.port, events="on") as client:
+        (peer,) = server._peers
+        peer.close()  # and its own thread may or may not have noticed
+        server._peers.add(peer)
+        server.send_event(Event("Tick"))
+        client.close()
+
+
+def test_before_the_login_there_is_nothing_else() -> None:
+    with LoopbackServer() as server:
+        answers = _talk(
+            server,
+            b"Action: Ping\r\nActionID: 1\r\n\r\n",
+            b"Action: Challenge\r\nActionID: 2\r\n\r\n",
+            b"Action: Challenge\r\nAuthType: MD5\r\n\r\n" * 2,
+            _LOGIN,
+            _LOGIN,
+            expect=6,
+        )
+    assert answers[0] == b"Response: Error\r\nActionID: 1\r\nMessage: Permission denied"
+    assert answers[1] == b"Response: Error\r\nActionID: 2\r\nMessage: Must specify AuthType"
+    assert answers[2] == answers[3] and answers[2].startswith(b"Response: Success\r\nChallenge: ")
+    assert answers[4] == b"Response: Success\r\nMessage: Authentication accepted"
+    assert answers[5].startswith(b"Response: Success\r\n")
+
+
+def test_md5_without_a_challenge_is_refused() -> None:
+    proof = b"d41d8cd98f00b204e9800998ecf8427e"
+    login = b"Action: Login\r\nAuthType: MD5\r\nUsername: a\r\nKey: " + proof + b"\r\n\r\n"
+    with LoopbackServer(users={"a": ""}) as server:
+        (answer,) = _talk(server, login, expect=1)
+    assert answer == b"Response: Error\r\nMessage: Authentication failed"
+
+
+def test_what_is_no_action_is_answered_as_asterisk_does() -> None:
+    with LoopbackServer() as server:
+        answers = _talk(
+            server,
+            _LOGIN,
+            b"\r\n",
+            b"Action: Ping\r\n" + b"X: y\r\n" * 128 + b"\r\n",
+            b"Action: MessageSend\r\nBody: b\r\n\r\n",
+            b"Action: Logoff\r\n\r\nAction: Ping\r\n\r\n",
+            expect=6,
+        )
+    assert [answer.partition(b"Message: ")[2].partition(b"\r")[0] for answer in answers[1:]] == [
+        b"Missing action in request",
+        b"Too many lines in message or allocation failure",
+        b"No 'To' address specified.",
+        b"Thanks for all the fish.",
+    ]
+
+
+def test_a_client_that_breaks_the_protocol_is_dropped() -> None:
+    with LoopbackServer() as server:
+        with socket.create_connection((server.host, server.port), 10.0) as sock:
+            sock.sendall(b"half an action")
+            sock.shutdown(socket.SHUT_WR)
+            data = b""
+            while True:
+                more = sock.recv(1000)
+                if not more:
+                    break
+                data += more
+        assert data == b"Asterisk Call Manager/11.0.0\r\n"

@@ -1,0 +1,638 @@
+"""MessageSend: exact or refused, and read back as the server reads it (wire-facts B, C, D)."""
+
+from __future__ import annotations
+
+import base64
+import copy
+import pickle
+import time
+from typing import Any, Dict, List, Optional, Tuple, Type
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from amiproto import (
+    Action,
+    AddressRefused,
+    BodyRefused,
+    BodyTooLong,
+    HeaderRefused,
+    Headers,
+    LineTooLong,
+    LocalProtocolError,
+    MessageSend,
+    Role,
+    TooManyLines,
+    VariableRefused,
+    parse_message_send,
+)
+from amiproto.message_send import body_line, decode_base64
+from tests.strategies import any_text, feed, line_text, opened
+
+ADDRESSES = {
+    "other": ("other:alice", "anybody"),
+    "pjsip": ("pjsip:alice", "sip:door@example.org"),
+    "sip": ("sip:alice", "Door <sip:door@example.org>"),
+    "xmpp": ("xmpp:alice@example.org", "xmpp:asterisk"),
+}
+technologies = st.sampled_from(sorted(ADDRESSES))
+
+# Sizes at each limit, in texts with and without what makes Base64Body of them.
+_sizes = st.sampled_from([0, 1, 755, 756, 757, 1015, 1016, 1017, 2000])
+_texts = st.one_of(
+    any_text,
+    st.builds(lambda size, front: front.ljust(size, "x"), _sizes, st.sampled_from(["", " ", "\n"])),
+    st.builds(lambda size, last: "x" * (size - 1) + last, _sizes, st.sampled_from("x\n\ré")),
+)
+bodies = st.one_of(_texts, _texts.map(lambda t: t.encode("utf-8", "surrogatepass")), st.binary())
+
+_names = st.one_of(
+    st.sampled_from(["X-A", "x-a", "X-B", "Subject", "Content-Type", "To", "Max-Forwards", "A=B",
+                     "", " X", "Übung", "a b", "a:b", "a(b", 'q"', "\ud800", "\udcff", "tab\t"]),
+    any_text,
+    st.text("ABCabc-", min_size=1, max_size=6),
+)  # fmt: skip
+_values = st.one_of(st.just(""), st.text('\\",()[] =ab', max_size=12), any_text, line_text)
+variables = st.lists(st.tuples(_names, _values), max_size=5)
+_safe_variables = st.lists(
+    st.tuples(
+        st.text("ABCdef-", min_size=1, max_size=6),
+        line_text.filter(lambda text: text and not any("\ud800" <= c <= "\udfff" for c in text)),
+    ),
+    max_size=4,
+    unique_by=lambda pair: pair[0].lower(),
+)
+_addresses = st.one_of(
+    st.sampled_from([address for pair in ADDRESSES.values() for address in pair]),
+    any_text,
+    any_text.map(lambda text: "pjsip:" + text),
+    any_text.map(lambda text: "sip:" + text),
+    any_text.map(lambda text: f"{text} <sip:a@b>"),
+)
+_maybe = st.one_of(st.none(), _addresses)
+
+
+def on_the_server(message: MessageSend) -> MessageSend:
+    """What a server understands of the bytes that leave."""
+    (action,) = feed(opened(Role.SERVER), opened(Role.CLIENT).send(message))
+    assert type(action) is Action and action.name == "MessageSend"
+    return parse_message_send(action)
+
+
+def check_exact(message: MessageSend) -> None:
+    lines = message.wire.split(b"\r\n")
+    assert lines[-2:] == [b"", b""] and len(lines) - 2 <= 128
+    assert all(len(line) <= 1022 for line in lines) and message.wire.count(b"\r\n\r\n") == 1
+    assert message.wire.count(b"\n") == message.wire.count(b"\r") == len(lines) - 1
+    assert b"\0" not in message.wire
+    for other in (on_the_server(message), MessageSend.from_wire(message.wire)):
+        assert other == message and hash(other) == hash(message) and other.wire == message.wire
+        assert (other.to, other.from_, other.destination) == (
+            message.to, message.from_, message.destination
+        )  # fmt: skip
+        assert (other.body, other.text, other.variables) == (
+            message.body, message.text, message.variables
+        )  # fmt: skip
+        assert other.action_id == message.action_id and other.technology == message.technology
+
+
+# ---- exact or refused ----
+
+
+@given(_addresses, bodies, _maybe, variables, _maybe, st.one_of(st.none(), any_text))
+def test_anything_is_carried_exactly_or_refused(
+    to: str,
+    body: Any,
+    from_: Optional[str],
+    pairs: List[Tuple[str, str]],
+    destination: Optional[str],
+    action_id: Optional[str],
+) -> None:
+    try:
+        message = MessageSend(to, body, from_, pairs, destination, action_id)
+    except LocalProtocolError as error:
+        assert error.outcome == "not sent"
+        str(error).encode()
+        return
+    assert message.body == (body.encode() if isinstance(body, str) else body)
+    assert (message.to, message.from_, message.destination) == (to, from_, destination)
+    assert message.variables == tuple(pairs)
+    check_exact(message)
+
+
+@given(technologies, bodies)
+def test_a_body_is_carried_exactly_or_refused(technology: str, body: Any) -> None:
+    to, from_ = ADDRESSES[technology]
+    data = body if isinstance(body, bytes) else body.encode("utf-8", "surrogatepass")
+    plain = not data or data[0] > 0x20 and not set(b"\r\n") & set(data)
+    try:
+        message = MessageSend(to, body, from_)
+    except BodyTooLong as error:
+        assert error.limit == (1016 if plain else 756) < len(data) == error.actual
+        assert error.field == "Body" and f"at most {error.limit} " in str(error)
+        return
+    except BodyRefused as error:
+        assert error.field == "Body"
+        surrogate = isinstance(body, str) and any("\ud800" <= char <= "\udfff" for char in body)
+        assert b"\0" in data or surrogate or technology == "xmpp"
+        return
+    assert message.body == data and len(data) <= (1016 if plain else 756)
+    header = b"\r\nBody: " if plain else b"\r\nBase64Body: "
+    assert header in message.wire
+    check_exact(message)
+
+
+@given(technologies, _safe_variables)
+def test_variables_are_carried_exactly(technology: str, pairs: List[Tuple[str, str]]) -> None:
+    to, from_ = ADDRESSES[technology]
+    if technology == "xmpp" and pairs:
+        with pytest.raises(VariableRefused):
+            MessageSend(to, "x", from_, pairs)
+        return
+    pairs = [("X-" + name, value) for name, value in pairs]
+    message = MessageSend(to, "x", from_, pairs)
+    assert message.variables == tuple(pairs) == MessageSend(to, "x", from_, dict(pairs)).variables
+    assert message.variables == MessageSend(to, "x", from_, Headers(pairs)).variables
+    assert message.wire.count(b"\r\nVariable: ") == len(pairs)
+    check_exact(message)
+
+
+@given(variables)
+def test_variables_are_carried_exactly_or_refused(pairs: List[Tuple[str, str]]) -> None:
+    for technology in ("other", "pjsip", "sip"):
+        to, from_ = ADDRESSES[technology]
+        try:
+            message = MessageSend(to, "x", from_, pairs)
+        except (VariableRefused, LineTooLong) as error:
+            assert error.field is not None and str(error)
+            continue
+        assert message.variables == tuple(pairs)
+        check_exact(message)
+
+
+# ---- the limits ----
+
+
+@pytest.mark.parametrize(
+    "body, header",
+    [
+        ("x" * 1016, "Body"),
+        ("é" * 508, "Body"),
+        ("x" * 1015 + " ", "Body"),
+        ("", "Body"),
+        ("!\x01\t", "Body"),
+        ("x" * 755 + "\n", "Base64Body"),
+        ("\n" * 756, "Base64Body"),
+        (" " + "x" * 755, "Base64Body"),
+        ("\x01x", "Base64Body"),
+        ("a\rb", "Base64Body"),
+        ("hi\r\n\r\nAction: Ping", "Base64Body"),
+        (b"\xff" * 1016, "Body"),
+        (b" \xff", "Base64Body"),
+        (bytearray(b"abc"), "Body"),
+        (memoryview(b"abc"), "Body"),
+    ],
+)
+def test_a_body_that_fits(body: Any, header: str) -> None:
+    message = MessageSend("pjsip:alice", body)
+    data = body.encode() if isinstance(body, str) else bytes(body)
+    value = data if header == "Body" else base64.b64encode(data)
+    assert f"\r\n{header}: ".encode() + value + b"\r\n\r\n" in message.wire
+    check_exact(message)
+
+
+@pytest.mark.parametrize(
+    "body, limit, actual",
+    [
+        ("x" * 1017, 1016, 1017),
+        ("é" * 508 + "x", 1016, 1017),
+        ("日" * 339, 1016, 1017),
+        ("x" * 756 + "\n", 756, 757),
+        (" " + "x" * 756, 756, 757),
+        ("\t" * 757, 756, 757),
+        ("x" * 2000 + "\r", 756, 2001),
+        (b"x" * 1017, 1016, 1017),
+    ],
+)
+def test_a_body_that_does_not_fit(body: Any, limit: int, actual: int) -> None:
+    with pytest.raises(BodyTooLong, match="split_body") as caught:
+        MessageSend("pjsip:alice", body)
+    error = caught.value
+    assert (error.field, error.limit, error.actual) == ("Body", limit, actual)
+
+
+def test_there_is_always_room_for_the_action_id() -> None:
+    pairs = [(f"X-{number}", "y") for number in range(125)]
+    for action_id in (None, "1"):
+        message = MessageSend("pjsip:alice", "x", None, pairs[:124], action_id=action_id)
+        check_exact(message)
+        message = message.with_action_id("2")
+        assert message.wire.count(b"\r\n") - 1 == 128
+        check_exact(message)
+        with pytest.raises(TooManyLines) as caught:
+            MessageSend("pjsip:alice", "x", None, pairs, action_id=action_id)
+        error = caught.value
+        assert (error.field, error.limit, error.actual) == ("Variable", 128, 129)
+        assert error.action_id == action_id
+
+
+def test_chan_sip_keeps_53_variables() -> None:
+    to, from_ = ADDRESSES["sip"]
+    pairs = [(f"X-{number}", "y") for number in range(54)]
+    check_exact(MessageSend(to, "x", from_, pairs[:53]))
+    with pytest.raises(VariableRefused) as caught:
+        MessageSend(to, "x", from_, pairs)
+    error = caught.value
+    assert (error.field, error.limit, error.actual) == ("Variable", 53, 54)
+
+
+@pytest.mark.parametrize("char, size", [("y", 1), ("é", 2), ("\\", 2), (",", 2)])
+def test_a_variable_fits_its_line_as_it_is_escaped(char: str, size: int) -> None:
+    room = 1022 - len("Variable: X-A=")
+    value = "z" * (room % size) + char * (room // size)
+    check_exact(MessageSend("pjsip:alice", "x", None, {"X-A": value}))
+    with pytest.raises(LineTooLong) as caught:
+        MessageSend("pjsip:alice", "x", None, {"X-A": "z" + value})
+    error = caught.value
+    assert (error.field, error.limit, error.actual) == ("Variable", 1022, 1023)
+
+
+def test_a_message_that_no_datagram_holds_is_refused() -> None:
+    for technology in ("pjsip", "sip"):
+        to, from_ = ADDRESSES[technology]
+        pairs = {f"X-{number}": "y" * 900 for number in range(123)}
+        if technology == "pjsip":
+            with pytest.raises(VariableRefused, match="datagram") as caught:
+                MessageSend(to, "x", from_, pairs, action_id="1")
+            assert caught.value.limit == 65507 < (caught.value.actual or 0)
+        check_exact(MessageSend(to, "x", from_, dict(list(pairs.items())[:50])))
+    check_exact(MessageSend("other:x", "x", None, pairs, action_id="1"))
+
+
+@pytest.mark.parametrize("field", ["To", "From", "Destination"])
+def test_an_address_fits_its_line(field: str) -> None:
+    def build(value: str) -> MessageSend:
+        if field == "To":
+            return MessageSend(value)
+        if field == "From":
+            return MessageSend("other:x", from_=value)
+        return MessageSend("other:x", destination=value)
+
+    fits = "other:".ljust(1022 - len(field) - 2, "x")
+    check_exact(build(fits))
+    with pytest.raises(LineTooLong) as caught:
+        build(fits + "x")
+    error = caught.value
+    assert (error.field, error.limit, error.actual) == (field, 1022, 1023)
+
+
+# ---- each refusal ----
+
+
+@pytest.mark.parametrize(
+    "body, sentence",
+    [
+        ("a\0b", "holds a NUL"),
+        (b"\0", "holds a NUL"),
+        ("a\ud800", "lone surrogate at character 1"),
+        ("\udcff", "lone surrogate at character 0"),
+    ],
+)
+def test_a_body_that_nothing_carries(body: Any, sentence: str) -> None:
+    with pytest.raises(BodyRefused, match=sentence) as caught:
+        MessageSend("pjsip:alice", body)
+    assert caught.value.field == "Body"
+
+
+@pytest.mark.parametrize(
+    "body, refused",
+    [
+        ("<&>\"' \t\n\u0085 日本 👍 \x7f", False),
+        ("a\x01", True),
+        ("a\x1b[0m", True),
+        ("a\rb", True),
+        ("\ufffe", True),
+        ("\ufffd", False),
+        (b"\xff", True),
+        (b"\xed\xa0\x80", True),
+        ("\U0010ffff", False),
+    ],
+)
+def test_what_xml_cannot_hold_is_refused_for_xmpp_alone(body: Any, refused: bool) -> None:
+    to, from_ = ADDRESSES["xmpp"]
+    check_exact(MessageSend("pjsip:alice", body))
+    if not refused:
+        check_exact(MessageSend(to, body, from_))
+        return
+    with pytest.raises(BodyRefused, match="XML") as caught:
+        MessageSend(to, body, from_)
+    assert caught.value.field == "Body"
+
+
+@pytest.mark.parametrize(
+    "pairs, field, sentence",
+    [
+        ([("", "x")], "", "is empty"),
+        ([(" X", "x")], " X", "starts with a blank"),
+        ([("A=B", "x")], "A=B", "equals sign"),
+        ([("A\tB", "x")], "A\tB", "control character"),
+        ([("A\r\nB", "x")], "A\r\nB", "control character"),
+        ([("A\ud800", "x")], "A\ud800", "lone surrogate"),
+        ([("A\udcff", "x")], "A\udcff", "lone surrogate"),
+        ([("A", "")], "A", "no server sends an empty one"),
+        ([("A", "x\r")], "A", "CR, LF or NUL"),
+        ([("A", "x\ny")], "A", "CR, LF or NUL"),
+        ([("A", "x\0")], "A", "CR, LF or NUL"),
+        ([("A", "\ud800")], "A", "lone surrogate"),
+        ([("A", "x"), ("B", "x"), ("a", "y")], "a", "given twice"),
+    ],
+)
+def test_a_variable_that_no_server_takes(pairs: Any, field: str, sentence: str) -> None:
+    for technology in ("other", "pjsip", "sip"):
+        to, from_ = ADDRESSES[technology]
+        with pytest.raises(VariableRefused, match=sentence) as caught:
+            MessageSend(to, "x", from_, pairs)
+        assert caught.value.field == field
+
+
+@pytest.mark.parametrize(
+    "name, value, refused_by, sentence",
+    [
+        ("X A", "x", "sip pjsip", "no SIP header name"),
+        ("X:A", "x", "sip pjsip", "no SIP header name"),
+        ("Übung", "x", "sip pjsip", "no SIP header name"),
+        ("X-A.!%*_+`'~", "x", "", ""),
+        ("To", "x", "sip pjsip", "keeps 'To' for itself"),
+        ("call-ID", "x", "sip pjsip", "for itself"),
+        ("Request-URI", "x", "sip pjsip", "for itself"),
+        ("Content-Length", "1", "sip pjsip", "for itself"),
+        ("Max-Forwards", "x", "sip pjsip", "makes the server fail"),
+        ("Content-Type", "text/html", "", ""),
+        ("Content-Type", "text/plain;charset=utf-8", "pjsip", "no parameters"),
+        ("Content-Type", "text", "pjsip", "no parameters"),
+        ("Subject", "=?utf-8?Q?=C3=A9?= \\,\"()[]", "", ""),
+    ],
+)  # fmt: skip
+def test_a_variable_that_becomes_no_sip_header(
+    name: str, value: str, refused_by: str, sentence: str
+) -> None:
+    for technology in ("other", "pjsip", "sip"):
+        to, from_ = ADDRESSES[technology]
+        if technology not in refused_by.split():
+            check_exact(MessageSend(to, "x", from_, {name: value}))
+            continue
+        with pytest.raises(VariableRefused, match=sentence) as caught:
+            MessageSend(to, "x", from_, {name: value})
+        assert caught.value.field == name
+
+
+def test_xmpp_has_no_variables() -> None:
+    to, from_ = ADDRESSES["xmpp"]
+    none: List[Any] = [None, {}, [], iter(()), Headers()]
+    for empty in none:
+        assert MessageSend(to, "x", from_, empty).variables == ()
+    with pytest.raises(VariableRefused, match="ignores them all"):
+        MessageSend(to, "x", from_, {"X-A": "y"})
+
+
+@pytest.mark.parametrize(
+    "value, sentence",
+    [
+        ("", "is empty"),
+        (" other:x", "starts with a blank"),
+        ("other:x\r\n\r\nAction: Ping", "control character"),
+        ("\tother:x", "control character"),
+        ("other:\x7f", "control character"),
+        ("other:\0", "control character"),
+        ("other:\ud800", "lone surrogate"),
+        ("other:\udcff", "lone surrogate"),
+    ],
+)
+def test_an_address_that_ami_does_not_carry(value: str, sentence: str) -> None:
+    for field, argument in (("To", "to"), ("From", "from_"), ("Destination", "destination")):
+        arguments: Dict[str, Any] = {"to": "other:x"}
+        arguments[argument] = value
+        with pytest.raises(AddressRefused, match=sentence) as caught:
+            MessageSend(**arguments)
+        assert caught.value.field == field
+
+
+@pytest.mark.parametrize("value", ["other:\u00a0x", "other:x ", "ö:日本", "other:\u2028", "other"])
+def test_an_address_that_ami_does_carry(value: str) -> None:
+    check_exact(MessageSend(value, "x", value, destination=value))
+
+
+def test_xmpp_needs_a_from() -> None:
+    with pytest.raises(AddressRefused, match="needs a From") as caught:
+        MessageSend("xmpp:a@b", "x")
+    assert caught.value.field == "From"
+
+
+@pytest.mark.parametrize(
+    "action_id, kind",
+    [
+        ("", HeaderRefused),
+        (" a", HeaderRefused),
+        ("a\r\nb", HeaderRefused),
+        ("\ud800", HeaderRefused),
+        ("x" * 68, LineTooLong),
+        ("é" * 34, LineTooLong),
+    ],
+)
+def test_an_action_id_that_would_not_come_back(
+    action_id: str, kind: Type[LocalProtocolError]
+) -> None:
+    with pytest.raises(kind) as caught:
+        MessageSend("other:x", action_id=action_id)
+    assert caught.value.field == "ActionID"
+    with pytest.raises(kind):
+        MessageSend("other:x").with_action_id(action_id)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"to": None}, {"to": b"other:x"}, {"to": 5},
+        {"body": None}, {"body": 5}, {"body": ["x"]},
+        {"from_": 5}, {"destination": b"x"}, {"action_id": 5},
+        {"variables": 5}, {"variables": {"X": 5}}, {"variables": [(5, "x")]},
+        {"variables": {"X": None}}, {"variables": {b"X": "x"}},
+    ],
+)  # fmt: skip
+def test_wrong_types_are_type_errors(arguments: Dict[str, Any]) -> None:
+    with pytest.raises(TypeError):
+        MessageSend(**{"to": "other:x", **arguments})
+
+
+# ---- values ----
+
+
+@given(technologies, _safe_variables, line_text, st.booleans())
+def test_it_is_a_value(
+    technology: str, pairs: List[Tuple[str, str]], text: str, received: bool
+) -> None:
+    to, from_ = ADDRESSES[technology]
+    message = MessageSend(to, b"x" + text.encode("utf-8", "surrogateescape") if technology != "xmpp"
+                          else "x", from_,
+                          [] if technology == "xmpp" else [("X-" + n, v) for n, v in pairs],
+                          action_id="7")  # fmt: skip
+    if received:
+        message = on_the_server(message)
+    for other in (
+        copy.copy(message), copy.deepcopy(message), pickle.loads(pickle.dumps(message))
+    ):  # fmt: skip
+        assert other == message and hash(other) == hash(message) and repr(other) == repr(message)
+        assert other.wire == message.wire and other.variables == message.variables
+    assert message.with_action_id("7") == message
+    other = message.with_action_id("8")
+    assert other != message and other.action_id == "8" and type(other) is MessageSend
+    assert other.with_action_id("7") == message
+    assert message != Action.from_wire(message.wire)
+    assert message != MessageSend("other:else", "x")
+
+
+def test_the_repr_shows_no_text() -> None:
+    message = MessageSend("pjsip:alice", "S3CR3T", "sip:a@b", {"X-A": "S3CR3T"}, action_id="7")
+    assert repr(message) == (
+        "<MessageSend to='pjsip:alice' from_='sip:a@b' body=6 bytes variables=['X-A'] "
+        "action_id='7'>"
+    )
+
+
+def test_technology_is_that_of_what_routes() -> None:
+    assert MessageSend("PJSIP:alice").technology == "pjsip"
+    assert MessageSend("other:x", destination="Another:y").technology == "another"
+
+
+# ---- as the server understands it ----
+
+
+def parsed(lines: bytes) -> MessageSend:
+    ended = lines + b"\r\n" if lines else b""
+    (action,) = feed(opened(Role.SERVER), b"Action: MessageSend\r\n" + ended + b"\r\n")
+    assert isinstance(action, Action)
+    return parse_message_send(action)
+
+
+@pytest.mark.parametrize(
+    "lines, expected",
+    [
+        (b"To: a\r\nTo: b", {"to": "a"}),
+        (b"TO:  \t a ", {"to": "a "}),
+        (b"To:\r\nTo: b", {"to": ""}),
+        (b"From:\r\nDestination:", {"from_": None, "destination": None, "to": ""}),
+        (b"From: f\r\nDestination: d", {"from_": "f", "destination": "d"}),
+        (b"Body: \x01 x ", {"body": b"x "}),
+        (b"Body: a\0b", {"body": b"a"}),
+        (b"Body: a\r\nBase64Body: Yg==", {"body": b"b"}),
+        (b"Body: a\r\nBase64Body: ", {"body": b"a"}),
+        (b"Body: a\r\nBase64Body: =", {"body": b""}),
+        (b"To: \xff", {"to": "\udcff"}),
+        (b"Variable: a=b", {"variables": (("a", "b"),)}),
+        (b"variable:a=b,c=d", {"variables": (("a", "b"), ("c", "d"))}),
+        (b"Variable: a=b\r\nVariable: A=c", {"variables": (("a", "c"),)}),
+        (b"Variable: a=b,c=d\r\nVariable: A=", {"variables": (("c", "d"),)}),
+        (b"Variable: A=", {"variables": ()}),
+        (b"Variable: a=1,b=2,a=3", {"variables": (("a", "3"), ("b", "2"))}),
+        (b"Variable: =x,y,z=\\,", {"variables": (("z", ","),)}),
+        (b"Variable : a=b", {"variables": ()}),
+        (b"", {"to": "", "body": b"", "text": "", "variables": (), "technology": ""}),
+    ],
+)
+def test_what_the_server_makes_of_it(lines: bytes, expected: Dict[str, object]) -> None:
+    message = parsed(lines)
+    assert {name: getattr(message, name) for name in expected} == expected
+
+
+@pytest.mark.parametrize(
+    "data, text",
+    [
+        (b"", b""),
+        (b"YWJj", b"abc"),
+        (b"YWI=", b"ab"),
+        (b"YWI", b"ab"),
+        (b"Y", b""),
+        (b"YW", b"a"),
+        (b"YWJjZ", b"abc"),
+        (b"YQ==YQ==", b"a"),
+        (b"YQBi", b"a"),
+        (b"////", b"\xff\xff\xff"),
+        (b"!!!!", b"\xff\xff\xff"),
+        (b"YW!j", b"ao\xe3"),
+        (b"YW/j", b"ao\xe3"),
+    ],
+)
+def test_base64_never_fails(data: bytes, text: bytes) -> None:
+    assert decode_base64(data) == text
+
+
+@given(st.binary(max_size=50))
+def test_base64_never_fails_on_any_bytes(data: bytes) -> None:
+    assert b"\0" not in decode_base64(data)
+    assert decode_base64(base64.b64encode(data)) == data.split(b"\0")[0]
+
+
+@given(st.binary(max_size=1100).map(lambda data: data.replace(b"\0", b"")))
+def test_a_body_line_is_read_as_that_body(data: bytes) -> None:
+    try:
+        line = body_line(data)
+    except BodyTooLong:
+        return
+    assert len(line) <= 1022 and parsed(b"To: x\r\n" + line).body == data
+
+
+@given(st.lists(st.tuples(st.sampled_from(
+    ["To", "FROM", "Body", "Base64Body", "Variable", "Destination", "ActionID", "X"]
+), st.binary(max_size=20)), max_size=8))  # fmt: skip
+def test_anything_by_that_name_is_understood_somehow(lines: List[Tuple[str, bytes]]) -> None:
+    data = b"Action: MessageSend\r\n" + b"".join(
+        name.encode() + b": " + value.replace(b"\n", b"") + b"\r\n" for name, value in lines
+    )
+    for action in feed(opened(Role.SERVER), data + b"\r\n"):
+        if type(action) is not Action:
+            continue
+        message = parse_message_send(action)
+        assert message.wire == action.wire and message.headers == action.headers
+        assert parse_message_send(message) == message == MessageSend.from_wire(message.wire)
+        assert pickle.loads(pickle.dumps(message)) == message
+        repr(message), hash(message)
+        try:
+            other = message.with_action_id("new")
+        except HeaderRefused:
+            continue  # a line that is no header cannot be written anew
+        assert other.action_id == "new" and parse_message_send(other) == other
+        assert (other.to, other.body, other.variables) == (
+            message.to, message.body, message.variables
+        )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "wire",
+    [
+        b"Action: MessageSend\nTo: other:x\nActionID: old\nBody: b\n\n",
+        b"action: MessageSend\r\nActionID: old\r\nTo: other:x\r\nBody: b\r\n\r\n",
+        b"ActionID: old\r\nAction: MessageSend\r\nTo: other:x\r\nBody: b\r\n\r\n",
+        b"Action: MessageSend\r\nTo: other:x\r\nactionid:old\nBody: b\r\n\r\n",
+    ],
+)
+def test_a_received_message_goes_on_under_another_action_id(wire: bytes) -> None:
+    (action,) = feed(opened(Role.SERVER), wire)
+    message = parse_message_send(action).with_action_id("new")
+    (action,) = feed(opened(Role.SERVER), message.wire)
+    for other in (message, parse_message_send(action)):
+        assert (other.to, other.body, other.action_id) == ("other:x", b"b", "new")
+
+
+def test_a_received_message_of_128_lines_has_no_room_for_an_action_id() -> None:
+    message = parsed(b"To: other:x\r\n" + b"\r\n".join([b"X: y"] * 126))
+    with pytest.raises(TooManyLines):
+        message.with_action_id("1")
+
+
+def test_thousands_of_variables_are_read_in_linear_time() -> None:
+    line = b"Variable: " + b",".join(b"%d=x" % number for number in range(100, 163))
+    started = time.perf_counter()
+    message = parsed(b"\r\n".join(line.replace(b"=", b"-%d=" % n) for n in range(126)))
+    assert len(message.variables) == 126 * 63
+    assert time.perf_counter() - started < 10

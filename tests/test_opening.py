@@ -1,0 +1,350 @@
+"""Opening a connection: addresses, deadlines, TLS, sockets of the caller's."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import ssl
+import threading
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Callable, Iterator, List, Tuple
+
+import pytest
+
+from amiclient import (
+    NOT_SENT,
+    Client,
+    ConnectError,
+    ConnectTimeout,
+    NotConnected,
+    ServerClosed,
+    TLSError,
+)
+from amiclient.loopback import SECRET, USERNAME, LoopbackServer
+from amiclient.opening import tls_context
+from tests.faults import (
+    OTHER_PEM,
+    SERVER_PEM,
+    Peer,
+    Proxy,
+    Script,
+    client_of,
+    error_within,
+    server_tls,
+)
+
+
+@pytest.fixture
+def secure() -> Iterator[LoopbackServer]:
+    with LoopbackServer(tls=server_tls()) as server:
+        yield server
+
+
+@contextmanager
+def _full_backlog() -> Iterator[int]:
+    # A port where a connection is neither taken nor refused, as behind a firewall.
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(0)
+        waiting: List[socket.socket] = []
+        try:
+            for _ in range(4):
+                sock = socket.socket()
+                sock.setblocking(False)
+                sock.connect_ex(listener.getsockname())
+                waiting.append(sock)
+            yield listener.getsockname()[1]
+        finally:
+            for sock in waiting:
+                sock.close()
+
+
+def _connect(client: Client) -> None:
+    with client:
+        client.ping()
+        assert client.connected
+
+
+# -- Addresses.
+
+
+def test_default_ports() -> None:
+    def port(**options: Any) -> int:
+        return Client(username="u", secret="s", **options).port
+
+    assert port() == port(tls=None) == 5038
+    assert port(tls=True) == port(tls=SERVER_PEM) == port(tls=Path(SERVER_PEM)) == 5039
+    assert port(tls=ssl.create_default_context()) == port(tls="") == 5039
+    assert port(port=7) == port(port=7, tls=True) == 7
+
+
+@pytest.mark.parametrize("port", [0, -1, 65536, 99999, 65536 + 5038])
+def test_a_port_that_there_is_not(port: int) -> None:
+    with pytest.raises(ConnectError, match="no port") as caught:
+        client_of(port).connect()
+    assert caught.value.field == "port"
+
+
+@pytest.mark.parametrize("host", ["no.such.host.invalid", "a..b", "", "\udcff", "a\0b"])
+def test_a_host_that_there_is_not(host: str) -> None:
+    with pytest.raises(ConnectError, match="cannot be looked up") as caught:
+        Client(host, username="u", secret="s").connect()
+    assert caught.value.field == "host" and caught.value.outcome == NOT_SENT
+
+
+def test_each_address_of_a_host_is_tried(monkeypatch: pytest.MonkeyPatch) -> None:
+    with LoopbackServer() as server, Script(Peer.swallow) as closed:
+        dead = closed.port
+        closed.__exit__(None, None, None)
+        found = [
+            (12345, socket.SOCK_STREAM, 0, "", ("::1", 1)),  # a family the kernel has not
+            (socket.AF_INET, socket.SOCK_STREAM, 0, "", ("127.0.0.1", dead)),
+            (socket.AF_INET, socket.SOCK_STREAM, 0, "", ("127.0.0.1", server.port)),
+        ]
+        monkeypatch.setattr(socket, "getaddrinfo", lambda *arguments: found)
+        _connect(client_of(server.port))
+        del found[2]
+        with pytest.raises(ConnectError) as caught:
+            client_of(server.port).connect()
+        assert isinstance(caught.value.__cause__, ConnectionRefusedError)
+        del found[1]
+        with pytest.raises(ConnectError) as caught:
+            client_of(server.port).connect()
+        assert isinstance(caught.value.__cause__, OSError)
+
+
+def _has_ipv6() -> bool:
+    try:
+        with socket.create_server(("::1", 0), family=socket.AF_INET6):
+            return True
+    except OSError:
+        return False
+
+
+@pytest.mark.skipif(not _has_ipv6(), reason="no IPv6 on this machine")
+def test_ipv6_plain_and_tls(secure: LoopbackServer) -> None:
+    with LoopbackServer() as plain, Proxy(plain.port, host="::1") as proxy:
+        _connect(Client("::1", proxy.port, username=USERNAME, secret=SECRET))
+    with Proxy(secure.port, host="::1") as proxy:
+        _connect(Client("::1", proxy.port, username=USERNAME, secret=SECRET, tls=SERVER_PEM))
+    with Script(Peer.log_in, host="::1") as script:
+        client = Client("::1", script.port, username=USERNAME, secret=SECRET)
+        client.connect()
+        client.close()
+
+
+def test_a_connection_that_nobody_takes_ends_by_the_deadline(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with _full_backlog() as port:
+        error = error_within(0.3, client_of(port, 0.3).connect)
+        assert type(error) is ConnectTimeout and error.outcome == NOT_SENT
+        # Several addresses share the one deadline.
+        address = (socket.AF_INET, socket.SOCK_STREAM, 0, "", ("127.0.0.1", port))
+        monkeypatch.setattr(socket, "getaddrinfo", lambda *arguments: [address] * 3)
+        error = error_within(0.3, client_of(port, 0.3).connect)
+        assert type(error) is ConnectTimeout
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs signals")
+def test_an_interrupt_while_connecting_leaves_no_socket() -> None:
+    def handler(number: int, frame: object) -> None:
+        raise KeyboardInterrupt
+
+    old = signal.signal(signal.SIGALRM, handler)
+    try:
+        with _full_backlog() as port:
+            signal.setitimer(signal.ITIMER_REAL, 0.1)
+            with pytest.raises(KeyboardInterrupt):
+                client_of(port).connect()
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, old)
+
+
+# -- TLS.
+
+
+def test_a_certificate_that_nobody_signed_is_refused(secure: LoopbackServer) -> None:
+    with pytest.raises(TLSError, match="is not trusted.*as tls=") as caught:
+        client_of(secure.port, tls=True).connect()
+    assert caught.value.outcome == NOT_SENT
+    assert isinstance(caught.value.__cause__, ssl.SSLCertVerificationError)
+
+
+@pytest.mark.parametrize("path", [str, Path])
+def test_a_certificate_in_a_file_is_accepted(
+    secure: LoopbackServer, path: Callable[[str], Any]
+) -> None:
+    _connect(client_of(secure.port, tls=path(SERVER_PEM)))
+
+
+def test_the_wrong_authority_is_refused(secure: LoopbackServer) -> None:
+    with pytest.raises(TLSError, match="is not trusted"):
+        client_of(secure.port, tls=OTHER_PEM).connect()
+
+
+def test_the_wrong_name_is_refused(secure: LoopbackServer) -> None:
+    with pytest.raises(TLSError, match="pbx.example.org.* is not trusted.*mismatch"):
+        client_of(secure.port, tls=SERVER_PEM, tls_hostname="pbx.example.org").connect()
+
+
+def test_another_name_to_check_for(secure: LoopbackServer) -> None:
+    _connect(client_of(secure.port, tls=SERVER_PEM, tls_hostname="localhost"))
+
+
+def test_a_context_is_taken_as_it_is(secure: LoopbackServer) -> None:
+    context = ssl.create_default_context(cafile=SERVER_PEM)
+    assert tls_context(context) is context
+    _connect(client_of(secure.port, tls=context))
+    # Verification is off where the caller's own context says so, and nowhere else.
+    careless = ssl.create_default_context()
+    careless.check_hostname = False
+    careless.verify_mode = ssl.CERT_NONE
+    _connect(client_of(secure.port, tls=careless, tls_hostname="whatever"))
+
+
+@pytest.mark.parametrize("tls", [True, SERVER_PEM])
+def test_every_context_made_here_verifies(tls: Any) -> None:
+    context = tls_context(tls)
+    assert context.verify_mode is ssl.CERT_REQUIRED and context.check_hostname
+
+
+@pytest.mark.parametrize("path", ["", "no such file", __file__, str(Path(__file__).parent)])
+def test_a_file_that_holds_no_certificate(path: str) -> None:
+    # And nothing is opened: an empty path must not mean a connection in the clear.
+    with Script(Peer.swallow) as script:
+        with pytest.raises(TLSError, match="no certificate can be read"):
+            client_of(script.port, tls=path).connect()
+        assert script.peers == []
+
+
+def test_a_name_that_tls_cannot_ask_for(secure: LoopbackServer) -> None:
+    with pytest.raises(TLSError, match="no TLS with"):
+        client_of(secure.port, tls=SERVER_PEM, tls_hostname=".example.org").connect()
+
+
+def _records(data: bytes) -> List[Tuple[int, int]]:
+    found = []
+    position = 0
+    while position + 5 <= len(data):
+        size = int.from_bytes(data[position + 3 : position + 5], "big")
+        found.append((data[position], size))
+        position += 5 + size
+    return found
+
+
+def test_each_line_is_a_record_and_no_record_is_over_1024_bytes() -> None:
+    received: List[bytes] = []
+    done = threading.Event()
+
+    def talk(peer: Peer) -> None:
+        try:
+            peer.log_in()
+            peer.serve()
+        finally:
+            received.append(peer.received)
+            done.set()
+
+    # In TLS 1.2 the type of a record can be seen; each of AES-GCM has 24 bytes more than its text.
+    context = ssl.create_default_context(cafile=SERVER_PEM)
+    context.maximum_version = ssl.TLSVersion.TLSv1_2
+    context.set_ciphers("ECDHE-RSA-AES128-GCM-SHA256")
+    with Script(talk, tls=server_tls()) as script, Proxy(script.port) as proxy:
+        client = client_of(proxy.port, tls=context)
+        client.connect()
+        variables = {f"X-{number}": "v" * 900 for number in range(5)}
+        client.send_message("pjsip:a", "b" * 900, variables=variables)
+        client.send_message("pjsip:a", "b" * 1016)
+        client.close()
+        assert done.wait(5.0)
+    sizes = [size - 24 for kind, size in _records(bytes(proxy.up.passed)) if kind == 23]
+    lines = received[0].split(b"\n")[:-1]
+    assert sizes == [len(line) + 1 for line in lines]
+    assert max(sizes) == 1024
+
+
+# -- Sockets of the caller's.
+
+
+def _socket_to(port: int) -> socket.socket:
+    return socket.create_connection(("127.0.0.1", port))
+
+
+def test_a_socket_that_is_given(secure: LoopbackServer) -> None:
+    with LoopbackServer() as plain:
+        sock = _socket_to(plain.port)
+        client = Client.from_socket(sock, username=USERNAME, secret=SECRET)
+        _connect(client)
+        assert sock.fileno() < 0
+        with pytest.raises(NotConnected, match="used up"):
+            client.connect()
+    # With TLS on it, or put on it here.
+    context = ssl.create_default_context(cafile=SERVER_PEM)
+    ready = context.wrap_socket(_socket_to(secure.port), server_hostname="localhost")
+    _connect(Client.from_socket(ready, username=USERNAME, secret=SECRET))
+    _connect(
+        Client.from_socket(
+            _socket_to(secure.port), username=USERNAME, secret=SECRET, tls=SERVER_PEM,
+            tls_hostname="localhost",
+        )
+    )  # fmt: skip
+
+
+def test_a_socket_that_is_no_tcp() -> None:
+    ours, theirs = socket.socketpair()
+
+    def serve() -> None:
+        peer = Peer(theirs)
+        peer.log_in()
+        try:
+            peer.serve()
+        except EOFError:
+            pass
+
+    thread = threading.Thread(target=serve)
+    thread.start()
+    with theirs:
+        with Client.from_socket(ours, username=USERNAME, secret=SECRET) as client:
+            client.send_message("sip:a", "b")
+        thread.join()
+
+
+def test_a_given_socket_does_not_wait_for_more_to_send() -> None:
+    with LoopbackServer() as server:
+        sock = _socket_to(server.port)
+        with Client.from_socket(sock, username=USERNAME, secret=SECRET):
+            assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+
+
+def test_a_socket_that_is_given_is_closed_whatever_happens(secure: LoopbackServer) -> None:
+    def client(**options: Any) -> Tuple[socket.socket, Client]:
+        sock = _socket_to(secure.port)
+        return sock, Client.from_socket(sock, username=USERNAME, secret=SECRET, **options)
+
+    sock, unused = client()
+    unused.close()
+    assert sock.fileno() < 0
+    for options, error in (
+        ({"tls": "no such file"}, TLSError),
+        ({"tls": OTHER_PEM}, TLSError),
+        ({"timeout": 0, "tls": SERVER_PEM}, ConnectTimeout),
+        ({"timeout": 0.1}, ConnectTimeout),
+    ):
+        sock, failing = client(**options)
+        with pytest.raises(error):
+            failing.connect()
+        assert sock.fileno() < 0
+
+
+def test_a_socket_that_is_closed_or_not_connected() -> None:
+    sock = socket.socket()
+    client = Client.from_socket(sock, username="u", secret="s", timeout=5.0)
+    with pytest.raises(ServerClosed):
+        client.connect()
+    assert sock.fileno() < 0
+    client = Client.from_socket(sock, username="u", secret="s")
+    with pytest.raises(ConnectError, match="is closed"):
+        client.connect()

@@ -1,0 +1,115 @@
+"""Cutting a text that is too long for one message."""
+
+from __future__ import annotations
+
+import time
+from typing import List
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from amiproto import BodyRefused, BodyTooLong, MessageSend, split_body
+
+#: What a reader sees as one character each, and where no rule joins one to the next.
+CLUSTERS = [
+    "a", "é", "e\u0301", "o\u0302\u0323", "日", "ก็", "नि", "👍", "👍🏽", "🇩🇪", "🇯🇵", "❤\ufe0f",
+    "👩\u200d👩\u200d👧\u200d👦", "🏴\U000e0067\U000e0062\U000e0065\U000e007f", "1\ufe0f\u20e3", "가",
+    "\u1100\u1161\u11a8", "\uac00\u11a8", "\r\n", " ", "\n", "-", " \u0301",
+]  # fmt: skip
+
+chunks = st.one_of(
+    st.text(max_size=20),
+    st.sampled_from(["\n", "\r\n", " ", "\t", "x" * 700, "é" * 400, "日" * 300, "👍🏽" * 80, "\r"]),
+    st.lists(st.sampled_from(CLUSTERS), max_size=20).map("".join),
+)
+texts = st.builds(
+    lambda parts, times: ("".join(parts) * times).replace("\0", ""),
+    st.lists(chunks, max_size=8),
+    st.sampled_from([1, 1, 2, 10, 50]),
+).filter(lambda text: text.isascii() or not any("\ud800" <= char <= "\udfff" for char in text))
+
+
+@given(texts)
+def test_the_parts_joined_give_the_text_and_each_fits(text: str) -> None:
+    parts = split_body(text)
+    assert "".join(parts) == text
+    for part in parts:
+        assert MessageSend("other:x", part).text == part
+    if len(parts) == 1:
+        return
+    assert all(parts)
+    with pytest.raises(BodyTooLong):
+        MessageSend("other:x", text)
+
+
+@given(texts)
+def test_no_part_is_smaller_than_it_need_be(text: str) -> None:
+    parts = split_body(text)
+    for part in parts[:-1]:
+        # Cut in its second half: of at most 756 bytes, half the characters, of four bytes at most.
+        assert len(part) > 90
+
+
+@given(
+    st.lists(st.sampled_from(CLUSTERS), min_size=1, max_size=60), st.sampled_from([1, 10, 40, 100])
+)
+def test_what_a_reader_sees_as_one_character_is_kept_together(
+    clusters: List[str], times: int
+) -> None:
+    clusters = clusters * times
+    ends = {0}
+    for cluster in clusters:
+        ends.add(max(ends) + len(cluster))
+    position = 0
+    for part in split_body("".join(clusters)):
+        position += len(part)
+        assert position in ends, part[-5:]
+
+
+def test_it_cuts_behind_line_ends_then_behind_blanks() -> None:
+    line = "x" * 99 + "\n"
+    assert split_body(line * 20) == [line * 7, line * 7, line * 6]
+    word = "y" * 99 + " "
+    assert split_body(word * 20) == [word * 10, word * 10]
+    # A line end in the first half only is too far in front to cut there.
+    both = "a\n" + "z" * 500 + " " + "z" * 1500
+    assert [len(part) for part in split_body(both)] == [503, 1016, 484]
+    assert [len(part) for part in split_body("x" * 2000)] == [1016, 984]
+
+
+def test_a_text_that_fits_is_left_alone() -> None:
+    for text in ("", "x" * 1016, "x" * 755 + "\n", "é" * 508):
+        assert split_body(text) == [text]
+    assert split_body("x" * 1017) == ["x" * 1016, "x"]
+    assert split_body("\n" * 757) == ["\n" * 756, "\n"]
+    assert split_body(" " + "x" * 756) == [" " + "x" * 755, "x"]
+
+
+def test_a_line_end_behind_what_base64_holds_leaves_the_text_before_it_to_body() -> None:
+    assert split_body("x" * 900 + "\n" + "y" * 900) == ["x" * 900, "\n" + "y" * 755, "y" * 145]
+
+
+@pytest.mark.parametrize(
+    "cluster", ["a" + "\u0301" * 2000, "👩" + "\u200d👩" * 2000, "\u200d" * 5000]
+)
+def test_one_character_that_fits_no_message_is_cut_all_the_same(cluster: str) -> None:
+    parts = split_body(cluster)
+    assert "".join(parts) == cluster and all(len(part.encode()) <= 1016 for part in parts)
+    assert "".join(split_body("\n" + cluster)) == "\n" + cluster
+
+
+@pytest.mark.parametrize("text", ["\ud800", "x" * 3000 + "\udcff"])
+def test_a_lone_surrogate_is_refused(text: str) -> None:
+    with pytest.raises(BodyRefused, match=f"at character {len(text) - 1}") as caught:
+        split_body(text)
+    assert caught.value.field == "Body"
+
+
+@pytest.mark.parametrize("unit", ["x", "x ", "x\n", "日本語", "\n", "🇩🇪", "\u0301", "e\u0301", "\r\n"])
+def test_a_text_of_megabytes_takes_linear_time(unit: str) -> None:
+    text = unit * (5_000_000 // len(unit.encode()))
+    started = time.perf_counter()
+    parts = split_body(text)
+    assert time.perf_counter() - started < 20
+    assert "".join(parts) == text

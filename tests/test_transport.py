@@ -1,0 +1,222 @@
+"""The transport: a socket that waits no longer than it is told."""
+
+from __future__ import annotations
+
+import select
+import socket
+import ssl
+import threading
+import time
+from typing import Iterator, Tuple
+
+import pytest
+
+from amiclient.deadline import Deadline, Expired
+from amiclient.transport import Closed, Transport
+from tests.faults import SERVER_PEM, Peer, Proxy, Script, in_thread, server_tls
+
+Pair = Tuple[Transport, socket.socket]
+
+
+@pytest.fixture(params=["poll", "select"])
+def pair(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Pair]:
+    """A transport and the other end of its connection, with and without poll()."""
+    if request.param == "select":
+        monkeypatch.delattr(select, "poll", raising=False)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        sock = socket.create_connection(listener.getsockname())
+        other, _ = listener.accept()
+    transport = Transport(sock)
+    with other:
+        yield transport, other
+        transport.close()
+
+
+def test_it_takes_what_comes(pair: Pair) -> None:
+    transport, other = pair
+    assert not transport.readable() and transport.receive() is None
+    other.sendall(b"abc")
+    assert transport.receive_before(False, Deadline(5.0)) == b"abc"
+    threading.Timer(0.05, other.sendall, (b"def",)).start()
+    assert transport.receive_before(False, Deadline(None)) == b"def"
+    assert not transport.is_tls
+
+
+def test_it_waits_until_the_deadline_and_no_longer(pair: Pair) -> None:
+    transport, other = pair
+    for timeout in (0.0, 0.0005, 0.05):
+        start = time.monotonic()
+        with pytest.raises(Expired):
+            transport.receive_before(False, Deadline(timeout))
+        assert timeout <= time.monotonic() - start < timeout + 0.5
+
+
+def test_a_wait_does_not_spin(pair: Pair) -> None:
+    transport, _ = pair
+    start = time.thread_time()
+    for _ in range(20):
+        with pytest.raises(Expired):
+            transport.receive_before(False, Deadline(0.0123))
+    assert time.thread_time() - start < 0.1
+
+
+def test_what_has_come_is_taken_once_after_the_deadline(pair: Pair) -> None:
+    transport, other = pair
+    other.sendall(b"abc")
+    deadline = Deadline(0.0)
+    time.sleep(0.01)
+    assert transport.receive_before(False, deadline) == b"abc"
+    other.sendall(b"def")
+    with pytest.raises(Expired):
+        transport.receive_before(False, deadline)
+
+
+def test_it_comes_back_when_there_is_room_to_write(pair: Pair) -> None:
+    transport, other = pair
+    assert transport.receive_before(True, Deadline(5.0)) is None
+    while transport.send(b"x" * 65536):
+        pass
+    with pytest.raises(Expired):
+        transport.receive_before(True, Deadline(0.02))
+    other.sendall(b"abc")
+    assert transport.receive_before(True, Deadline(5.0)) == b"abc"
+    other.setblocking(False)
+
+    def drain() -> None:
+        deadline = time.monotonic() + 5.0
+        while time.monotonic() < deadline and not done.is_set():
+            try:
+                other.recv(1 << 20)
+            except BlockingIOError:
+                time.sleep(0.001)
+
+    done = threading.Event()
+    thread = in_thread(drain)
+    assert transport.receive_before(True, Deadline(5.0)) is None
+    assert transport.send(b"x") == 1
+    done.set()
+    thread.join()
+
+
+def test_an_end_and_a_reset(pair: Pair) -> None:
+    transport, other = pair
+    other.sendall(b"last")
+    other.shutdown(socket.SHUT_WR)
+    assert transport.receive_before(False, Deadline(5.0)) == b"last"
+    assert transport.receive_before(False, Deadline(5.0)) == b""
+    assert transport.readable()
+    transport.send(b"unread")
+    time.sleep(0.01)
+    other.close()  # with bytes that were not read, which is a reset
+    time.sleep(0.01)
+    with pytest.raises(Closed):
+        for _ in range(3):
+            transport.send(b"x")
+
+
+def test_a_reset_found_by_reading(pair: Pair) -> None:
+    transport, other = pair
+    transport.send(b"unread")
+    time.sleep(0.01)
+    other.close()
+    with pytest.raises(Closed, match="reset"):
+        transport.receive_before(False, Deadline(5.0))
+
+
+def test_an_end_from_another_thread(pair: Pair) -> None:
+    transport, other = pair
+    threading.Timer(0.05, transport.end).start()
+    assert transport.receive_before(False, Deadline(5.0)) == b""
+    other.close()
+    transport.close()
+    transport.end()  # ended already
+    transport.close()
+
+
+class _Stubborn(socket.socket):
+    # As a socket whose close reports a reset: some systems do.
+    def close(self) -> None:
+        super().close()
+        raise ConnectionResetError("reset")
+
+
+def test_an_error_of_closing_changes_nothing() -> None:
+    Transport(_Stubborn()).close()
+
+
+def _secured(port: int, ragged: bool) -> ssl.SSLSocket:
+    context = ssl.create_default_context(cafile=SERVER_PEM)
+    sock = socket.create_connection(("127.0.0.1", port))
+    return context.wrap_socket(sock, server_hostname="localhost", suppress_ragged_eofs=ragged)
+
+
+def test_what_tls_has_read_ahead_is_readable() -> None:
+    def talk(peer: Peer) -> None:
+        peer.send(b"abc")
+        peer.swallow()
+
+    with Script(talk, tls=server_tls()) as script:
+        sock = _secured(script.port, True)
+        assert sock.recv(1) == b"a"
+        transport = Transport(sock)
+        assert transport.is_tls and transport.readable()
+        assert transport.receive_before(False, Deadline(5.0)) == b"bc"
+        assert not transport.readable()
+        transport.close()
+
+
+@pytest.mark.parametrize("ragged", [True, False])
+def test_an_end_without_the_goodbye_of_tls_is_an_end(ragged: bool) -> None:
+    with Script(Peer.swallow, tls=server_tls()) as script, Proxy(script.port) as proxy:
+        transport = Transport(_secured(proxy.port, ragged))
+        proxy.cut()
+        assert transport.receive_before(False, Deadline(5.0)) == b""
+        transport.close()
+
+
+def test_a_goodbye_of_tls_is_an_end() -> None:
+    def talk(peer: Peer) -> None:
+        assert isinstance(peer.sock, ssl.SSLSocket)
+        peer.sock.unwrap()
+
+    with Script(talk, tls=server_tls()) as script:
+        transport = Transport(_secured(script.port, False))
+        assert transport.receive_before(False, Deadline(5.0)) == b""
+        transport.close()
+
+
+def test_half_a_record_is_nothing_yet() -> None:
+    def talk(peer: Peer) -> None:
+        peer.send(b"first")
+        go.wait(5.0)
+        peer.send(b"second")
+        peer.swallow()
+
+    go = threading.Event()
+    with Script(talk, tls=server_tls()) as script, Proxy(script.port) as proxy:
+        transport = Transport(_secured(proxy.port, True))
+        assert transport.receive_before(False, Deadline(5.0)) == b"first"
+        proxy.down.stall = len(proxy.down.passed) + 7
+        go.set()
+        with pytest.raises(Expired):
+            transport.receive_before(False, Deadline(0.1))
+        threading.Timer(0.1, setattr, (proxy.down, "stall", None)).start()
+        assert transport.receive_before(False, Deadline(5.0)) == b"second"
+        transport.close()
+
+
+def test_bytes_that_are_no_tls_break_the_connection() -> None:
+    go = threading.Event()
+
+    def talk(peer: Peer) -> None:
+        go.wait(5.0)
+        peer.send(b"abc")
+        peer.swallow()
+
+    with Script(talk, tls=server_tls()) as script, Proxy(script.port) as proxy:
+        transport = Transport(_secured(proxy.port, True))
+        proxy.down.rewrite = lambda data: b"\xff" * len(data)
+        go.set()
+        with pytest.raises(Closed):
+            transport.receive_before(False, Deadline(5.0))
+        transport.close()
