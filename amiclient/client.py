@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import logging
 import os
-from contextlib import contextmanager
 from threading import RLock
 
 from amiproto import MD5, Action, AMIError, MessageSend, RemoteProtocolError, Session
@@ -24,6 +22,7 @@ from .errors import (
     ServerClosed,
 )
 from .link import Link
+from .log import log
 from .opening import DEFAULT_PORT, DEFAULT_TLS_PORT, open_socket, start_tls, tls_context, tune
 from .results import Receipt, Reply
 from .transport import Closed
@@ -32,7 +31,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     import socket
     from types import TracebackType
-    from typing import Any, Callable, ContextManager, Iterable, Iterator, Mapping, Optional
+    from typing import Any, Callable, Iterable, Iterator, Mapping, Optional
     from typing import Tuple, Type, Union
 
     from amiproto import Answer, Message
@@ -40,8 +39,6 @@ if TYPE_CHECKING:
 
     from .opening import TLS
     from .results import SendResult
-
-log = logging.getLogger("amiclient")
 
 #: Events kept while nobody asks for them; at some kilobytes each, tens of megabytes at the most.
 MAX_EVENTS = 10_000
@@ -340,19 +337,11 @@ class Client:
             self._lock, self._lock_pid = RLock(), os.getpid()
         return self._lock
 
-    @contextmanager
-    def _turn(self, deadline: Deadline) -> Iterator[None]:
-        lock = self._own_lock()
-        left = deadline.remaining()
-        if not lock.acquire(timeout=-1 if left is None else left):
-            raise SendTimeout("another thread's call took all the time; nothing was sent")
-        try:
-            yield
-        finally:
-            lock.release()
+    def _turn(self, deadline: Deadline) -> _Turn:
+        return _Turn(self._own_lock(), deadline)
 
-    def _turn_on(self, link: Link) -> Callable[[], ContextManager[None]]:
-        def turn() -> ContextManager[None]:
+    def _turn_on(self, link: Link) -> Callable[[], _Turn]:
+        def turn() -> _Turn:
             if self._pid != os.getpid():
                 link.close("it belongs to the process that opened it")
             return self._turn(Deadline(None))
@@ -376,8 +365,7 @@ class Client:
         deadline = Deadline(self._seconds(timeout))
         with self._turn(deadline):
             answer = self._open_link().call(action, deadline)
-        if log.isEnabledFor(logging.DEBUG):
-            log.debug("%s: %s", action.name, answer)
+        log.debug("%r: %r", action, answer)
         name = answer.response.name
         if name == "Error":
             raise refusal(answer)
@@ -435,6 +423,24 @@ class Client:
             raise ConnectError("the socket that was given is closed", field="sock")
         tune(sock)
         return sock if context is None else start_tls(sock, context, self._tls_hostname, deadline)
+
+
+class _Turn:
+    """A thread's turn on the connection; plainer than a generator, as every call takes one."""
+
+    __slots__ = ("_lock", "_deadline")
+
+    def __init__(self, lock: Any, deadline: Deadline) -> None:
+        self._lock = lock
+        self._deadline = deadline
+
+    def __enter__(self) -> None:
+        left = self._deadline.remaining()
+        if not self._lock.acquire(timeout=-1 if left is None else left):
+            raise SendTimeout("another thread's call took all the time; nothing was sent")
+
+    def __exit__(self, *reason: object) -> None:
+        self._lock.release()
 
 
 def refusal(answer: Answer) -> Refused:
