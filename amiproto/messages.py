@@ -333,6 +333,11 @@ class Malformed(Message):
         """The text of Asterisk's error response (str; 16.28 and 22.10)."""
         return self._reason
 
+    @property
+    def action_id(self) -> Optional[str]:
+        """The ActionID (str) as the server reads it; None where there is none, or an empty one."""
+        return to_text(value_as_read(self._lines(), b"ActionID")) or None
+
     def _lines(self) -> List[bytes]:
         return action_lines(self.wire)
 

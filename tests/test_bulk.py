@@ -337,6 +337,7 @@ def test_what_was_on_its_way_is_given_up_by_who_stops_early() -> None:
         receipt = client.send_message("sip:a", "after")
         assert receipt.response.action_id == receipt.action_id
         assert list(client.events(timeout=0)) == []
+        assert client._link is not None and not client._link._answers
 
 
 def test_what_was_on_its_way_when_another_closed_is_unknown() -> None:

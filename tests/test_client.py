@@ -472,11 +472,13 @@ def test_events_by_the_thousand_between_answers() -> None:
 
 @pytest.mark.parametrize("tls", [False, True], ids=["plain", "tls"])
 def test_a_flood_without_end_does_not_stretch_the_deadline(tls: bool) -> None:
+    events = _EVENT * 50_000
+
     def talk(peer: Peer) -> None:
         peer.log_in()
         peer.read()
         while True:
-            peer.send(_EVENT * 200)
+            peer.send(events)
 
     with Script(talk, tls=server_tls() if tls else None) as script:
         client = client_of(script.port, tls=SERVER_PEM if tls else False)
@@ -576,6 +578,7 @@ def test_an_answer_that_comes_after_its_caller_gave_up(with_id: bool) -> None:
         gave_up.set()
         assert client.send_message("sip:a", "2").outcome == ACCEPTED
         assert list(client.events(timeout=0)) == []  # the late one is dropped, not an event
+        assert client._link is not None and not client._link._answers  # nor kept for ever
 
 
 def test_an_answer_in_the_last_moment_counts() -> None:
@@ -956,9 +959,18 @@ client.send_message("sip:a", "parent 1")
 results = client.send_messages(MessageSend("sip:a", f"bulk {n}") for n in range(6))
 first = next(results)
 assert first.outcome == "accepted"
-lock = client._lock
-lock.acquire()  # as if another thread were in a call when the process forks
+# Another thread is in a call when the process forks.
+held, go = threading.Event(), threading.Event()
+def hold():
+    with client._lock:
+        held.set()
+        go.wait()
+thread = threading.Thread(target=hold)
+thread.start()
+held.wait()
+warnings.simplefilter("ignore")  # for the threads; this is what is being tried
 child = os.fork()
+warnings.simplefilter("error")
 if not child:
     try:
         assert not client.connected
@@ -977,7 +989,8 @@ if not child:
     except BaseException as error:
         sys.excepthook(*sys.exc_info())
         os._exit(1)
-lock.release()
+go.set()
+thread.join()
 assert os.waitpid(child, 0)[1] == 0
 client.send_message("sip:a", "parent 2")
 assert [result.outcome for result in results] == ["accepted"] * 5

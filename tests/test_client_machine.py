@@ -320,7 +320,7 @@ class ClientMachine(RuleBasedStateMachine):
 
 TestClientMachine = ClientMachine.TestCase
 TestClientMachine.settings = settings(
-    max_examples=40 if settings.default.max_examples <= 100 else 800,  # type: ignore[union-attr]
-    stateful_step_count=25,
+    max_examples=120 if settings.default.max_examples <= 100 else 2000,  # type: ignore[union-attr]
+    stateful_step_count=40,
     deadline=None,
 )

@@ -142,7 +142,7 @@ def test_no_repr_shows_a_secret(message: Message, name: str) -> None:
     shown.encode()
 
 
-@given(all_messages)
+@given(st.one_of(messages, message_sends))
 def test_the_action_id_is_the_header_of_that_name(message: Message) -> None:
     assert message.action_id == message.headers.get("ActionID")
 
@@ -388,7 +388,10 @@ def test_a_banner_no_client_reads_is_refused() -> None:
 def test_a_malformed_message_keeps_what_could_be_read_and_the_reason() -> None:
     message = malformed(b"To: x\0y\r\n\r\n", LINE_TOO_LONG)
     assert message.reason == LINE_TOO_LONG and message.headers == Headers({"To": "x"})
-    assert Malformed.from_wire(b"\r\n").reason == MISSING_ACTION
+    assert message.action_id is None and Malformed.from_wire(b"\r\n").reason == MISSING_ACTION
+    for lines in (b"ActionID: \t7\r\nActionID: 8\r\n\r\n", b"X: y\nactionid:7\0z\n\n"):
+        (message,) = feed(opened(Role.SERVER), lines)
+        assert type(message) is Malformed and message.action_id == "7"
 
 
 def test_from_wire_takes_bytes_as_if_received() -> None:
