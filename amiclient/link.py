@@ -154,6 +154,7 @@ class Link:
             raise
         except Closed as error:
             self.close(f"reading failed: {error}")
+            error.args = (self.failure,)
             raise
         except BaseException:
             self._interrupted()

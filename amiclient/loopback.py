@@ -180,6 +180,7 @@ class LoopbackServer:
         try:
             tls: Optional[ssl.SSLSocket] = None
             if self._tls is not None:
+                sock.getpeername()  # wrap_socket leaks one that is gone (Python before 3.12)
                 sock = tls = self._tls.wrap_socket(
                     sock, server_side=True, do_handshake_on_connect=False
                 )

@@ -114,7 +114,9 @@ def start_tls(
         if left == 0.0:
             raise socket.timeout("no time was left")
         sock.settimeout(left)
-        server_name.encode("idna")  # what fails here would leave a socket open in wrap_socket
+        # What fails here would leave a socket open in wrap_socket (Python before 3.12).
+        server_name.encode("idna")
+        sock.getpeername()
         return context.wrap_socket(sock, server_hostname=server_name)
     except socket.timeout as error:
         raise ConnectTimeout(

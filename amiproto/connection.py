@@ -309,6 +309,8 @@ class Connection:
         return banner
 
     def _next_stanza(self) -> Optional[Message]:
+        if not self._stanzas:
+            return None  # every byte is read: the usual case behind a single answer
         self._read_ahead()
         if self._ready:
             return self._ready.pop()

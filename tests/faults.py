@@ -368,6 +368,7 @@ class Script:
     def _serve(self, peer: Peer) -> None:
         try:
             if self._tls is not None:
+                peer.sock.getpeername()  # wrap_socket leaks one that is gone (Python before 3.12)
                 peer.sock = self._tls.wrap_socket(peer.sock, server_side=True)
             self._talk(peer)
         except (OSError, EOFError):

@@ -58,6 +58,9 @@ class ClientMachine(RuleBasedStateMachine):
         self.action_ids: Dict[str, str] = {}
         #: Whether the client was opened and has not failed since, as far as the model knows.
         self.open = False
+        #: Whether the client was opened and not closed by us. Which rules there are depends on this
+        #: and not on ``open``: that is a matter of when a cut is noticed.
+        self.wanted = False
         self.events_sent = 0
         self.last_event = -1
 
@@ -126,10 +129,10 @@ class ClientMachine(RuleBasedStateMachine):
                 break
             except (ServerClosed, ConnectionLost):
                 assert attempt < 2
-        self.open = True
+        self.open = self.wanted = True
         self.last_event = self.events_sent - 1
 
-    @precondition(lambda self: not self.open or self.held or self.doomed)
+    @precondition(lambda self: not self.wanted or self.held or self.doomed)
     @rule()
     def connect_again(self) -> None:
         """As a script does that runs for months."""
@@ -144,24 +147,24 @@ class ClientMachine(RuleBasedStateMachine):
             self.client.connect()
             raise AssertionError("logged in without an answer")
         except (ConnectTimeout, ServerClosed):
-            self.open = False
+            self.open = self.wanted = False
         finally:
             self.client.timeout = _LONG
 
-    @precondition(lambda self: not self.open)
+    @precondition(lambda self: not self.wanted)
     @rule()
     def send_nothing(self) -> None:
         """One message with no connection."""
         self.send(refused=False)
 
-    @precondition(lambda self: self.open)
+    @precondition(lambda self: self.wanted)
     @rule(texts=st.integers(1, 3))
     def send_some(self, texts: int) -> None:
         """A message or two, one after the other."""
         for _ in range(texts):
             self.send(refused=False)
 
-    @precondition(lambda self: self.open)
+    @precondition(lambda self: self.wanted)
     @rule(refused=st.booleans())
     def send(self, refused: bool) -> None:
         """One message."""
@@ -176,7 +179,7 @@ class ClientMachine(RuleBasedStateMachine):
         assert error is not None or not refused
         self.note(text, results[0] if error is None else error)
 
-    @precondition(lambda self: self.open)
+    @precondition(lambda self: self.wanted)
     @rule(
         count=st.integers(1, 12),
         window=st.sampled_from([1, 2, 5, 32]),
@@ -197,7 +200,12 @@ class ClientMachine(RuleBasedStateMachine):
 
         begun = time.monotonic()
         got: List[SendResult] = []
-        results = self.client.send_messages(each(), window=window, timeout=self.timeout)
+        try:
+            results = self.client.send_messages(each(), window=window, timeout=self.timeout)
+        except NotConnected:
+            assert not self.open
+            return
+        assert self.open
         for result in results:
             got.append(result)
             if nested and not self.held and not self.doomed:
@@ -224,7 +232,7 @@ class ClientMachine(RuleBasedStateMachine):
             assert self.held or self.doomed
             self.open = False
 
-    @precondition(lambda self: self.open)
+    @precondition(lambda self: self.wanted)
     @rule()
     def ping(self) -> None:
         """A call that is no message."""
@@ -247,7 +255,7 @@ class ClientMachine(RuleBasedStateMachine):
             assert self.open and self.doomed
             self.open = False
 
-    @precondition(lambda self: self.open)
+    @precondition(lambda self: self.wanted)
     @rule(politely=st.booleans())
     def leave(self, politely: bool) -> None:
         """Close, with or without a word."""
@@ -255,10 +263,10 @@ class ClientMachine(RuleBasedStateMachine):
             try:
                 self.client.logoff(timeout=self.timeout)
             except AMIError:
-                assert self.held or self.doomed
+                assert self.held or self.doomed or not self.open
         self.client.close()
         assert not self.client.connected
-        self.open = False
+        self.open = self.wanted = False
 
     # -- Accidents.
 
@@ -270,7 +278,7 @@ class ClientMachine(RuleBasedStateMachine):
             self.events_sent += 1
             self.server.send_event(event)
 
-    @precondition(lambda self: self.open and not self.held)
+    @precondition(lambda self: self.wanted and not self.held)
     @rule()
     def hold_answers(self) -> None:
         """From now on nothing comes from the server."""
@@ -282,7 +290,7 @@ class ClientMachine(RuleBasedStateMachine):
         """Answers come, late ones first."""
         self.proxy.down.stall = None
 
-    @precondition(lambda self: self.open and not self.doomed)
+    @precondition(lambda self: self.wanted and not self.doomed)
     @rule(up=st.booleans(), after=st.integers(0, 400))
     def cut_the_link(self, up: bool, after: int) -> None:
         """Cut now, or after some more bytes of one direction."""

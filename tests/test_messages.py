@@ -339,6 +339,8 @@ def test_messages_with_other_line_ends_are_equal_when_their_headers_are() -> Non
     assert lf != Event("X", {"a": "b"}) and lf != Orphan({"A": "b"})
     (lf,) = feed(opened(Role.CLIENT), b"Response: Success\nOutput: b\n\n")
     assert lf == Response("Success", output=["b"]) != Response("Success", output=["c"])
+    with_id = Response("Follows", {"Privilege": "Command"}, action_id="7", output=["a"])
+    assert with_id.wire == FOLLOWS + b"ActionID: 7\r\na\n" + END_COMMAND
     unended = Response.from_wire(FOLLOWS + b"a" + END_COMMAND)
     assert unended == Response("Follows", {"Privilege": "Command"}, output=["a"])
     assert unended != Response("Follows", {"Privilege": "Command"}, output=["b"])

@@ -67,6 +67,14 @@ def test_what_a_reader_sees_as_one_character_is_kept_together(
         assert position in ends, part[-5:]
 
 
+@pytest.mark.parametrize("first", ["", "a", "aa", "aaa"])
+@pytest.mark.parametrize("cluster", [text for text in CLUSTERS if text not in "\r\n "])
+def test_each_of_them_is_kept_together(cluster: str, first: str) -> None:
+    parts = split_body(first + cluster * 1100)
+    assert len(parts) > 1 and parts[0].startswith(first)
+    assert {part.replace(cluster, "") for part in parts} <= {"", first}
+
+
 def test_it_cuts_behind_line_ends_then_behind_blanks() -> None:
     line = "x" * 99 + "\n"
     assert split_body(line * 20) == [line * 7, line * 7, line * 6]

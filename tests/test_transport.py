@@ -167,8 +167,14 @@ def test_what_tls_has_read_ahead_is_readable() -> None:
 
 @pytest.mark.parametrize("ragged", [True, False])
 def test_an_end_without_the_goodbye_of_tls_is_an_end(ragged: bool) -> None:
-    with Script(Peer.swallow, tls=server_tls()) as script, Proxy(script.port) as proxy:
+    def talk(peer: Peer) -> None:
+        peer.send(b"abc")
+        peer.swallow()
+
+    with Script(talk, tls=server_tls()) as script, Proxy(script.port) as proxy:
         transport = Transport(_secured(proxy.port, ragged))
+        # The proxy has nothing unread then, and its end is no reset.
+        assert transport.receive_before(False, Deadline(5.0)) == b"abc"
         proxy.cut()
         assert transport.receive_before(False, Deadline(5.0)) == b""
         transport.close()

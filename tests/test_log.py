@@ -1,0 +1,33 @@
+"""Logging: where the program does, and nowhere else."""
+
+from __future__ import annotations
+
+import logging
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from amiclient.log import _Log
+
+_ROOT = str(Path(__file__).resolve().parent.parent)
+
+
+def test_a_line_comes_out_where_the_program_logs(caplog: pytest.LogCaptureFixture) -> None:
+    log = _Log()
+    log.debug("not %s", "shown")
+    caplog.set_level(logging.DEBUG, "amiclient")
+    log.debug("%s and %s", 1, 2)
+    assert [record.getMessage() for record in caplog.records] == ["1 and 2"]
+    assert caplog.records[0].name == "amiclient"
+
+
+def test_a_program_that_does_not_log_is_not_made_to(monkeypatch: pytest.MonkeyPatch) -> None:
+    log = _Log()
+    with monkeypatch.context() as patch:
+        patch.delitem(sys.modules, "logging")
+        log.debug("into the void")
+        assert "logging" not in sys.modules
+    code = "import sys, amiclient; sys.exit('logging' in sys.modules)"
+    assert subprocess.call([sys.executable, "-c", code], cwd=_ROOT) == 0
