@@ -158,7 +158,7 @@ class Session:
         self._list_bytes = 0
         self._is_legacy = False
         self._previous: Optional[Message] = None
-        self._leaving = False
+        self._logoff: Optional[str] = None  # ActionID of the Logoff that was sent
 
     @property
     def banner(self) -> Optional[Banner]:
@@ -200,7 +200,7 @@ class Session:
         """
         if self._login is not None:
             raise LocalProtocolError("log in first: the server answers nothing else before")
-        if self._leaving:
+        if self._logoff is not None:
             raise LocalProtocolError("Logoff was sent; the session takes no further action")
         if (
             isinstance(action, MessageSend)
@@ -218,7 +218,7 @@ class Session:
         action = self._register(action)
         # Nearly no action is a Logoff: its name is read only where the word is there.
         if action.wire.lower().find(b"logoff") >= 0:
-            self._leaving = action.name.lower() == "logoff"
+            self._logoff = action.action_id if action.name.lower() == "logoff" else None
         return action
 
     def abandon(self, action_id: str) -> None:
@@ -236,6 +236,8 @@ class Session:
 
         :param action_id: its ActionID (str); one that does not wait is ignored.
         """
+        if action_id == self._logoff:
+            self._logoff = None
         self._waiting.pop(action_id, None)
         self._overtaken.discard(action_id)
 

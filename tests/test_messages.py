@@ -375,7 +375,8 @@ def test_a_banner_tells_the_version_of_ami(version: str, major: Optional[int]) -
     assert banner.wire == f"Asterisk Call Manager/{version}\r\n".encode()
     assert banner.headers == Headers() and banner.action_id is None
     assert repr(banner) == f"<Banner {version}>"
-    assert banner == Banner.from_wire(banner.wire.replace(b"\r", b""))
+    lf = Banner.from_wire(banner.wire.replace(b"\r", b""))
+    assert banner == lf and hash(banner) == hash(lf) and banner != Banner(version + "0")
 
 
 def test_a_banner_no_client_reads_is_refused() -> None:
@@ -390,6 +391,7 @@ def test_a_banner_no_client_reads_is_refused() -> None:
 def test_a_malformed_message_keeps_what_could_be_read_and_the_reason() -> None:
     message = malformed(b"To: x\0y\r\n\r\n", LINE_TOO_LONG)
     assert message.reason == LINE_TOO_LONG and message.headers == Headers({"To": "x"})
+    assert pickle.loads(pickle.dumps(message)).reason == LINE_TOO_LONG
     assert message.action_id is None and Malformed.from_wire(b"\r\n").reason == MISSING_ACTION
     for lines in (b"ActionID: \t7\r\nActionID: 8\r\n\r\n", b"X: y\nactionid:7\0z\n\n"):
         (message,) = feed(opened(Role.SERVER), lines)

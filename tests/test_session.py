@@ -848,3 +848,11 @@ def test_a_session_and_a_server_wired_to_each_other(
 
 def test_a_session_reads_what_a_connection_reads() -> None:
     assert feed(opened(Role.CLIENT), Event("X").wire) == feed(logged_in()[0], Event("X").wire)
+
+
+def test_a_logoff_that_was_taken_back_ends_nothing() -> None:
+    session, _ = logged_in()
+    logoff = session.send(Action("Logoff"))
+    assert logoff.action_id is not None
+    session.retract(logoff.action_id)
+    assert session.send(Action("Ping")).name == "Ping"
