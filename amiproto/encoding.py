@@ -5,7 +5,7 @@ from __future__ import annotations
 from .errors import HeaderRefused, LineTooLong, TooManyLines
 from .headers import split_line
 from .limits import MAX_ACTION_ID, MAX_ACTION_LINE, MAX_ACTION_LINES
-from .text import is_encodable, to_bytes
+from .text import is_encodable, to_bytes, to_text
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -80,8 +80,10 @@ def check_lines(wire: bytes) -> None:
             )
 
 
-def check_action_id(action_id: str) -> None:
-    """Refuse an ActionID that the server would not echo as it is.
+def check_action_id(action_id: str) -> str:
+    """Refuse an ActionID that the server would not echo as it is; return it as it comes back.
+
+    Lone surrogates that spell UTF-8 come back as the characters they spell.
 
     :raises HeaderRefused: for an empty one, one with a leading byte up to 0x20, and what no header
         can hold.
@@ -89,7 +91,7 @@ def check_action_id(action_id: str) -> None:
     """
     if isinstance(action_id, str) and action_id.isascii() and action_id.isalnum():
         if len(action_id) <= MAX_ACTION_ID:
-            return  # the usual case
+            return action_id  # the usual case
     if not isinstance(action_id, str) or not action_id.isprintable():
         encode_stanza([("ActionID", action_id)])
     size = len(to_bytes(action_id))
@@ -106,6 +108,7 @@ def check_action_id(action_id: str) -> None:
             "the answer would not be known by it",
             field="ActionID",
         )
+    return to_text(to_bytes(action_id))
 
 
 def _control_refused(pairs: List[Pair]) -> HeaderRefused:

@@ -25,7 +25,7 @@ from .limits import (
 from .lines import action_lines, value_as_read
 from .messages import Action
 from .text import to_bytes, to_text
-from .variables import escape_variable, has_special, parse_variables
+from .variables import escape_variable, find_special, parse_variables
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -70,6 +70,7 @@ _BASE64_DIGITS = bytes(byte if byte in _BASE64 else _BASE64[-1] for byte in rang
 _SERVERS_HEADERS = 1024
 
 _NO_NAME = "[\x00-\x1f\x7f=\ud800-\udfff]"
+_TEXT = (str, type(None))
 _HEAD = b"Action: MessageSend\r\n"
 _SIP_TECHNOLOGIES = ("sip", "pjsip")
 
@@ -117,9 +118,13 @@ class MessageSend(Action):
         destination: Optional[str] = None,
         action_id: Optional[str] = None,
     ) -> None:
+        # Told here, for bytes may stand for str in the memory of addresses.
+        if not isinstance(to, str) or not isinstance(from_, _TEXT):
+            raise TypeError("To and From are str")
+        if not isinstance(destination, _TEXT):
+            raise TypeError("Destination is a str")
         technology, lines = _address_lines(to, from_, destination)
         self._to, self._from, self._destination = to, from_, destination
-        self._action_id = None
         self._text = text = _checked_body(body, technology)
         self._variables = pairs = tuple(pairs_of(variables)) if variables else ()
         if pairs:
@@ -127,9 +132,9 @@ class MessageSend(Action):
         if action_id is None:
             head = f"Action: MessageSend\r\n{lines}"
         else:
-            check_action_id(action_id)
-            self._action_id = _as_read(action_id)
+            action_id = check_action_id(action_id)
             head = f"Action: MessageSend\r\nActionID: {action_id}\r\n{lines}"
+        self._action_id = action_id
         # Six lines at the most besides: Action, ActionID, To, From, Destination, and the body.
         if len(pairs) > MAX_ACTION_LINES - 6:
             _check_count(head, pairs, action_id)
@@ -189,7 +194,7 @@ class MessageSend(Action):
 
     def with_action_id(self, action_id: str) -> MessageSend:
         """The same message under another ActionID (str, at most 67 bytes)."""
-        check_action_id(action_id)
+        action_id = check_action_id(action_id)
         wire = self.wire
         if not wire.startswith(_HEAD) or wire.count(b"\n") > MAX_ACTION_LINES:
             return super().with_action_id(action_id)  # not written here, but received
@@ -199,7 +204,7 @@ class MessageSend(Action):
         wire = b"%sActionID: %s\r\n%s" % (_HEAD, to_bytes(action_id), wire[start:])
         return _message(
             wire, self._to, self._text, self._from, self._variables, self._destination,
-            _as_read(action_id),
+            action_id,
         )  # fmt: skip
 
     def _content(self) -> Tuple[Any, ...]:
@@ -311,11 +316,6 @@ def _message(
     return self
 
 
-def _as_read(action_id: str) -> str:
-    # Lone surrogates that spell UTF-8 come back as the characters they spell.
-    return action_id if action_id.isascii() else to_text(to_bytes(action_id))
-
-
 def _check_count(head: str, pairs: Tuple[Pair, ...], action_id: Optional[str]) -> None:
     # With the body, and the ActionID that a session adds.
     count = head.count("\n") + (2 if action_id is None else 1)
@@ -408,13 +408,14 @@ def _variable_lines(pairs: Tuple[Pair, ...], technology: str) -> str:
 
     :raises VariableRefused: for one that would be dropped, changed, or do damage.
     """
-    names, values = zip(*pairs)
+    names, values = tuple([name for name, _ in pairs]), tuple([value for _, value in pairs])
+    "".join(names)  # raises TypeError for any that is no str
     template, plain = _variable_template(names, technology)
     text = "".join(values)
     if "" in values or not plain or not text.isprintable():
         for name, value in pairs:
             _check_value(name, value, technology)
-    if has_special(text):
+    if find_special(text):
         values = tuple([escape_variable(value) for value in values])
     return template % values
 
@@ -432,7 +433,7 @@ def _variable_template(names: Tuple[str, ...], technology: str) -> Tuple[str, bo
         )
     if technology == "sip" and len(names) > MAX_SIP_VARIABLES:
         # A Content-Type takes the place of chan_sip's own.
-        count = len([name for name in names if str(name).lower() != "content-type"])
+        count = len([name for name in names if name.lower() != "content-type"])
         if count > MAX_SIP_VARIABLES:
             raise VariableRefused(
                 f"{count} variables, and chan_sip keeps {MAX_SIP_VARIABLES}, then drops headers; "
@@ -443,8 +444,6 @@ def _variable_template(names: Tuple[str, ...], technology: str) -> Tuple[str, bo
             )
     seen = set()
     for name in names:
-        if not isinstance(name, str):
-            raise TypeError("names of variables are str")
         _check_name(name, technology)
         lowered = name.lower()
         if lowered in seen:

@@ -21,9 +21,8 @@ if TYPE_CHECKING:
 _SPECIAL = re.compile(r'[\\",()\[\]]')
 
 
-def has_special(text: str) -> bool:
-    """Whether any of it would be escaped."""
-    return _SPECIAL.search(text) is not None
+#: The first character of a text that would be escaped (a match), or None.
+find_special = _SPECIAL.search
 
 
 def escape_variable(value: str) -> str:
