@@ -11,7 +11,8 @@ import sys
 import threading
 import time
 from pathlib import Path
-from typing import Callable, Dict, Iterable, Iterator, List
+from types import FrameType
+from typing import Callable, Dict, Iterable, Iterator, List, Optional
 
 import pytest
 
@@ -1064,8 +1065,11 @@ def test_an_interrupt_while_looking_for_what_has_come_closes_the_connection() ->
         while True:
             peer.send(_EVENT * 500)
 
-    def handler(number: int, frame: object) -> None:
-        raise KeyboardInterrupt
+    def handler(number: int, frame: Optional[FrameType]) -> None:
+        # Python swallows what is raised in the callbacks of its own threads: not there, then.
+        if frame is not None and "ami" in Path(frame.f_code.co_filename).parent.name:
+            raise KeyboardInterrupt
+        signal.setitimer(signal.ITIMER_REAL, 0.001)
 
     old = signal.signal(signal.SIGALRM, handler)
     try:
