@@ -33,8 +33,7 @@ from amiproto.text import to_bytes
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import ssl
-    from types import TracebackType
-    from typing import Callable, Deque, Iterable, List, Mapping, Optional, Set, Type, Union
+    from typing import Callable, Deque, Iterable, List, Mapping, Optional, Set, Union
 
     Handler = Callable[[Action], Iterable[Message]]
 
@@ -154,12 +153,7 @@ class LoopbackServer:
         self.open()
         return self
 
-    def __exit__(
-        self,
-        kind: Optional[Type[BaseException]],
-        value: Optional[BaseException],
-        traceback: Optional[TracebackType],
-    ) -> None:
+    def __exit__(self, *reason: object) -> None:
         self.close()
 
     def _start(self, target: Callable[[socket.socket], None], sock: socket.socket) -> None:

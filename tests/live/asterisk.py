@@ -13,8 +13,7 @@ import tempfile
 import time
 from contextlib import ExitStack
 from pathlib import Path
-from types import TracebackType
-from typing import Dict, List, Mapping, Optional, Tuple, Type
+from typing import Dict, List, Mapping, Optional, Tuple
 
 from tests.live import configuration
 from tests.live.provision import read_version, system_environment
@@ -157,12 +156,7 @@ class AsteriskServer:
         self.start()
         return self
 
-    def __exit__(
-        self,
-        kind: Optional[Type[BaseException]],
-        error: Optional[BaseException],
-        trace: Optional[TracebackType],
-    ) -> None:
+    def __exit__(self, *reason: object) -> None:
         self.stop()
 
     def _make_scratch(self) -> Path:

@@ -17,8 +17,7 @@ import socket
 import sys
 import time
 from pathlib import Path
-from types import TracebackType
-from typing import Callable, List, Optional, Sequence, Tuple, Type
+from typing import Callable, List, Optional, Sequence, Tuple
 
 from tests.live.asterisk import AsteriskServer
 from tests.live.phone import SipPhone
@@ -210,12 +209,7 @@ class Recorder:
     def __enter__(self) -> Recorder:
         return self
 
-    def __exit__(
-        self,
-        kind: Optional[Type[BaseException]],
-        error: Optional[BaseException],
-        trace: Optional[TracebackType],
-    ) -> None:
+    def __exit__(self, *reason: object) -> None:
         self._socket.close()
 
     def _events(self, name: str) -> int:

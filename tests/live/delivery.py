@@ -9,8 +9,7 @@ from __future__ import annotations
 import itertools
 import re
 import socket
-from types import TracebackType
-from typing import Any, Dict, List, NamedTuple, Optional, Sequence, Tuple, Type, Union
+from typing import Any, Dict, List, NamedTuple, Optional, Sequence, Tuple, Union
 from urllib.parse import unquote_to_bytes
 
 from amiclient import Client, Receipt
@@ -75,12 +74,7 @@ class Delivery:
         self._client.connect()
         return self
 
-    def __exit__(
-        self,
-        kind: Optional[Type[BaseException]],
-        error: Optional[BaseException],
-        trace: Optional[TracebackType],
-    ) -> None:
+    def __exit__(self, *reason: object) -> None:
         self._client.close()
         self._socket.close()
 

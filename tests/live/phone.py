@@ -9,8 +9,7 @@ from __future__ import annotations
 import socket
 import threading
 import time
-from types import TracebackType
-from typing import List, NamedTuple, Optional, Set, Tuple, Type
+from typing import List, NamedTuple, Optional, Set, Tuple
 
 _COMPACT_FORMS = {
     b"c": b"content-type",
@@ -147,12 +146,7 @@ class SipPhone:
     def __enter__(self) -> SipPhone:
         return self
 
-    def __exit__(
-        self,
-        kind: Optional[Type[BaseException]],
-        error: Optional[BaseException],
-        trace: Optional[TracebackType],
-    ) -> None:
+    def __exit__(self, *reason: object) -> None:
         self.close()
 
     def _serve(self) -> None:

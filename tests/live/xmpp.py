@@ -14,8 +14,7 @@ import tempfile
 import time
 from base64 import b64encode
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Dict, Iterator, List, Optional, Type
+from typing import Any, Dict, Iterator, List, Optional
 from xml.etree.ElementTree import Element, XMLPullParser
 
 from tests.live.provision import SYSTEM_PATH, system_environment
@@ -72,12 +71,7 @@ class Prosody:
             raise
         return self
 
-    def __exit__(
-        self,
-        kind: Optional[Type[BaseException]],
-        error: Optional[BaseException],
-        trace: Optional[TracebackType],
-    ) -> None:
+    def __exit__(self, *reason: object) -> None:
         self._stop()
 
     def log(self) -> str:
@@ -161,12 +155,7 @@ class XmppClient:
     def __enter__(self) -> XmppClient:
         return self
 
-    def __exit__(
-        self,
-        kind: Optional[Type[BaseException]],
-        error: Optional[BaseException],
-        trace: Optional[TracebackType],
-    ) -> None:
+    def __exit__(self, *reason: object) -> None:
         self.close()
 
     def _open_stream(self) -> Iterator[Element]:
