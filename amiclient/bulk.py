@@ -10,7 +10,7 @@ from collections import deque
 from amiproto import AMIError, LocalProtocolError, MessageSend
 
 from .deadline import Deadline, Expired
-from .errors import NotConnected
+from .errors import NotConnected, ServerClosed
 from .results import SendResult
 from .transport import Closed
 
@@ -83,6 +83,7 @@ def send_messages(
             if not entries:
                 break
             with turn():
+                _look(link)
                 for entry in entries:
                     if entry.result is None and entry.action_id is None:
                         _put(link, entry, timeout)
@@ -101,6 +102,15 @@ def send_messages(
                         link.drop(entry.action_id)
     if trouble is not None:
         raise trouble
+
+
+def _look(link: Link) -> None:
+    # What is found dead before a message is put has not sent it, and _put says so.
+    try:
+        if link.failure is None:
+            link.look(Deadline(None))
+    except ServerClosed:
+        pass
 
 
 def _put(link: Link, entry: _Entry, timeout: Optional[float]) -> None:

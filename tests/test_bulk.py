@@ -419,3 +419,12 @@ def test_an_answer_of_another_name_is_unknown() -> None:
     with Script(talk) as script, client_of(script.port, 0.5) as client:
         results = list(client.send_messages(_items(3), window=1))
         assert _outcomes(results) == [ACCEPTED, UNKNOWN, ACCEPTED]
+
+
+def test_a_connection_found_dead_in_between_has_sent_nothing_more() -> None:
+    with LoopbackServer() as server, client_of(server.port) as client:
+        results = client.send_messages(_items(6), window=2)
+        assert [next(results).outcome, next(results).outcome] == [ACCEPTED] * 2
+        server.close()  # its end has come when this is done
+        assert _outcomes(list(results)) == [NOT_SENT] * 4
+        assert not client.connected
