@@ -93,13 +93,21 @@ class Message:
     def action_id(self) -> Optional[str]:
         """The value of the first ``ActionID`` header (str), or None."""
         # Where Asterisk writes it, behind the first line, it is found without reading the rest.
-        wire = self.wire
-        start = wire.find(b"\n") + 1
-        if wire.startswith(b"ActionID: ", start):
-            end = wire.find(b"\n", start) - 1
-            if wire[end] == 0x0D:
-                return to_text(wire[start + 10 : end])
+        data = self._stem
+        start = data.find(b"\n") + 1
+        if data.startswith(b"ActionID: ", start):
+            end = data.find(b"\n", start)
+            if end < 0:
+                return to_text(data[start + 10 :])
+            if data[end - 1] == 0x0D:
+                return to_text(data[start + 10 : end - 1])
         return self.headers.get("ActionID")
+
+    @property
+    def _stem(self) -> bytes:
+        """The message on the wire (bytes), with or without its blank line: as it is at hand."""
+        body = self._body
+        return self.wire if body is None else body
 
     def _first_value(self) -> str:
         body = self._body

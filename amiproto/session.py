@@ -338,7 +338,7 @@ class Session:
         return all(name.lower() in _SERVERS_OWN for name in previous.headers)
 
     def _starts_list(self, response: Response) -> bool:
-        if response.wire.lower().find(b"eventlist") >= 0:  # cheaper than to read the headers
+        if response._stem.lower().find(b"eventlist") >= 0:  # cheaper than to read the headers
             # One module writes "Start" (16.28, 22.10).
             return _event_list(response) == "start"
         # Some lists of Asterisk 11 say so in words only, and end with an event "...Complete".
