@@ -64,8 +64,6 @@ def check_address(field: str, value: str) -> None:
 
     :raises AddressRefused: for an empty one, a blank in front, control characters, surrogates.
     """
-    if not isinstance(value, str):
-        raise TypeError(f"{field} is a str, not {type(value).__name__}")
     if value.isprintable() and value[:1] not in ("", " "):
         return  # the usual case, told in one pass
     if not value:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import select
+import socket
 import threading
 from typing import List
 
 import pytest
 
-from amiclient import Action, AMIError, Client, Event, EventOverflow, SendTimeout
+from amiclient import Action, AMIError, Client, Event, EventOverflow, SendTimeout, ServerClosed
+from amiclient.deadline import Deadline
 from amiclient.loopback import SECRET, USERNAME, LoopbackServer
+from amiclient.transport import Closed
 from tests.faults import (
     SERVER_PEM,
     Peer,
@@ -80,3 +84,21 @@ def test_many_chunks_wait_before_an_action_leaves() -> None:
             with pytest.raises(EventOverflow) as caught:
                 next(events)
             assert caught.value.actual == 290
+
+
+def test_what_came_before_a_write_failed_is_read_all_the_same() -> None:
+    with LoopbackServer() as server:
+        sock = socket.create_connection((server.host, server.port))
+        client = Client.from_socket(sock, username=USERNAME, secret=SECRET, events="on")
+        client.connect()
+        link = client._link
+        assert link is not None
+        server.send_event(Event("Tick"))
+        assert select.select([sock], [], [], 10.0)[0]
+        sock.shutdown(socket.SHUT_WR)
+        action_id = link.put(Action("Ping"))
+        with pytest.raises(Closed) as caught:
+            link.step(Deadline(10.0))
+        assert isinstance(link.give_up(action_id, caught.value), ServerClosed)
+        assert [event.wire for event in link.events] == [Event("Tick").wire]
+        client.close()
