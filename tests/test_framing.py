@@ -123,7 +123,7 @@ def test_many_stanzas_at_once_take_linear_time(stanza: bytes) -> None:
     assert time.perf_counter() - started < 20
 
 
-# ---- what a client sends (wire-facts B1 to B4) ----
+# ---- what a client sends ----
 
 
 def actions(data: bytes) -> List[Stanza]:

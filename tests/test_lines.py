@@ -1,4 +1,4 @@
-"""Lines as the server reads them (wire-facts B3, B4)."""
+"""Lines as the server reads them."""
 
 from __future__ import annotations
 

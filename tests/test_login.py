@@ -1,4 +1,4 @@
-"""Logging in, alone: MD5 and plain, let in, refused, and no secret shown (wire-facts E)."""
+"""Logging in, alone: MD5 and plain, let in, refused, and no secret shown."""
 
 from __future__ import annotations
 

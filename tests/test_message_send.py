@@ -1,4 +1,4 @@
-"""MessageSend: exact or refused, and read back as the server reads it (wire-facts B, C, D)."""
+"""MessageSend: exact or refused, and read back as the server reads it."""
 
 from __future__ import annotations
 

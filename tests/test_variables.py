@@ -1,4 +1,4 @@
-"""The Variable header: what is escaped is read back exactly (wire-facts C)."""
+"""The Variable header: what is escaped is read back exactly."""
 
 from __future__ import annotations
 
