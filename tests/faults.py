@@ -198,12 +198,14 @@ class Proxy:
                 break
             if way.pause:
                 time.sleep(way.pause)
+            # Noted first: who has got the bytes may look at once whether they are noted.
+            way.passed += data[:size]
             try:
                 sink.sendall(data[:size])
             except OSError:
+                del way.passed[-size:]
                 self._cut(source)
                 return
-            way.passed += data[:size]
             data = data[size:]
         if way.is_cut:
             self._cut(source)
