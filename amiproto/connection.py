@@ -184,7 +184,7 @@ class Connection:
         self._max_backlog = max(max_backlog, partial)
         self._reader: Union[StanzaReader, ActionReader] = self._stanzas if client else self._actions
         self._read = self._next_banner if client else self._next_action
-        # Messages read ahead, the next one last.
+        # Messages read ahead, the next one last; always this one list, as a session looks at it.
         self._ready: List[Message] = []
         self._takes_actions = False  # the usual case of send, told by one look
         self._eof = False
@@ -212,7 +212,7 @@ class Connection:
             raise LocalProtocolError("data came after the end of the stream; use a new connection")
         if self._error is not None:
             return  # what follows an error in the stream has no known meaning
-        if len(self._reader) > self._max_backlog:
+        if self._reader.feed(data) > self._max_backlog:
             raise self.fail(
                 RemoteProtocolError(
                     f"over {self._max_backlog} bytes wait unread; call next_event until NEED_DATA "
@@ -220,7 +220,6 @@ class Connection:
                     limit=self._max_backlog,
                 )
             )
-        self._reader.feed(data)
 
     def receive_eof(self) -> None:
         """Take the end of the peer's stream; what came before it can still be read."""
@@ -309,8 +308,8 @@ class Connection:
         return banner
 
     def _next_stanza(self) -> Optional[Message]:
-        if not self._stanzas:
-            return None  # every byte is read: the usual case behind a single answer
+        if self._stanzas.is_idle:
+            return None
         self._read_ahead()
         if self._ready:
             return self._ready.pop()
@@ -324,7 +323,7 @@ class Connection:
         pieces = self._stanzas.cut_ahead()
         if not pieces:
             return
-        ready: List[Message] = []
+        ready = self._ready
         left = 0
         for index, piece in enumerate(pieces):
             end = piece.find(b"\r\n")
@@ -344,7 +343,6 @@ class Connection:
             ready.append(message)
         self._stanzas.leave(pieces[len(pieces) - left :])
         ready.reverse()
-        self._ready = ready
 
     def _next_action(self) -> Optional[Message]:
         stanza = self._actions.next_stanza()
@@ -358,7 +356,7 @@ class Connection:
     def fail(self, error: RemoteProtocolError) -> RemoteProtocolError:
         """Take an error found by a layer above as the end of this connection, and return it."""
         self._error = error
-        self._ready = []
+        self._ready.clear()
         self._state = State.ERROR
         self._takes_actions = False
         return error

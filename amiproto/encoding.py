@@ -89,9 +89,10 @@ def check_action_id(action_id: str) -> str:
         can hold.
     :raises LineTooLong: for one over 67 bytes.
     """
-    if isinstance(action_id, str) and action_id.isascii() and action_id.isalnum():
-        if len(action_id) <= MAX_ACTION_ID:
-            return action_id  # the usual case
+    if isinstance(action_id, str) and len(action_id) <= MAX_ACTION_ID:
+        # The usual case, a number or a UUID; bytes tell it in a tenth of the time that str takes.
+        if action_id.encode("utf-8", "replace").replace(b"-", b"").isalnum():
+            return action_id
     if not isinstance(action_id, str) or not action_id.isprintable():
         encode_stanza([("ActionID", action_id)])
     size = len(to_bytes(action_id))

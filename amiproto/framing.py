@@ -50,6 +50,9 @@ class StanzaReader:
         self._line = 0  # start of the first line whose length is not checked yet
         # Whether the stanza that comes next was seen to be unusual since the last bytes came.
         self._unusual = False
+        #: Whether no stanza ends, and no limit is passed, before a line ends or so many bytes wait.
+        self.is_idle = True
+        self._idle_up_to = self._unchecked
         #: Whether raw text of commands is to be expected: up to Asterisk 13, whose AMI is below 3.
         self.legacy = True
 
@@ -57,15 +60,21 @@ class StanzaReader:
         """Bytes that wait: unread stanzas, and the start of one that is not complete."""
         return len(self._buffer) - self._start
 
-    def feed(self, data: bytes) -> None:
-        """Take bytes as they came."""
+    def feed(self, data: bytes) -> int:
+        """Take bytes as they came, and return how many waited before them."""
         self._unusual = False
-        if self._start:
-            del self._buffer[: self._start]
-            self._line -= self._start
-            self._searched -= self._start
+        buffer = self._buffer
+        start = self._start
+        if start:
+            del buffer[:start]
+            self._line -= start
+            self._searched -= start
             self._start = 0
-        self._buffer += data
+        waited = len(buffer)
+        buffer += data
+        if self.is_idle and (buffer.find(_LF, waited) >= 0 or len(buffer) > self._idle_up_to):
+            self.is_idle = False
+        return waited
 
     def next_banner(self) -> Optional[bytes]:
         """The first line with its end, or None while it is incomplete.
@@ -95,18 +104,22 @@ class StanzaReader:
         start = self._start
         if self._unusual or self._searched != start:
             return []
-        end = self._buffer.rfind(b"\r\n\r\n", start, start + self._ahead) + 4
+        buffer = self._buffer
+        end = buffer.rfind(b"\r\n\r\n", start, start + self._ahead) + 4
         if end < 4:
             return []
-        pieces = bytes(self._buffer[start:end]).split(b"\r\n\r\n")
+        pieces = bytes(buffer[start:end]).split(b"\r\n\r\n")
         end -= len(pieces.pop())  # a surplus line end, or nothing
         self._start = self._line = self._searched = end
+        self.is_idle = end == len(buffer)
+        self._idle_up_to = self._unchecked
         return pieces
 
     def leave(self, pieces: List[bytes]) -> None:
         """Take back the last pieces that were cut ahead."""
         if pieces:
             self._unusual = True
+            self.is_idle = False
             size = sum(map(len, pieces)) + 4 * len(pieces)
             self._start = self._line = self._searched = self._start - size
 
@@ -135,6 +148,8 @@ class StanzaReader:
                 self._check(len(buffer))
             elif len(buffer) - start > self._max_stanza:
                 raise self._stanza_too_long()
+            self.is_idle = True
+            self._idle_up_to = min(self._line - start + self._max_line, self._max_stanza)
             return None
         if end - start > self._unchecked:
             self._check(end)
@@ -201,11 +216,13 @@ class ActionReader:
         """Bytes that wait: unread stanzas, and the start of one that is not complete."""
         return len(self._buffer) - self._position + sum(map(len, self._lines))
 
-    def feed(self, data: bytes) -> None:
-        """Take bytes as they came."""
+    def feed(self, data: bytes) -> int:
+        """Take bytes as they came, and return how many waited before them."""
+        waited = len(self)
         del self._buffer[: self._position]
         self._position = 0
         self._buffer += data
+        return waited
 
     def next_stanza(self) -> Optional[Tuple[bytes, Optional[str]]]:
         """The next stanza with its blank line, and None or the reason why it cannot be read."""

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     Pair = Tuple[str, str]
     Pairs = Union["Headers", Mapping[str, str], Iterable[Pair]]
     T = TypeVar("T")
-    _LineDict = Dict[bytes, Pair]
+    _LineDict = Dict[str, Pair]
 else:
     _LineDict = dict
 
@@ -45,25 +45,30 @@ def split_line(line: str) -> Pair:
 
 class _LineCache(_LineDict):
     """Lines already split. Channel events repeat most of their lines, word for word, so that to
-    look a line up costs half of splitting it. Bounded in lines and in bytes; holds no secret."""
+    look a line up costs half of splitting it. Bounded in lines and in characters; no secret in it.
+    """
 
-    __slots__ = ()
-    MAX_LINES = 2048
-    MAX_LINE_BYTES = 128
+    __slots__ = ("_old",)
+    MAX_LINES = 4096
+    MAX_LINE_CHARACTERS = 128
 
-    def __missing__(self, line: bytes) -> Pair:
-        try:
-            text = line.decode()
-        except UnicodeDecodeError:
-            text = to_text(line)
-        name, blank, value = text.partition(": ")
-        if not blank or ":" in name or "(" in name:
-            name, value = split_line(text)
-        pair = (name, value)
-        if len(line) <= self.MAX_LINE_BYTES and name.lower() not in SECRET_HEADERS:
-            if len(self) >= self.MAX_LINES:
-                self.clear()
-            self[line] = pair
+    def __init__(self) -> None:
+        #: The lines before these: those still in use come back from here when there is no room.
+        self._old: Dict[str, Pair] = {}
+
+    def __missing__(self, line: str) -> Pair:
+        pair = self._old.get(line)
+        if pair is None:
+            name, blank, value = line.partition(": ")
+            pair = (name, value)
+            if not blank or ":" in name or "(" in name:
+                pair = split_line(line)
+            if len(line) > self.MAX_LINE_CHARACTERS or pair[0].lower() in SECRET_HEADERS:
+                return pair
+        if len(self) >= self.MAX_LINES:
+            self._old = self.copy()
+            self.clear()
+        self[line] = pair
         return pair
 
 

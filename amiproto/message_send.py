@@ -25,11 +25,11 @@ from .limits import (
 from .lines import action_lines, value_as_read
 from .messages import Action
 from .text import to_bytes, to_text
-from .variables import escape_variable, find_special, parse_variables
+from .variables import escape_variable, parse_variables
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Dict, Optional, Tuple, Union
+    from typing import Any, Dict, Iterable, List, Optional, Sequence, Tuple, Union
 
     from .headers import Pair, Pairs
 
@@ -61,6 +61,10 @@ _PLAIN_TYPE = r"[A-Za-z0-9\-.!%*_+`'~]+/[A-Za-z0-9\-.!%*_+`'~]+"
 #: What XML 1.0 cannot hold (its production [2] Char) and the server puts raw into the stream
 #: (16.28, 22.10), and CR, which XML turns into LF (XML 1.0, 2.11).
 _NOT_XML = "[^\t\n\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]"
+
+#: Bytes for which a variable's value is looked at more closely: those that cannot be in it, those
+#: that are escaped, and the first byte that a surrogate has in UTF-8.
+_DELICATE = b'\0\r\n\\",()[]\xed'
 
 _BASE64 = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
 _BASE64_DIGITS = bytes(byte if byte in _BASE64 else _BASE64[-1] for byte in range(256))
@@ -101,11 +105,12 @@ class MessageSend(Action):
     :raises LineTooLong, TooManyLines: for what the server's buffers cannot hold.
     """
 
-    __slots__ = ("_to", "_from", "_text", "_variables", "_destination", "_action_id")
+    __slots__ = ("_to", "_from", "_text", "_names", "_values", "_destination", "_action_id")
     _to: str
     _from: Optional[str]
     _text: bytes
-    _variables: Tuple[Pair, ...]
+    _names: Tuple[str, ...]
+    _values: Sequence[str]
     _destination: Optional[str]
     _action_id: Optional[str]
 
@@ -126,25 +131,29 @@ class MessageSend(Action):
         technology, lines = _address_lines(to, from_, destination)
         self._to, self._from, self._destination = to, from_, destination
         self._text = text = _checked_body(body, technology)
-        self._variables = pairs = tuple(pairs_of(variables)) if variables else ()
-        if pairs:
-            lines += _variable_lines(pairs, technology)
+        self._names, self._values = (), ()
+        if variables:
+            names: Iterable[str]
+            if type(variables) is dict:  # the usual case, told at once
+                names, values = variables, [*variables.values()]
+            else:
+                pairs = [*pairs_of(variables)]
+                names, values = [name for name, _ in pairs], [value for _, value in pairs]
+            if values:
+                form = _variable_form(technology, *names)
+                lines += form.lines(values)
+                self._names, self._values = form.names, values
+        self._action_id = action_id
         if action_id is None:
             head = f"Action: MessageSend\r\n{lines}"
         else:
-            action_id = check_action_id(action_id)
+            self._action_id = action_id = check_action_id(action_id)
             head = f"Action: MessageSend\r\nActionID: {action_id}\r\n{lines}"
-        self._action_id = action_id
-        # Six lines at the most besides: Action, ActionID, To, From, Destination, and the body.
-        if len(pairs) > MAX_ACTION_LINES - 6:
-            _check_count(head, pairs, action_id)
-        wire = to_bytes(head) + body_line(text) + b"\r\n\r\n"
-        if len(wire) > MAX_ACTION_LINE:
-            check_lines(wire)
-            if len(wire) > MAX_DATAGRAM // 2 and technology in _SIP_TECHNOLOGIES:
-                _check_datagram(self)
+        wire = b"%s%s\r\n\r\n" % (head.encode("utf-8", "surrogateescape"), body_line(text))
         self._wire = wire
         self._body = self._headers = None
+        if len(wire) > MAX_ACTION_LINE:
+            _check_size(self, technology)
 
     @classmethod
     def from_wire(cls, wire: bytes) -> MessageSend:
@@ -174,7 +183,7 @@ class MessageSend(Action):
     @property
     def variables(self) -> Tuple[Pair, ...]:
         """The variables in order: pairs of name and value (str), before escaping."""
-        return self._variables
+        return tuple(zip(self._names, self._values))
 
     @property
     def destination(self) -> Optional[str]:
@@ -203,13 +212,14 @@ class MessageSend(Action):
             start = wire.find(b"\n", start) + 1
         wire = b"%sActionID: %s\r\n%s" % (_HEAD, to_bytes(action_id), wire[start:])
         return _message(
-            wire, self._to, self._text, self._from, self._variables, self._destination,
+            wire, self._to, self._text, self._from, self._names, self._values, self._destination,
             action_id,
         )  # fmt: skip
 
     def _content(self) -> Tuple[Any, ...]:
         return (
-            self._to, self._text, self._from, self._variables, self._destination, self._action_id
+            self._to, self._text, self._from, self._names, tuple(self._values),
+            self._destination, self._action_id,
         )  # fmt: skip
 
     def __hash__(self) -> int:
@@ -219,10 +229,9 @@ class MessageSend(Action):
         return _message, (self.wire, *self._content())
 
     def __repr__(self) -> str:
-        names = [name for name, _ in self._variables]
         return (
             f"<MessageSend to={self._to!r} from_={self._from!r} body={len(self._text)} bytes "
-            f"variables={names} action_id={self.action_id!r}>"
+            f"variables={list(self._names)} action_id={self.action_id!r}>"
         )
 
 
@@ -260,7 +269,8 @@ def parse_message_send(action: Action) -> MessageSend:
         read(b"To"),
         text,
         read(b"From") or None,
-        tuple(variables.values()),
+        tuple([name for name, _ in variables.values()]),
+        [value for _, value in variables.values()],
         read(b"Destination") or None,
         action.action_id,
     )
@@ -305,29 +315,34 @@ def _message(
     to: str,
     text: bytes,
     from_: Optional[str],
-    variables: Tuple[Pair, ...],
+    names: Tuple[str, ...],
+    values: Sequence[str],
     destination: Optional[str],
     action_id: Optional[str],
 ) -> MessageSend:
     self = MessageSend.__new__(MessageSend)
     self._set(wire)
-    self._to, self._text, self._from = to, text, from_
-    self._variables, self._destination, self._action_id = variables, destination, action_id
+    self._to, self._text, self._from, self._names, self._values = to, text, from_, names, values
+    self._destination, self._action_id = destination, action_id
     return self
 
 
-def _check_count(head: str, pairs: Tuple[Pair, ...], action_id: Optional[str]) -> None:
-    # With the body, and the ActionID that a session adds.
-    count = head.count("\n") + (2 if action_id is None else 1)
+def _check_size(message: MessageSend, technology: str) -> None:
+    wire = message.wire
+    # With the ActionID, which a session adds where there is none, and without the blank line.
+    count = wire.count(b"\n") - (1 if message.action_id is not None else 0)
     if count > MAX_ACTION_LINES:
         raise TooManyLines(
-            f"the message has {len(pairs)} variables and its action over {MAX_ACTION_LINES} "
-            "lines; send fewer variables",
+            f"the message has {len(message.variables)} variables and its action over "
+            f"{MAX_ACTION_LINES} lines; send fewer variables",
             field="Variable",
             limit=MAX_ACTION_LINES,
             actual=count,
-            action_id=action_id,
+            action_id=message.action_id,
         )
+    check_lines(wire)
+    if len(wire) > MAX_DATAGRAM // 2 and technology in _SIP_TECHNOLOGIES:
+        _check_datagram(message)
 
 
 def _check_datagram(message: MessageSend) -> None:
@@ -399,33 +414,52 @@ def _address_lines(to: str, from_: Optional[str], destination: Optional[str]) ->
         target = destination
     technology = target.partition(":")[0].lower()
     check_target(technology, to, destination)
-    check_from(technology, from_)
+    _check_from(technology, from_)
     return technology, lines
 
 
-def _variable_lines(pairs: Tuple[Pair, ...], technology: str) -> str:
-    """The lines of the variables.
+_check_from = lru_cache(maxsize=256)(check_from)
 
-    :raises VariableRefused: for one that would be dropped, changed, or do damage.
-    """
-    names, values = tuple([name for name, _ in pairs]), tuple([value for _, value in pairs])
-    "".join(names)  # raises TypeError for any that is no str
-    template, plain = _variable_template(names, technology)
-    text = "".join(values)
-    if "" in values or not plain or not text.isprintable():
-        for name, value in pairs:
-            _check_value(name, value, technology)
-    if find_special(text):
-        values = tuple([escape_variable(value) for value in values])
-    return template % values
+
+class _VariableForm:
+    """How variables of some names are written, once these were found good."""
+
+    __slots__ = ("names", "_technology", "_parts", "_is_picky")
+
+    def __init__(self, technology: str, names: Tuple[str, ...]) -> None:
+        self.names = names
+        self._technology = technology
+        # What stands around the values, and a place for each of those.
+        self._parts = [""]
+        for name in names:
+            self._parts[-1] += f"Variable: {escape_variable(name)}="
+            self._parts += ["", "\r\n"]
+        self._is_picky = technology == "pjsip" and "content-type" in map(str.lower, names)
+
+    def lines(self, values: List[str]) -> str:
+        """The lines with these values.
+
+        :raises VariableRefused: for a value that would be dropped, changed, or do damage.
+        """
+        # One look at them all. A surrogate becomes what some Hangul starts with, too: those are
+        # looked at more closely, as well.
+        text = "".join(values).encode("utf-8", "surrogatepass")
+        if self._is_picky or "" in values or len(text.translate(None, _DELICATE)) != len(text):
+            for name, value in zip(self.names, values):
+                _check_value(name, value, self._technology)
+            values = [escape_variable(value) for value in values]
+        parts = self._parts[:]
+        parts[1::2] = values
+        return "".join(parts)
 
 
 @lru_cache(maxsize=256)
-def _variable_template(names: Tuple[str, ...], technology: str) -> Tuple[str, bool]:
-    """The lines of variables with these names, for ``%``, and whether any value will do.
+def _variable_form(technology: str, *names: str) -> _VariableForm:
+    """The form of variables with these names.
 
     :raises VariableRefused: for a name that would be dropped, or do damage.
     """
+    "".join(names)  # raises TypeError for any that is no str
     if technology == "xmpp":
         raise VariableRefused(
             "an xmpp message carries no variables: the server ignores them all; leave them out",
@@ -452,8 +486,7 @@ def _variable_template(names: Tuple[str, ...], technology: str) -> Tuple[str, bo
                 field=name,
             )
         seen.add(lowered)
-    lines = [f"Variable: {escape_variable(name)}=".replace("%", "%%") for name in names]
-    return "%s\r\n".join([*lines, ""]), technology != "pjsip" or "content-type" not in seen
+    return _VariableForm(technology, names)
 
 
 def _check_name(name: str, technology: str) -> None:

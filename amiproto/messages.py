@@ -83,7 +83,10 @@ class Message:
         headers = self._headers
         if headers is None:
             body = self._body
-            lines = self._lines() if body is None else body.split(b"\r\n")
+            if body is None:
+                lines = list(map(to_text, self._lines()))
+            else:
+                lines = body.decode("utf-8", "surrogateescape").split("\r\n")
             headers = self._headers = _new(Headers)
             headers._items = tuple(map(pair_of_line, lines))
             headers._index = None
@@ -93,28 +96,24 @@ class Message:
     def action_id(self) -> Optional[str]:
         """The value of the first ``ActionID`` header (str), or None."""
         # Where Asterisk writes it, behind the first line, it is found without reading the rest.
-        data = self._stem
+        data = self._body
+        if data is None:
+            data = self.wire
         start = data.find(b"\n") + 1
         if data.startswith(b"ActionID: ", start):
             end = data.find(b"\n", start)
             if end < 0:
                 return to_text(data[start + 10 :])
             if data[end - 1] == 0x0D:
-                return to_text(data[start + 10 : end - 1])
+                return data[start + 10 : end - 1].decode("utf-8", "surrogateescape")
         return self.headers.get("ActionID")
-
-    @property
-    def _stem(self) -> bytes:
-        """The message on the wire (bytes), with or without its blank line: as it is at hand."""
-        body = self._body
-        return self.wire if body is None else body
 
     def _first_value(self) -> str:
         body = self._body
         if body is None:
             return self.headers.items()[0][1]
         end = body.find(b"\r\n")
-        return pair_of_line(body if end < 0 else body[:end])[1]
+        return pair_of_line(to_text(body if end < 0 else body[:end]))[1]
 
     def _lines(self) -> List[bytes]:
         wire = self.wire

@@ -143,7 +143,9 @@ class Session:
         self._connection = Connection(
             Role.CLIENT, max_line=max_line, max_stanza=max_stanza, max_backlog=max_backlog
         )
-        self._next_message = self._connection.next_event  # asked for every event of a flood
+        # Asked for every event of a flood: what is read ahead is taken without a call.
+        self._ready = self._connection._ready
+        self._next_message = self._connection.next_event
         self._ids = _ActionIDs(entropy)
         self._login: Optional[Login] = Login(username, secret, mechanism=mechanism, events=events)
         self._max_outstanding = max_outstanding
@@ -248,9 +250,10 @@ class Session:
         :raises RemoteProtocolError: as :meth:`Connection.next_event` does, and when the events of
             lists pass ``max_list_bytes``.
         """
+        ready = self._ready
         while True:
             result: Union[LoggedIn, Answer, Message, None]
-            message = self._next_message()
+            message = ready.pop() if ready else self._next_message()
             kind = type(message)
             if kind is Event:
                 self._previous = None
@@ -306,10 +309,11 @@ class Session:
         if action_id is None or action_id not in self._waiting:
             self._previous = None
             return response
-        if next(iter(self._waiting)) != action_id:
+        if len(self._waiting) > 1 and next(iter(self._waiting)) != action_id:
             self._overtake(action_id)
         wanted = self._waiting.pop(action_id)
-        self._overtaken.discard(action_id)
+        if self._overtaken:
+            self._overtaken.discard(action_id)
         self._previous = response
         if self._login is not None:
             return self._take_login(response)
@@ -338,7 +342,10 @@ class Session:
         return all(name.lower() in _SERVERS_OWN for name in previous.headers)
 
     def _starts_list(self, response: Response) -> bool:
-        if response._stem.lower().find(b"eventlist") >= 0:  # cheaper than to read the headers
+        data = response._body
+        if data is None:
+            data = response.wire
+        if data.lower().find(b"eventlist") >= 0:  # cheaper than to read the headers
             # One module writes "Start" (16.28, 22.10).
             return _event_list(response) == "start"
         # Some lists of Asterisk 11 say so in words only, and end with an event "...Complete".

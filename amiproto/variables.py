@@ -21,10 +21,6 @@ if TYPE_CHECKING:
 _SPECIAL = re.compile(r'[\\",()\[\]]')
 
 
-#: The first character of a text that would be escaped (a match), or None.
-find_special = _SPECIAL.search
-
-
 def escape_variable(value: str) -> str:
     """The value as it has to stand behind ``Variable: name=`` to arrive as it is.
 

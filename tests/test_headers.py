@@ -111,18 +111,25 @@ def test_the_repr_shows_no_secret(value: str, name: str) -> None:
 
 @given(st.lists(line_text))
 def test_lines_read_twice_give_the_same(lines: List[str]) -> None:
-    data = [to_bytes(line) for line in lines]
-    expected = [split_line(to_text(line)) for line in data]
-    assert [pair_of_line(line) for line in data * 2] == expected * 2
+    expected = [split_line(line) for line in lines]
+    assert [pair_of_line(line) for line in lines * 2] == expected * 2
 
 
 def test_the_cache_of_lines_is_bounded_and_holds_no_secret() -> None:
     cache = _LineCache()
     for number in range(5 * cache.MAX_LINES):
-        assert cache[b"Uniqueid: %d" % number] == ("Uniqueid", str(number))
-        assert len(cache) <= cache.MAX_LINES
+        assert cache[f"Uniqueid: {number}"] == ("Uniqueid", str(number))
+        assert len(cache) <= cache.MAX_LINES and len(cache._old) <= cache.MAX_LINES
     cache.clear()
-    for line in (b"Secret: x", b"KEY: x", b"Challenge: 1", b"X: ".ljust(129, b"y")):
+    for line in ("Secret: x", "KEY: x", "Challenge: 1", "X: ".ljust(129, "y")):
         assert cache[line][1]
         assert not cache
-    assert cache[b"X: ".ljust(128, b"y")][0] == "X" and len(cache) == 1
+    assert cache["X: ".ljust(128, "y")][0] == "X" and len(cache) == 1
+
+
+def test_the_cache_of_lines_keeps_those_in_use() -> None:
+    cache = _LineCache()
+    kept = cache["Context: default"]
+    for number in range(10 * cache.MAX_LINES):
+        cache[f"Uniqueid: {number}"]
+        assert number % 100 or cache["Context: default"] is kept
