@@ -16,7 +16,7 @@ from .transport import Closed
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Callable, ContextManager, Deque, Iterable, Iterator, Mapping
+    from typing import Any, Callable, Deque, Iterable, Iterator, Mapping
     from typing import Optional, Union
 
     from amiproto import Answer
@@ -53,7 +53,7 @@ class _Entry:
 
 def send_messages(
     link: Link,
-    turn: Callable[[], ContextManager[Any]],
+    take_turn: Callable[[], Any],
     receipt: Callable[[Answer], Receipt],
     items: Iterable[Item],
     window: int,
@@ -61,7 +61,8 @@ def send_messages(
 ) -> Iterator[SendResult]:
     """Yield a result for each item, in order, with up to ``window`` on their way.
 
-    :param turn: takes the connection for a while, so that other threads may have it in between.
+    :param take_turn: takes the connection for a while, so that other threads may have it in
+        between; to release what is returned gives it back.
     :param receipt: a receipt of an answer; raises an error for any but Success.
     """
     if link.is_tls:
@@ -82,12 +83,15 @@ def send_messages(
                     exhausted, trouble = True, error
             if not entries:
                 break
-            with turn():
+            turn = take_turn()
+            try:
                 _look(link)
                 for entry in entries:
                     if entry.result is None and entry.action_id is None:
                         _put(link, entry, timeout)
                 _settle(link, receipt, entries)
+            finally:
+                turn.release()
             while entries:
                 result = entries[0].result
                 if result is None:
@@ -96,10 +100,13 @@ def send_messages(
                 yield result
     finally:
         if entries:  # the caller wants no more results
-            with turn():
+            turn = take_turn()
+            try:
                 for entry in entries:
                     if entry.action_id is not None and entry.result is None:
                         link.drop(entry.action_id)
+            finally:
+                turn.release()
     if trouble is not None:
         raise trouble
 

@@ -151,19 +151,21 @@ class Client:
         :raises LoginRefused: when the server does not accept the user and secret.
         """
         deadline = Deadline(self.timeout)
-        with self._turn(deadline):
+        turn = self._take_turn(deadline)
+        try:
             link, self._link = self._link, None
             if link is not None:
                 link.close("the client was opened anew")
-            try:
-                session = self._new_session()
-                sock = self._open_socket(deadline)
-                self._session, self._pid = session, os.getpid()
-                self._link = link = Link(sock, session, self._max_events)
-                self._log_in(link, deadline)
-            except BaseException:
-                self.close()
-                raise
+            session = self._new_session()
+            sock = self._open_socket(deadline)
+            self._session, self._pid = session, os.getpid()
+            self._link = link = Link(sock, session, self._max_events)
+            self._log_in(link, deadline)
+        except BaseException:
+            self.close()
+            raise
+        finally:
+            turn.release()
 
     def close(self) -> None:
         """Close the connection at once, without a word to the server; closed already is fine."""
@@ -211,14 +213,14 @@ class Client:
         :raises OutcomeUnknown: when it left, and no answer came.
         """
         message = MessageSend(to, body, from_, variables, destination)
-        return self.send(message, timeout=timeout)
+        return receipt_of(self._ask(message, timeout))
 
     def send(self, message: MessageSend, *, timeout: Optional[float] = _DEFAULT) -> Receipt:
         """Send a message that is built already; otherwise as :meth:`send_message`.
 
         :param message: an :class:`amiproto.MessageSend`; one without ActionID gets one.
         """
-        return receipt_of(self._call(message, timeout))
+        return receipt_of(self._ask(message, timeout))
 
     def send_messages(
         self,
@@ -333,20 +335,27 @@ class Client:
 
     def _own_lock(self) -> Any:
         # A lock that another thread held at a fork is never released in the child.
-        if self._lock_pid != os.getpid():
-            self._lock, self._lock_pid = RLock(), os.getpid()
+        pid = os.getpid()
+        if self._lock_pid != pid:
+            self._lock, self._lock_pid = RLock(), pid
         return self._lock
 
-    def _turn(self, deadline: Deadline) -> _Turn:
-        return _Turn(self._own_lock(), deadline)
+    def _take_turn(self, deadline: Deadline) -> Any:
+        """Wait for a thread's turn on the connection; to release what is returned ends it."""
+        lock = self._own_lock()
+        if not lock.acquire(blocking=False):
+            left = deadline.remaining()
+            if not lock.acquire(timeout=-1 if left is None else left):
+                raise SendTimeout("another thread's call took all the time; nothing was sent")
+        return lock
 
-    def _turn_on(self, link: Link) -> Callable[[], _Turn]:
-        def turn() -> _Turn:
+    def _turn_on(self, link: Link) -> Callable[[], Any]:
+        def take_turn() -> Any:
             if self._pid != os.getpid():
                 link.close("it belongs to the process that opened it")
-            return self._turn(Deadline(None))
+            return self._take_turn(Deadline(None))
 
-        return turn
+        return take_turn
 
     def _open_link(self) -> Link:
         link = self._link
@@ -361,11 +370,18 @@ class Client:
             raise NotConnected(f"the connection has ended ({link.failure}); call connect()")
         return link
 
-    def _call(self, action: Action, timeout: Optional[float]) -> Answer:
-        deadline = Deadline(self._seconds(timeout))
-        with self._turn(deadline):
+    def _ask(self, action: Action, timeout: Optional[float]) -> Answer:
+        deadline = Deadline(self.timeout if timeout is _DEFAULT else timeout)
+        turn = self._take_turn(deadline)
+        try:
             answer = self._open_link().call(action, deadline)
+        finally:
+            turn.release()
         log.debug("%r: %r", action, answer)
+        return answer
+
+    def _call(self, action: Action, timeout: Optional[float]) -> Answer:
+        answer = self._ask(action, timeout)
         name = answer.response.name
         if name == "Error":
             raise refusal(answer)
@@ -375,7 +391,8 @@ class Client:
 
     def _next_event(self, timeout: Optional[float]) -> Optional[Message]:
         deadline = Deadline(timeout)
-        with self._turn(deadline):
+        turn = self._take_turn(deadline)
+        try:
             link = self._link
             if link is None or not (link.events or link.lost_events):
                 link = self._open_link()
@@ -387,12 +404,13 @@ class Client:
                     limit=self._max_events,
                     actual=lost,
                 )
-            try:
-                return link.next_event(deadline)
-            except Expired:
-                return None
-            except Closed as error:
-                raise ConnectionLost(f"the connection broke while waiting: {error}") from error
+            return link.next_event(deadline)
+        except Expired:
+            return None
+        except Closed as error:
+            raise ConnectionLost(f"the connection broke while waiting: {error}") from error
+        finally:
+            turn.release()
 
     def _log_in(self, link: Link, deadline: Deadline) -> None:
         where = f"{self.host} port {self.port}"
@@ -423,24 +441,6 @@ class Client:
             raise ConnectError("the socket that was given is closed", field="sock")
         tune(sock)
         return sock if context is None else start_tls(sock, context, self._tls_hostname, deadline)
-
-
-class _Turn:
-    """A thread's turn on the connection; plainer than a generator, as every call takes one."""
-
-    __slots__ = ("_lock", "_deadline")
-
-    def __init__(self, lock: Any, deadline: Deadline) -> None:
-        self._lock = lock
-        self._deadline = deadline
-
-    def __enter__(self) -> None:
-        left = self._deadline.remaining()
-        if not self._lock.acquire(timeout=-1 if left is None else left):
-            raise SendTimeout("another thread's call took all the time; nothing was sent")
-
-    def __exit__(self, *reason: object) -> None:
-        self._lock.release()
 
 
 def refusal(answer: Answer) -> Refused:

@@ -227,7 +227,9 @@ class Link:
                 end = wire.find(b"\n", self._offset) + 1
                 data = wire[self._offset : end]
             elif len(queue) == 1:
-                data = queue[0][1][self._offset :]
+                data = queue[0][1]
+                if self._offset:
+                    data = data[self._offset :]
             else:
                 data = b"".join([wire for _, wire in queue])[self._offset :]
             try:
@@ -264,7 +266,7 @@ class Link:
                 if event is NEED_DATA:
                     return
                 if isinstance(event, Answer):
-                    if self._queue and event.action_id in dict(self._queue):
+                    if self._queue and event.action_id in [queued for queued, _ in self._queue]:
                         # Whatever this answers: were it taken, the rest would still leave.
                         raise RemoteProtocolError("the server answered before it was asked")
                     self._answers[event.action_id] = event

@@ -17,10 +17,14 @@ class _Record:
     """Immutable, comparable, hashable and picklable by the slots of the class."""
 
     __slots__: Tuple[str, ...] = ()
+    _setters: Tuple[Any, ...]
+
+    def __init_subclass__(cls) -> None:
+        cls._setters = tuple([cls.__dict__[name].__set__ for name in cls.__slots__])
 
     def __init__(self, *values: Any) -> None:
-        for name, value in zip(self.__slots__, values):
-            object.__setattr__(self, name, value)
+        for setter, value in zip(self._setters, values):
+            setter(self, value)
 
     def __setattr__(self, name: str, value: Any) -> None:
         raise AttributeError(f"{type(self).__name__} cannot be changed")

@@ -341,7 +341,8 @@ class Connection:
             message._body = piece
             message._wire = message._headers = None
             ready.append(message)
-        self._stanzas.leave(pieces[len(pieces) - left :])
+        if left:
+            self._stanzas.leave(pieces[-left:])
         ready.reverse()
 
     def _next_action(self) -> Optional[Message]:

@@ -117,11 +117,10 @@ class StanzaReader:
 
     def leave(self, pieces: List[bytes]) -> None:
         """Take back the last pieces that were cut ahead."""
-        if pieces:
-            self._unusual = True
-            self.is_idle = False
-            size = sum(map(len, pieces)) + 4 * len(pieces)
-            self._start = self._line = self._searched = self._start - size
+        self._unusual = True
+        self.is_idle = False
+        size = sum(map(len, pieces)) + 4 * len(pieces)
+        self._start = self._line = self._searched = self._start - size
 
     def next_stanza(self) -> Optional[bytes]:
         """The next stanza with its blank line, or None while it is incomplete.

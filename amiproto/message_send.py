@@ -75,7 +75,8 @@ _SERVERS_HEADERS = 1024
 
 _NO_NAME = "[\x00-\x1f\x7f=\ud800-\udfff]"
 _TEXT = (str, type(None))
-_HEAD = b"Action: MessageSend\r\n"
+#: How a message starts that was written here.
+MESSAGE_SEND = b"Action: MessageSend\r\n"
 _SIP_TECHNOLOGIES = ("sip", "pjsip")
 
 
@@ -205,12 +206,13 @@ class MessageSend(Action):
         """The same message under another ActionID (str, at most 67 bytes)."""
         action_id = check_action_id(action_id)
         wire = self.wire
-        if not wire.startswith(_HEAD) or wire.count(b"\n") > MAX_ACTION_LINES:
+        if not wire.startswith(MESSAGE_SEND) or wire.count(b"\n") > MAX_ACTION_LINES:
             return super().with_action_id(action_id)  # not written here, but received
-        start = len(_HEAD)
+        start = len(MESSAGE_SEND)
         if wire.startswith(b"ActionID: ", start):
             start = wire.find(b"\n", start) + 1
-        wire = b"%sActionID: %s\r\n%s" % (_HEAD, to_bytes(action_id), wire[start:])
+        line = f"ActionID: {action_id}\r\n".encode("utf-8", "surrogateescape")
+        wire = MESSAGE_SEND + line + wire[start:]
         return _message(
             wire, self._to, self._text, self._from, self._names, self._values, self._destination,
             action_id,

@@ -20,7 +20,7 @@ from .limits import (
     MIN_ENTROPY,
 )
 from .login import MD5, Login
-from .message_send import MessageSend
+from .message_send import MESSAGE_SEND, MessageSend
 from .messages import Action, Banner, Event, Response
 
 TYPE_CHECKING = False
@@ -218,9 +218,9 @@ class Session:
             )
         self._connection.send(action)  # first, as it may refuse
         action = self._register(action)
-        # Nearly no action is a Logoff: its name is read only where the word is there.
-        if action.wire.lower().find(b"logoff") >= 0:
-            self._logoff = action.action_id if action.name.lower() == "logoff" else None
+        # Nearly every action is a message; the name of no other is read for less.
+        if not action.wire.startswith(MESSAGE_SEND) and action.name.lower() == "logoff":
+            self._logoff = action.action_id
         return action
 
     def abandon(self, action_id: str) -> None:
