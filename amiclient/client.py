@@ -247,6 +247,7 @@ class Client:
         """
         if not 0 < window <= MAX_WINDOW:
             raise ValueError(f"a window of {window}; give one of 1 to {MAX_WINDOW}")
+        self._own_lock()
         link = self._open_link()
         seconds = self._seconds(timeout)
         return send_messages(link, self._turn_on(link), receipt_of, messages, window, seconds)
@@ -358,10 +359,11 @@ class Client:
         return take_turn
 
     def _open_link(self) -> Link:
+        # Asked by the owner of a lock, which is this process's own.
         link = self._link
         if link is None:
             raise NotConnected("the client is not open; call connect(), or use it in a with block")
-        if self._pid != os.getpid():
+        if self._pid != self._lock_pid:
             raise NotConnected(
                 "this connection belongs to the process that opened it; call connect() for "
                 "another in this one"

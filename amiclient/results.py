@@ -60,6 +60,11 @@ class Receipt(_Record):
     action_id: str
     response: Response
 
+    def __init__(self, action_id: str, response: Response) -> None:
+        set_action_id, set_response = self._setters
+        set_action_id(self, action_id)
+        set_response(self, response)
+
     @property
     def outcome(self) -> str:
         """Always :data:`ACCEPTED`: handed over, which is not yet delivered."""

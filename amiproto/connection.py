@@ -212,6 +212,8 @@ class Connection:
             raise LocalProtocolError("data came after the end of the stream; use a new connection")
         if self._error is not None:
             return  # what follows an error in the stream has no known meaning
+        if data[-1] == 0x0A and not self._ready and self._takes_actions and self._take_sole(data):
+            return
         if self._reader.feed(data) > self._max_backlog:
             raise self.fail(
                 RemoteProtocolError(
@@ -317,6 +319,20 @@ class Connection:
         if wire is None:
             return None
         return kind_of_stanza(wire[: wire.find(b"\n")]).from_wire(wire)
+
+    def _take_sole(self, data: bytes) -> bool:
+        # What comes when nothing else waits is mostly one usual stanza, an answer: no need to
+        # keep its bytes and to search them in pieces.
+        piece = self._stanzas.sole(data)
+        end = -1 if piece is None else piece.find(b"\r\n")
+        kind = _usual_kind(piece[:end]) if piece is not None and end > 0 else None
+        if kind is None:
+            return False
+        message: Message = _new(kind)
+        message._body = piece
+        message._wire = message._headers = None
+        self._ready.append(message)
+        return True
 
     def _read_ahead(self) -> None:
         """Make messages of all the usual stanzas at hand: in one go each costs half as much."""

@@ -76,6 +76,18 @@ class StanzaReader:
             self.is_idle = False
         return waited
 
+    def sole(self, data: bytes) -> Optional[bytes]:
+        """The stanza *without* its blank line that data is, where nothing waits, and data is bytes
+        that :meth:`cut_ahead` would cut into just this one; or None, and nothing was taken."""
+        if (
+            self._start == len(self._buffer)
+            and type(data) is bytes
+            and 0 < data.find(b"\r\n\r\n") == len(data) - 4
+            and len(data) <= self._ahead
+        ):
+            return data[:-4]
+        return None
+
     def next_banner(self) -> Optional[bytes]:
         """The first line with its end, or None while it is incomplete.
 

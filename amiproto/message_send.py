@@ -75,6 +75,7 @@ _SERVERS_HEADERS = 1024
 
 _NO_NAME = "[\x00-\x1f\x7f=\ud800-\udfff]"
 _TEXT = (str, type(None))
+_new = object.__new__
 #: How a message starts that was written here.
 MESSAGE_SEND = b"Action: MessageSend\r\n"
 _SIP_TECHNOLOGIES = ("sip", "pjsip")
@@ -206,17 +207,19 @@ class MessageSend(Action):
         """The same message under another ActionID (str, at most 67 bytes)."""
         action_id = check_action_id(action_id)
         wire = self.wire
+        start = len(MESSAGE_SEND)
         if not wire.startswith(MESSAGE_SEND) or wire.count(b"\n") > MAX_ACTION_LINES:
             return super().with_action_id(action_id)  # not written here, but received
-        start = len(MESSAGE_SEND)
         if wire.startswith(b"ActionID: ", start):
             start = wire.find(b"\n", start) + 1
         line = f"ActionID: {action_id}\r\n".encode("utf-8", "surrogateescape")
-        wire = MESSAGE_SEND + line + wire[start:]
-        return _message(
-            wire, self._to, self._text, self._from, self._names, self._values, self._destination,
-            action_id,
-        )  # fmt: skip
+        other = _new(MessageSend)
+        other._wire = MESSAGE_SEND + line + wire[start:]
+        other._body = other._headers = None
+        other._to, other._from, other._destination = self._to, self._from, self._destination
+        other._text, other._names, other._values = self._text, self._names, self._values
+        other._action_id = action_id
+        return other
 
     def _content(self) -> Tuple[Any, ...]:
         return (
@@ -322,7 +325,7 @@ def _message(
     destination: Optional[str],
     action_id: Optional[str],
 ) -> MessageSend:
-    self = MessageSend.__new__(MessageSend)
+    self = _new(MessageSend)
     self._set(wire)
     self._to, self._text, self._from, self._names, self._values = to, text, from_, names, values
     self._destination, self._action_id = destination, action_id

@@ -286,32 +286,34 @@ class Session:
         if action_id is None:
             action_id = self._ids.next()
             action = action.with_action_id(action_id)
-        if action_id in self._waiting or action_id in self._lists:
+        waiting, lists = self._waiting, self._lists
+        if action_id in waiting or action_id in lists:
             raise LocalProtocolError(
                 "an action with this ActionID waits for its answer; give another or none",
                 field="ActionID",
                 action_id=action_id,
             )
-        if len(self._waiting) + len(self._lists) >= self._max_outstanding:
+        if len(waiting) + len(lists) >= self._max_outstanding:
             raise LocalProtocolError(
                 f"{self._max_outstanding} actions wait for an answer; read answers first",
                 limit=self._max_outstanding,
-                actual=len(self._waiting) + len(self._lists),
+                actual=len(waiting) + len(lists),
                 action_id=action_id,
             )
-        self._waiting[action_id] = True
+        waiting[action_id] = True
         return action
 
     def _take_response(self, response: Response) -> Union[LoggedIn, Answer, Response, None]:
         action_id = response.action_id
+        waiting = self._waiting
         if action_id is None and self._is_servers_own():
-            action_id = next((key for key in self._waiting if key not in self._overtaken), None)
-        if action_id is None or action_id not in self._waiting:
+            action_id = next((key for key in waiting if key not in self._overtaken), None)
+        if action_id is None or action_id not in waiting:
             self._previous = None
             return response
-        if len(self._waiting) > 1 and next(iter(self._waiting)) != action_id:
+        if len(waiting) > 1 and next(iter(waiting)) != action_id:
             self._overtake(action_id)
-        wanted = self._waiting.pop(action_id)
+        wanted = waiting.pop(action_id)
         if self._overtaken:
             self._overtaken.discard(action_id)
         self._previous = response

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import re
 import time
 from typing import Any, List
 
@@ -71,6 +72,25 @@ def test_any_cutting_gives_a_client_the_same_events_and_the_same_error(
     whole = outcome(Connection(Role.CLIENT, **limits), [data])
     assert outcome(Connection(Role.CLIENT, **limits), cut(data, places)) == whole
     assert outcome(Connection(Role.CLIENT, **limits), bytewise(data)) == whole
+
+
+@given(
+    st.sampled_from([BANNER, OLD_BANNER]),
+    st.one_of(streams(), st.lists(server_messages).map(lambda m: b"".join([x.wire for x in m]))),
+    limits,
+)
+def test_stanzas_that_come_one_at_a_time_are_those_that_come_together(
+    banner: bytes, data: bytes, limits: Any
+) -> None:
+    pieces = re.findall(rb"(?s).*?\r\n\r\n|.+", data)
+    assert b"".join(pieces) == data
+    whole = outcome(Connection(Role.CLIENT, **limits), [banner + data])
+    assert outcome(Connection(Role.CLIENT, **limits), [banner, *pieces]) == whole
+    # And where nobody asks for them in between.
+    waiting, seen = Connection(Role.CLIENT), Connection(Role.CLIENT)
+    for piece in (banner, *pieces):
+        waiting.receive_data(piece)
+    assert outcome(waiting, []) == outcome(seen, [banner, *pieces])
 
 
 @given(streams(), limits, cuts)
