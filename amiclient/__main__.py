@@ -119,6 +119,8 @@ def _send(options: argparse.Namespace) -> int:
     if not options.loopback:
         _deliver(messages, options, options.host, options.port)
         return 0
+    if options.tls or options.cafile is not None:
+        _parser().error("--loopback has no TLS: leave --tls and --cafile out")
     from .loopback import SECRET, USERNAME, LoopbackServer
 
     with LoopbackServer() as server:

@@ -52,7 +52,7 @@ def open_socket(
     """A connected socket, with TLS if there is a context, its certificate checked.
 
     The look-up of a name cannot be cut short by any portable means; the deadline is looked at
-    again when it is done.
+    again when it is done. Each address of the host gets its share of the time that is left.
 
     :raises ConnectError: when no address of the host accepts; TLSError when TLS fails.
     :raises ConnectTimeout: when the deadline passes.
@@ -66,8 +66,10 @@ def open_socket(
             f"the host name {host!r} cannot be looked up: {error}; check it", field="host"
         ) from error
     failure: Optional[OSError] = None
-    for family, kind, protocol, _, address in addresses:
+    for number, (family, kind, protocol, _, address) in enumerate(addresses):
         left = _left(deadline, host, port)
+        if left is not None:
+            left /= len(addresses) - number  # so that one that hangs leaves time for the others
         try:
             sock = socket.socket(family, kind, protocol)
         except OSError as error:

@@ -115,7 +115,8 @@ class Session:
     :param max_outstanding: most actions that wait for an answer, abandoned ones included.
     :param max_list_bytes: most bytes of events in lists that are not complete.
     :param max_line, max_stanza, max_backlog: as for :class:`Connection`.
-    :raises LocalProtocolError: for less randomness; and as :class:`Login` does.
+    :raises LocalProtocolError: for less randomness, for a ``max_outstanding`` below 1, and as
+        :class:`Login` does.
     """
 
     def __init__(
@@ -139,6 +140,14 @@ class Session:
                 field="entropy",
                 limit=MIN_ENTROPY,
                 actual=len(entropy),
+            )
+        if max_outstanding < 1:
+            raise LocalProtocolError(
+                f"max_outstanding is {max_outstanding}, and the login itself takes 1; give 1 or "
+                "more",
+                field="max_outstanding",
+                limit=1,
+                actual=max_outstanding,
             )
         self._connection = Connection(
             Role.CLIENT, max_line=max_line, max_stanza=max_stanza, max_backlog=max_backlog

@@ -287,6 +287,12 @@ def test_the_environment(run: Run, server: LoopbackServer) -> None:
     assert code == 0, err
 
 
+@pytest.mark.parametrize("option", [["--tls"], ["--cafile", SERVER_PEM]])
+def test_loopback_has_no_tls(run: Run, option: List[str]) -> None:
+    code, out, err = run(*_MESSAGE, "--loopback", *option)
+    assert code == 2 and not out and "leave --tls and --cafile out" in err
+
+
 def test_a_long_text_in_parts(run: Run) -> None:
     text = "word " * 500
     code, out, err = run("--to", "pjsip:a", "--body", text, "--loopback")

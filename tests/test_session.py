@@ -169,6 +169,13 @@ def test_less_randomness_is_refused() -> None:
     assert (error.field, error.limit, error.actual) == ("entropy", 16, 15)
 
 
+def test_a_session_that_could_not_even_log_in_is_refused() -> None:
+    with pytest.raises(LocalProtocolError, match="max_outstanding is 0") as caught:
+        Session("joe", "geheim", entropy=ENTROPY, max_outstanding=0)
+    error = caught.value
+    assert (error.field, error.limit, error.actual) == ("max_outstanding", 1, 0)
+
+
 def test_no_repr_shows_a_secret_and_none_is_kept() -> None:
     session = Session("joe", "S3CR3T", entropy=ENTROPY)
     assert repr(session) == "<Session banner logged_in=False outstanding=0>"
