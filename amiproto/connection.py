@@ -340,8 +340,8 @@ class Connection:
         if not pieces:
             return
         ready = self._ready
-        left = 0
-        for index, piece in enumerate(pieces):
+        remaining = iter(pieces)
+        for piece in remaining:
             end = piece.find(b"\r\n")
             kind = _usual_kind(piece[:end]) if end > 0 else None
             if kind is None:
@@ -350,15 +350,13 @@ class Connection:
                     continue
                 kind = _kind_of_piece(rest)
                 if kind is None:
-                    left = len(pieces) - index
+                    self._stanzas.leave([piece, *remaining])
                     break
                 piece = rest
             message: Message = _new(kind)
             message._body = piece
             message._wire = message._headers = None
             ready.append(message)
-        if left:
-            self._stanzas.leave(pieces[-left:])
         ready.reverse()
 
     def _next_action(self) -> Optional[Message]:

@@ -59,20 +59,22 @@ def connected() -> Connection:
 def decode(chunks: List[bytes]) -> None:
     """Every stanza decoded, every header read."""
     connection = connected()
+    next_event = connection.next_event
     for chunk in chunks:
         connection.receive_data(chunk)
-        message = connection.next_event()
+        message = next_event()
         while message is not NEED_DATA:
             message.headers.items()  # type: ignore[union-attr]
-            message = connection.next_event()
+            message = next_event()
 
 
 def cut(chunks: List[bytes]) -> None:
     """Every stanza found, no header read."""
     connection = connected()
+    next_event = connection.next_event
     for chunk in chunks:
         connection.receive_data(chunk)
-        while connection.next_event() is not NEED_DATA:
+        while next_event() is not NEED_DATA:
             pass
 
 
@@ -107,13 +109,14 @@ class Flood:
         """Find each answer."""
         session = self._sessions.pop()
         waiting = set(session.outstanding)
+        next_event = session.next_event
         for chunk in self.chunks:
             session.receive_data(chunk)
-            event = session.next_event()
+            event = next_event()
             while event is not NEED_DATA:
                 if type(event) is Answer:
                     waiting.remove(event.action_id)
-                event = session.next_event()
+                event = next_event()
         assert not waiting
 
 
