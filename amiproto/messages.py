@@ -128,7 +128,7 @@ class Message:
         if type(other) is not type(self):
             return NotImplemented
         assert isinstance(other, Message)
-        return self._content() == other._content()
+        return self.wire == other.wire or self._content() == other._content()
 
     def __hash__(self) -> int:
         return hash((type(self), self.headers))
@@ -325,8 +325,7 @@ class Malformed(Message):
 
     Only received, never sent. ``reason`` is what Asterisk answers: :data:`MISSING_ACTION` (a stray
     blank line is a stanza without an action, too), :data:`LINE_TOO_LONG` or
-    :data:`TOO_MANY_LINES`; the headers are those that were read all the same. Equal where the
-    reasons are, too.
+    :data:`TOO_MANY_LINES`; the headers are those that were read all the same.
     """
 
     __slots__ = ("_reason",)
@@ -348,9 +347,6 @@ class Malformed(Message):
 
     def _lines(self) -> List[bytes]:
         return action_lines(self.wire)
-
-    def _content(self) -> Tuple[Any, ...]:
-        return self.headers.items(), self._reason
 
     def __reduce__(self) -> Tuple[Any, ...]:
         return malformed, (self.wire, self._reason)
