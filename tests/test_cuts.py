@@ -221,7 +221,8 @@ def test_a_link_that_stalls_after_every_byte(tls: bool) -> None:
         assert len(runs) < 2 * len(places)
     received = _Received(server)
     for one in runs:
-        _check_stalled(one)
         received.compare(one)
+        if not _is_late(one):  # such a one can give up before it has sent anything
+            _check_stalled(one)
     outcomes = {type(step.error) for one in runs for step in one.steps}
     assert {type(None), ConnectTimeout, AnswerTimeout} <= outcomes
