@@ -142,6 +142,7 @@ class MessageSend(Action):
                 pairs = [*pairs_of(variables)]
                 names, values = [name for name, _ in pairs], [value for _, value in pairs]
             if values:
+                "".join(names)  # raises TypeError for any that is no str
                 form = _variable_form(technology, *names)
                 lines += form.lines(values)
                 self._names, self._values = form.names, values
@@ -213,13 +214,10 @@ class MessageSend(Action):
         if wire.startswith(b"ActionID: ", start):
             start = wire.find(b"\n", start) + 1
         line = f"ActionID: {action_id}\r\n".encode("utf-8", "surrogateescape")
-        other = _new(MessageSend)
-        other._wire = MESSAGE_SEND + line + wire[start:]
-        other._body = other._headers = None
-        other._to, other._from, other._destination = self._to, self._from, self._destination
-        other._text, other._names, other._values = self._text, self._names, self._values
-        other._action_id = action_id
-        return other
+        return _message(
+            MESSAGE_SEND + line + wire[start:], self._to, self._text, self._from, self._names,
+            self._values, self._destination, action_id,
+        )  # fmt: skip
 
     def _content(self) -> Tuple[Any, ...]:
         return (
@@ -464,7 +462,6 @@ def _variable_form(technology: str, *names: str) -> _VariableForm:
 
     :raises VariableRefused: for a name that would be dropped, or do damage.
     """
-    "".join(names)  # raises TypeError for any that is no str
     if technology == "xmpp":
         raise VariableRefused(
             "an xmpp message carries no variables: the server ignores them all; leave them out",
