@@ -373,7 +373,7 @@ class Client:
         return link
 
     def _ask(self, action: Action, timeout: Optional[float]) -> Answer:
-        deadline = Deadline(self.timeout if timeout is _DEFAULT else timeout)
+        deadline = Deadline(self._seconds(timeout))
         turn = self._take_turn(deadline)
         try:
             answer = self._open_link().call(action, deadline)

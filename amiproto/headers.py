@@ -153,8 +153,6 @@ class Headers:
 
 def pairs_of(lines: Pairs) -> Iterable[Pair]:
     """The pairs of a mapping, of Headers, or of an iterable of pairs."""
-    if type(lines) is dict:  # the usual case, told at once
-        return lines.items()
     items = getattr(lines, "items", None)
     return lines if items is None else items()  # type: ignore[return-value]
 
