@@ -36,6 +36,7 @@ class NotSent(AMIError):
     """Nothing was carried out by the server: to try again is safe."""
 
     outcome = NOT_SENT
+    retryable = True
 
 
 class ConnectError(NotSent, ConnectionError):
@@ -44,6 +45,8 @@ class ConnectError(NotSent, ConnectionError):
 
 class TLSError(ConnectError):
     """The server speaks no TLS, or its certificate is not trusted or for another name."""
+
+    retryable = False
 
 
 class ConnectTimeout(NotSent, TimeoutError):
@@ -56,6 +59,8 @@ class ServerClosed(NotSent, ConnectionError):
 
 class NotAManager(NotSent):
     """What answers at that host and port does not speak AMI."""
+
+    retryable = False
 
 
 class NotConnected(NotSent):

@@ -16,14 +16,15 @@ The tree::
         └── LoginRefused            the server did not accept the user and secret
 
 Every error has the attributes ``field``, ``limit``, ``actual`` and ``action_id`` (None where they
-do not apply) and ``outcome``, and can be pickled and copied. No error holds a secret.
+do not apply), ``outcome`` and ``retryable``, and can be pickled, copied, and told to a queue that
+knows only JSON (``to_dict``). No error holds a secret.
 """
 
 from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Optional, Tuple, Type
+    from typing import Any, Dict, Optional, Tuple, Type
 
 #: Outcome of an action that never left: to try again is safe.
 NOT_SENT = "not sent"
@@ -42,9 +43,12 @@ class AMIError(Exception):
     :ivar actual: the size that was found (int, in the unit of ``limit``), or None.
     :ivar action_id: the ActionID of the action concerned (str), or None.
     :ivar str outcome: ``"not sent"``, ``"refused"`` or ``"unknown"``: what became of the action.
+    :ivar bool retryable: whether the same again may work, and is safe: without a change of the
+        message or of the set-up, and without the risk that it arrives twice.
     """
 
     outcome = UNKNOWN
+    retryable = False
 
     def __init__(
         self,
@@ -64,6 +68,25 @@ class AMIError(Exception):
 
     def __str__(self) -> str:
         return self.message
+
+    def to_dict(self) -> Dict[str, Any]:
+        """What matters of the error in plain types of JSON, for logs and for queues.
+
+        The keys: ``outcome``, ``retryable``, ``action_id``, ``server_message`` (None where the
+        server said nothing), ``error`` (the name of the class), ``message`` (the sentence),
+        ``field``, ``limit`` and ``actual``.
+        """
+        return {
+            "outcome": self.outcome,
+            "retryable": self.retryable,
+            "action_id": self.action_id,
+            "server_message": getattr(self, "server_message", None),
+            "error": type(self).__name__,
+            "message": self.message,
+            "field": self.field,
+            "limit": self.limit,
+            "actual": self.actual,
+        }
 
     def __reduce__(self) -> Tuple[Any, ...]:
         # Exceptions pickle by calling the class with args, which loses keyword arguments.
