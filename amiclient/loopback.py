@@ -27,8 +27,7 @@ from amiproto import (
     Role,
     parse_message_send,
 )
-from amiproto.lines import action_lines, value_as_read
-from amiproto.text import to_bytes
+from amiproto.text import to_bytes, value_as_read
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -313,7 +312,7 @@ def _shut(sock: socket.socket) -> None:
 
 
 def _read(action: Message, name: bytes) -> bytes:
-    return value_as_read(action_lines(action.wire), name)
+    return value_as_read(action.wire, name)
 
 
 def _response(action: Message, name: bytes, message: bytes = b"", lines: bytes = b"") -> Response:

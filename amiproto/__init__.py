@@ -1,10 +1,9 @@
 """The Asterisk Manager Interface (AMI) as a codec without any I/O.
 
-Reading order: ``errors`` and ``limits``; ``text``, ``lines`` and ``headers``; ``encoding`` and
-``messages``; ``framing`` and ``connection``; ``login`` and ``session``; and for one action of many,
-``variables``, ``addresses``, ``message_send`` and ``split``. Nothing here opens, waits, reads a
-clock or starts a thread, and every import is relative, so that the folder can be copied into
-another package.
+Reading order: ``errors`` and ``limits``; ``text`` and ``headers``; ``framing``, where stanzas end;
+``encoding`` and ``messages``; ``connection``; ``login`` and ``session``; and for one action of many,
+the package ``messaging``. Nothing here opens, waits, reads a clock or starts a thread, and every
+import is relative, so that the folder can be copied into another package.
 """
 
 from .connection import NEED_DATA, Connection, EndOfStream, Role, State
@@ -25,13 +24,11 @@ from .errors import (
     TooManyLines,
     VariableRefused,
 )
+from .framing import LINE_TOO_LONG, TOO_MANY_LINES
 from .headers import Headers
 from .login import MD5, PLAIN, Login
-from .message_send import MessageSend, parse_message_send
 from .messages import (
-    LINE_TOO_LONG,
     MISSING_ACTION,
-    TOO_MANY_LINES,
     Action,
     Banner,
     Event,
@@ -40,9 +37,14 @@ from .messages import (
     Orphan,
     Response,
 )
+from .messaging import (
+    MessageSend,
+    escape_variable,
+    parse_message_send,
+    parse_variables,
+    split_body,
+)
 from .session import Answer, LoggedIn, Session
-from .split import split_body
-from .variables import escape_variable, parse_variables
 
 __all__ = [
     "AMIError",

@@ -64,7 +64,14 @@ MAX_BACKLOG = 16 * 1024 * 1024
 #: more than its window; without a bound, a server that never answers would fill the memory.
 MAX_OUTSTANDING = 4096
 
-#: Most bytes of events collected for the lists of one session that are not complete yet.
+#: Bytes of memory that a message costs beyond those it has on the wire, while it is kept: the
+#: object, its bytes object, its headers once one was asked for, its place in a list (some 350 on
+#: CPython 3.8 to 3.13, with tracemalloc). What is kept is counted with it, as a peer that sends
+#: many small messages could fill ten times the memory that a limit names otherwise.
+MESSAGE_OVERHEAD = 400
+
+#: Most bytes of memory that the events take which are collected for the lists of one session that
+#: are not complete yet: their bytes on the wire and MESSAGE_OVERHEAD for each.
 MAX_LIST_BYTES = 64 * 1024 * 1024
 
 #: Fewest bytes of randomness that a session takes for its ActionIDs. Values on the wire can hold

@@ -1,20 +1,27 @@
 """What goes over the wire: Action, Response, Event, Banner, and the two kinds of odd stanza.
 
-A message *is* its bytes: those received are kept as they came, so that any stanza can be sent on
-byte for byte, and those built are checked and written once, when built. The headers are read out
-of the bytes when first asked for.
+A message *is* its bytes, and has no other form: those received are kept as they came, so that any
+stanza can be sent on byte for byte, and those built are checked and written once, when built. The
+headers are read out of the bytes when asked for.
 """
 
 from __future__ import annotations
 
-import re
-
-from .encoding import encode_action, encode_stanza
+from .encoding import check_line_count, encode_action, encode_action_id, encode_stanza
 from .errors import HeaderRefused
-from .headers import Headers, pair_of_line, pairs_of, redacted
+from .framing import END_COMMAND, text_start
+from .headers import Headers, plain_pairs, redacted
 from .limits import MAX_BANNER
-from .lines import BLANKS, action_lines, lf_lines, value_as_read
-from .text import to_bytes, to_text
+from .text import (
+    BLANKS,
+    action_lines,
+    is_encodable,
+    lf_lines,
+    plain_str,
+    to_bytes,
+    to_text,
+    value_as_read,
+)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -23,118 +30,80 @@ if TYPE_CHECKING:
     from .headers import Pair, Pairs
 
     M = TypeVar("M", bound="Message")
-
-#: How the text of a command ends, before Asterisk 14 (seen on 11.25): ``Response: Follows``,
-#: raw text, this line, a blank line.
-END_COMMAND = b"--END COMMAND--\r\n\r\n"
-
-#: How a command's raw text starts there. From Asterisk 14 on, it is an ordinary stanza.
-FOLLOWS = b"Response: Follows\r\nPrivilege: Command\r\n"
-
-#: Where most clients, and this library, write an ActionID: it can be read without the other lines.
-_USUAL_ACTION_ID = re.compile(
-    rb"Action: [^\0\r\n]*\r\nActionID: ([^\0-\x20][^\0\r\n]*)\r\n"
-)
+    A = TypeVar("A", bound="Action")
 
 #: How much a repr shows of a value, in characters, and of a stanza, in lines: enough to know it by,
 #: fit for a log. Channel events have some thirty lines, a command's output has thousands.
 _REPR_VALUE = 80
-
-_new = object.__new__
 _REPR_LINES = 40
+
+#: What Asterisk 16.28 and 22.10 answer to a stanza without an Action, or a stray blank line.
+MISSING_ACTION = "Missing action in request"
 
 
 class Message:
     """Base of what :meth:`Connection.next_event` gives and :meth:`Connection.send` takes.
 
     Immutable, hashable, picklable, copyable; equal when of one type and with equal headers.
+
+    :param wire: the message as it stands on the wire (bytes), line ends and blank line included.
     """
 
-    # Read only when asked for. Nearly every stanza received has its lines ended by CR LF: such a
-    # one is kept as _body, without its blank line and with _wire None, which saves a copy of it.
-    __slots__ = ("_wire", "_body", "_headers")
-    _wire: Optional[bytes]
-    _body: Optional[bytes]
-    _headers: Optional[Headers]
+    # The headers are a view of the bytes, kept as most programs ask for more than one.
+    __slots__ = ("_wire", "_headers")
+
+    def __init__(self, wire: bytes) -> None:
+        self._wire = wire
+        self._headers: Optional[Headers] = None
 
     @classmethod
     def from_wire(cls: Type[M], wire: bytes) -> M:
         """A message of just these bytes, line ends and blank line included, as if received."""
-        self = cls.__new__(cls)
-        self._set(wire)
-        return self
-
-    def _set(self, wire: bytes) -> None:
-        self._wire = wire
-        self._body = self._headers = None
+        # The constructors of the kinds take names and values, and this one takes bytes.
+        message = cls.__new__(cls)
+        Message.__init__(message, wire)
+        return message
 
     @property
     def wire(self) -> bytes:
         """The message as it stands, or stood, on the wire (bytes)."""
-        wire = self._wire
-        if wire is None:
-            assert self._body is not None
-            wire = self._wire = self._body + b"\r\n\r\n"
-        return wire
+        return self._wire
 
     @property
     def headers(self) -> Headers:
         """Every header line in order, the first one included (:class:`Headers`)."""
         headers = self._headers
         if headers is None:
-            body = self._body
-            if body is None:
-                lines = list(map(to_text, self._lines()))
-            else:
-                lines = body.decode("utf-8", "surrogateescape").split("\r\n")
-            headers = self._headers = _new(Headers)
-            headers._items = tuple(map(pair_of_line, lines))
-            headers._index = None
+            headers = self._headers = Headers(self._head())
         return headers
 
     @property
     def action_id(self) -> Optional[str]:
         """The value of the first ``ActionID`` header (str), or None."""
-        # Where Asterisk writes it, behind the first line, it is found without reading the rest.
-        data = self._body
-        if data is None:
-            data = self.wire
-        start = data.find(b"\n") + 1
-        if data.startswith(b"ActionID: ", start):
-            end = data.find(b"\n", start)
-            if end < 0:
-                return to_text(data[start + 10 :])
-            if data[end - 1] == 0x0D:
-                return data[start + 10 : end - 1].decode("utf-8", "surrogateescape")
         return self.headers.get("ActionID")
 
-    def _first_value(self) -> str:
-        body = self._body
-        if body is None:
-            return self.headers.items()[0][1]
-        end = body.find(b"\r\n")
-        return pair_of_line(to_text(body if end < 0 else body[:end]))[1]
-
-    def _lines(self) -> List[bytes]:
-        wire = self.wire
+    def _head(self) -> bytes:
+        """The header lines, each ended by CR LF, and the blank line."""
+        wire = self._wire
         if wire.endswith(b"\r\n\r\n") and wire[wire.find(b"\n") - 1] == 0x0D:
-            return wire[:-4].split(b"\r\n")
-        return lf_lines(wire)
+            return wire
+        return _with_crlf(lf_lines(wire))
 
     def _content(self) -> Tuple[Any, ...]:
+        """What makes two messages of one type equal."""
         return self.headers.items()
 
     def __eq__(self, other: object) -> bool:
         if type(other) is not type(self):
             return NotImplemented
         assert isinstance(other, Message)
-        return self.wire == other.wire or self._content() == other._content()
+        return self._wire == other.wire or self._content() == other._content()
 
     def __hash__(self) -> int:
-        return hash((type(self), self.headers))
+        return hash((type(self), self._content()))
 
     def __reduce__(self) -> Tuple[Any, ...]:
-        return type(self).from_wire, (self.wire,)
+        return type(self).from_wire, (self._wire,)
 
     def __repr__(self) -> str:
         items = self.headers.items()
@@ -164,8 +133,12 @@ class Action(Message):
     __slots__ = ()
 
     def __init__(self, name: str, headers: Pairs = (), *, action_id: Optional[str] = None) -> None:
-        self._set(encode_action(_ordered("Action", name, headers, action_id)))
-        if not to_bytes(name).strip(BLANKS):
+        pairs = _ordered("Action", name, headers, action_id)
+        for key, value in pairs:
+            if key.lower() == "actionid":
+                encode_action_id(value)  # which refuses more than other lines have to be refused for
+        super().__init__(encode_action(pairs))
+        if not to_bytes(pairs[0][1]).strip(BLANKS):
             raise HeaderRefused(
                 "the action has no name, and the server would not know it for one; give one",
                 field="Action",
@@ -174,25 +147,37 @@ class Action(Message):
     @property
     def name(self) -> str:
         """The value of the ``Action`` header (str), as the server reads it."""
-        return to_text(value_as_read(self._lines(), b"Action", skip_empty=True))
+        return to_text(value_as_read(self.wire, b"Action", skip_empty=True))
 
     @property
     def action_id(self) -> Optional[str]:
         """The ActionID (str) as the server reads it; None where there is none, or an empty one."""
-        found = _USUAL_ACTION_ID.match(self.wire)
-        value = found.group(1) if found else value_as_read(self._lines(), b"ActionID")
-        return to_text(value) or None
+        return to_text(value_as_read(self.wire, b"ActionID")) or None
 
-    def with_action_id(self: M, action_id: str) -> M:
+    def check_server(self, banner: Banner) -> None:
+        """Refuse an action that a server of this version would not carry out as it is asked.
+
+        A :class:`Session` asks before it takes an action. Most actions are the same to all.
+
+        :raises LocalProtocolError: as the kind of action says.
+        """
+
+    def with_action_id(self: A, action_id: str) -> A:
         """The same action under another ActionID (str, at most 67 bytes).
 
         :raises HeaderRefused, LineTooLong, TooManyLines: as for a new action.
         """
-        head, *kept = [pair for pair in self.headers.items() if pair[0].lower() != "actionid"]
-        return self.from_wire(encode_action([head, ("ActionID", action_id), *kept]))
+        line = encode_action_id(plain_str(action_id, "action_id"))
+        wire = self.wire
+        if b"actionid" in wire.lower():
+            kept = [pair for pair in self.headers.items() if pair[0].lower() != "actionid"]
+            wire = encode_action(kept)
+        check_line_count(wire.count(b"\n"))
+        start = wire.find(b"\n") + 1
+        return self.from_wire(wire[:start] + line + wire[start:])
 
-    def _lines(self) -> List[bytes]:
-        return action_lines(self.wire)
+    def _head(self) -> bytes:
+        return _with_crlf(action_lines(self.wire))
 
 
 class Response(Message):
@@ -217,25 +202,25 @@ class Response(Message):
         output: Iterable[str] = (),
     ) -> None:
         pairs = _ordered("Response", name, headers, action_id)
-        if name == "Follows":
-            self._set(encode_stanza(pairs)[:-2] + _command_text(output))
-            if self._text_start() is None or len(self.headers) != len(pairs):
-                raise HeaderRefused(
-                    "Response: Follows takes Privilege: Command and an ActionID, no other header",
-                    field="Response",
-                )
-            if self.wire.find(END_COMMAND) != len(self.wire) - len(END_COMMAND):
-                raise HeaderRefused(
-                    "the output or the ActionID in front of it holds the line that ends a command",
-                    field="output",
-                )
-        else:
-            self._set(encode_stanza(pairs + [("Output", line) for line in output]))
+        if pairs[0][1] != "Follows":
+            super().__init__(encode_stanza(pairs + [("Output", line) for line in _plain(output)]))
+            return
+        super().__init__(encode_stanza(pairs)[:-2] + _command_text(_plain(output)))
+        if text_start(self.wire) is None or len(self.headers) != len(pairs):
+            raise HeaderRefused(
+                "Response: Follows takes Privilege: Command and an ActionID, no other header",
+                field="Response",
+            )
+        if self.wire.find(END_COMMAND) != len(self.wire) - len(END_COMMAND):
+            raise HeaderRefused(
+                "the output or the ActionID before it holds the line that ends a command",
+                field="output",
+            )
 
     @property
     def name(self) -> str:
         """The value of the ``Response`` header (str)."""
-        return self._first_value()
+        return self.headers.get("Response", "")
 
     @property
     def message(self) -> str:
@@ -245,28 +230,15 @@ class Response(Message):
     @property
     def output(self) -> Tuple[str, ...]:
         """The lines of a command's output (tuple of str), from either style of answer."""
-        head = self._text_start()
-        if head is None:
+        start = text_start(self.wire)
+        if start is None:
             return tuple(self.headers.get_all("Output"))
-        text = to_text(self.wire[head : -len(END_COMMAND)])
+        text = to_text(self.wire[start : -len(END_COMMAND)])
         return tuple((text[:-1] if text.endswith("\n") else text).split("\n")) if text else ()
 
-    def _text_start(self) -> Optional[int]:
-        # Where raw text starts: behind the two or three headers that Asterisk 11 wrote, each
-        # ended by CR LF, which the lines of the text are not.
-        wire = self.wire
-        if not wire.startswith(FOLLOWS) or not wire.endswith(END_COMMAND):
-            return None
-        start = wire.find(b"\n", wire.find(b"\n") + 1) + 1
-        if wire[start : start + 9].lower() == b"actionid:":
-            end = wire.find(b"\n", start)
-            if wire[end - 1] == 0x0D:
-                start = end + 1
-        return start
-
-    def _lines(self) -> List[bytes]:
-        start = self._text_start()
-        return super()._lines() if start is None else self.wire[: start - 2].split(b"\r\n")
+    def _head(self) -> bytes:
+        start = text_start(self.wire)
+        return super()._head() if start is None else self.wire[:start] + b"\r\n"
 
     def _content(self) -> Tuple[Any, ...]:
         return self.headers.items(), self.output
@@ -284,18 +256,18 @@ class Event(Message):
     __slots__ = ()
 
     def __init__(self, name: str, headers: Pairs = (), *, action_id: Optional[str] = None) -> None:
-        self._set(encode_stanza(_ordered("Event", name, headers, action_id)))
+        super().__init__(encode_stanza(_ordered("Event", name, headers, action_id)))
 
     @property
     def name(self) -> str:
         """The value of the ``Event`` header (str)."""
-        return self._first_value()
+        return self.headers.get("Event", "")
 
 
 class Orphan(Message):
     """A server's stanza of no known kind: its first header is neither Response nor Event.
 
-    Values can hold blank lines, unescaped, and what is behind one then looks like a stanza of its
+    Values can hold blank lines, unescaped, and what comes after one then looks like a stanza of its
     own; and some actions of Asterisk 11 (``Queues``) answer in raw text.
 
     :param headers: at least one header, the first of another name than Response, Event, Action.
@@ -305,35 +277,36 @@ class Orphan(Message):
     __slots__ = ()
 
     def __init__(self, headers: Pairs) -> None:
-        pairs = list(pairs_of(headers))
+        pairs = plain_pairs(headers, "headers")
         if not pairs or pairs[0][0].lower() in ("response", "event", "action"):
             raise HeaderRefused(
                 "an orphan starts with a header other than Response, Event and Action; "
                 "use the class of that name",
                 field=pairs[0][0] if pairs else None,
             )
-        self._set(encode_stanza(pairs))
-
-    @property
-    def action_id(self) -> Optional[str]:
-        """The value of the first ``ActionID`` header (str), the first line's too, or None."""
-        return self.headers.get("ActionID")
+        super().__init__(encode_stanza(pairs))
 
 
 class Malformed(Message):
     """A client's stanza that the server cannot read as an action: what is left of it, and why.
 
-    Only received, never sent. ``reason`` is what Asterisk answers: :data:`MISSING_ACTION` (a stray
-    blank line is a stanza without an action, too), :data:`LINE_TOO_LONG` or
-    :data:`TOO_MANY_LINES`; the headers are those that were read all the same.
+    Only received, never sent. The headers are those that were read all the same.
+
+    :param wire: what is left of the stanza (bytes), its blank line included.
+    :param reason: what Asterisk answers (str): :data:`MISSING_ACTION` (a stray blank line is a
+        stanza without an action, too), :data:`LINE_TOO_LONG` or :data:`TOO_MANY_LINES`.
     """
 
     __slots__ = ("_reason",)
-    _reason: str
 
-    def _set(self, wire: bytes) -> None:
-        super()._set(wire)
-        self._reason = MISSING_ACTION
+    def __init__(self, wire: bytes, reason: str = MISSING_ACTION) -> None:
+        super().__init__(wire)
+        self._reason = reason
+
+    @classmethod
+    def from_wire(cls, wire: bytes) -> Malformed:
+        """A stanza of just these bytes, without an action."""
+        return cls(wire)
 
     @property
     def reason(self) -> str:
@@ -343,21 +316,13 @@ class Malformed(Message):
     @property
     def action_id(self) -> Optional[str]:
         """The ActionID (str) as the server reads it; None where there is none, or an empty one."""
-        return to_text(value_as_read(self._lines(), b"ActionID")) or None
+        return to_text(value_as_read(self.wire, b"ActionID")) or None
 
-    def _lines(self) -> List[bytes]:
-        return action_lines(self.wire)
+    def _head(self) -> bytes:
+        return _with_crlf(action_lines(self.wire))
 
     def __reduce__(self) -> Tuple[Any, ...]:
-        return malformed, (self.wire, self._reason)
-
-
-#: What Asterisk 16.28 and 22.10 answer to a stanza without an Action, or a stray blank line.
-MISSING_ACTION = "Missing action in request"
-#: What Asterisk 16.28 and 22.10 answer to a line over its buffer.
-LINE_TOO_LONG = "Failed to parse message: line too long"
-#: What Asterisk 16.28 and 22.10 answer to the 129th line of an action.
-TOO_MANY_LINES = "Too many lines in message or allocation failure"
+        return Malformed, (self.wire, self._reason)
 
 
 class Banner(Message):
@@ -374,6 +339,7 @@ class Banner(Message):
     PRODUCT = "Asterisk Call Manager"
 
     def __init__(self, version: str) -> None:
+        version = plain_str(version, "version")
         if "/" in version or not version.isprintable():
             raise HeaderRefused("a banner's version is printable and has no slash", field="version")
         line = f"{self.PRODUCT}/{version}\r".encode()
@@ -384,7 +350,7 @@ class Banner(Message):
                 limit=MAX_BANNER,
                 actual=len(line),
             )
-        self._set(line + b"\n")
+        super().__init__(line + b"\n")
 
     @property
     def version(self) -> str:
@@ -410,25 +376,19 @@ class Banner(Message):
     def _content(self) -> Tuple[Any, ...]:
         return (self.version,)
 
-    def __hash__(self) -> int:
-        return hash((Banner, self.version))
-
     def __repr__(self) -> str:
         return f"<Banner {_name(self.version)}>"
 
 
-def malformed(wire: bytes, reason: str) -> Malformed:
-    """A :class:`Malformed` of these bytes."""
-    message = Malformed.from_wire(wire)
-    message._reason = reason
-    return message
-
-
 def _ordered(first: str, name: str, headers: Pairs, action_id: Optional[str]) -> List[Pair]:
+    """All the lines in the order in which servers and clients write them."""
+    name = plain_str(name, "name")
     pairs = [(first, name)]
     rest = []
-    for key, value in pairs_of(headers):
-        lowered = key.lower() if isinstance(key, str) else ""  # refused when encoded
+    if action_id is not None:
+        action_id = plain_str(action_id, "action_id")
+    for key, value in plain_pairs(headers, "headers"):
+        lowered = key.lower()
         if lowered == first.lower():
             raise HeaderRefused(f"give {first} as the name, not among the headers", field=first)
         if lowered != "actionid":
@@ -444,19 +404,23 @@ def _ordered(first: str, name: str, headers: Pairs, action_id: Optional[str]) ->
     return pairs + [("ActionID", action_id)] + rest
 
 
-def _command_text(output: Iterable[str]) -> bytes:
-    lines = list(output)
+def _with_crlf(lines: List[bytes]) -> bytes:
+    """The lines, each ended by CR LF, and the blank line."""
+    return b"".join([line + b"\r\n" for line in lines]) + b"\r\n"
+
+
+def _plain(output: Iterable[str]) -> List[str]:
+    return [plain_str(line, "a line of output") for line in output]
+
+
+def _command_text(lines: List[str]) -> bytes:
     text = "".join([line + "\n" for line in lines])
-    try:
-        wire = to_bytes(text) + END_COMMAND
-    except UnicodeEncodeError:
-        wire = b""
-    if not wire or text.count("\n") != len(lines):
+    if not is_encodable(text) or text.count("\n") != len(lines):
         raise HeaderRefused(
             "a line of output holds an LF, or a lone surrogate that no byte stands for",
             field="output",
         )
-    return wire
+    return to_bytes(text) + END_COMMAND
 
 
 def _name(text: str) -> str:

@@ -6,26 +6,26 @@ blocking client has, but for the sockets.
 
 from __future__ import annotations
 
-from itertools import takewhile
+from collections import OrderedDict
+from dataclasses import dataclass
 
 from .connection import NEED_DATA, Connection, EndOfStream, Role
-from .errors import AddressRefused, LocalProtocolError, RemoteProtocolError
+from .errors import LocalProtocolError, RemoteProtocolError
 from .limits import (
-    AMI_WITHOUT_DESTINATION,
     MAX_BACKLOG,
     MAX_LINE,
     MAX_LIST_BYTES,
     MAX_OUTSTANDING,
     MAX_STANZA,
+    MESSAGE_OVERHEAD,
     MIN_ENTROPY,
 )
 from .login import MD5, Login
-from .message_send import MESSAGE_SEND, MessageSend
 from .messages import Action, Banner, Event, Response
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Dict, List, Optional, Set, Tuple, TypeVar, Union
+    from typing import Dict, List, Optional, Tuple, TypeVar, Union
 
     from .connection import NeedData
     from .messages import Message
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 _SERVERS_OWN = frozenset({"response", "actionid", "message", "ping", "timestamp", "challenge"})
 
 
+@dataclass(frozen=True)
 class LoggedIn:
     """The session is open: the server accepted the login.
 
@@ -44,16 +45,11 @@ class LoggedIn:
     :ivar Response response: its answer to the login.
     """
 
-    __slots__ = ("banner", "response")
-
-    def __init__(self, banner: Banner, response: Response) -> None:
-        self.banner = banner
-        self.response = response
-
-    def __repr__(self) -> str:
-        return f"<LoggedIn {self.banner!r}>"
+    banner: Banner
+    response: Response
 
 
+@dataclass(frozen=True)
 class Answer:
     """What the server answered to one action.
 
@@ -64,21 +60,13 @@ class Answer:
     :ivar complete: the event that closed the list (Event), or None where the answer is no list.
     """
 
-    __slots__ = ("action_id", "response", "events", "complete")
-
-    def __init__(
-        self,
-        action_id: str,
-        response: Response,
-        events: Tuple[Event, ...] = (),
-        complete: Optional[Event] = None,
-    ) -> None:
-        self.action_id = action_id
-        self.response = response
-        self.events = events
-        self.complete = complete
+    action_id: str
+    response: Response
+    events: Tuple[Event, ...] = ()
+    complete: Optional[Event] = None
 
     def __repr__(self) -> str:
+        # A list can have thousands of events.
         return f"<Answer {self.response!r} events={len(self.events)}>"
 
 
@@ -152,9 +140,6 @@ class Session:
         self._connection = Connection(
             Role.CLIENT, max_line=max_line, max_stanza=max_stanza, max_backlog=max_backlog
         )
-        # Asked for every event of a flood: what is read ahead is taken without a call.
-        self._ready = self._connection._ready
-        self._next_message = self._connection.next_event
         self._ids = _ActionIDs(entropy)
         self._login: Optional[Login] = Login(username, secret, mechanism=mechanism, events=events)
         self._max_outstanding = max_outstanding
@@ -163,13 +148,15 @@ class Session:
         self._to_send: List[bytes] = []
         #: ActionID of every action without an answer, oldest first, and whether anybody waits.
         self._waiting: Dict[str, bool] = {}
-        #: Those of them that a later action's answer has overtaken: their own one got lost.
-        self._overtaken: Set[str] = set()
+        #: Those of them for which a response without ActionID may be, oldest first. As servers
+        #: answer in order, it is for none that a later action's answer has overtaken.
+        self._in_order: OrderedDict[str, None] = OrderedDict()
         self._lists: Dict[str, _List] = {}
         self._list_bytes = 0
         self._is_legacy = False
         self._previous: Optional[Message] = None
         self._logoff: Optional[str] = None  # ActionID of the Logoff that was sent
+        self._ended = False
 
     @property
     def banner(self) -> Optional[Banner]:
@@ -207,28 +194,18 @@ class Session:
         :param action: an :class:`Action`; one without ActionID gets one that nobody can guess.
         :raises LocalProtocolError: before the login and after Logoff, when ``max_outstanding``
             actions wait already, or one waits under this ActionID. Nothing has changed then.
-        :raises AddressRefused: for a MessageSend with a Destination that this server ignores.
+        :raises LocalProtocolError: also as :meth:`Action.check_server` does for this server.
         """
         if self._login is not None:
             raise LocalProtocolError("log in first: the server answers nothing else before")
         if self._logoff is not None:
             raise LocalProtocolError("Logoff was sent; the session takes no further action")
-        if (
-            isinstance(action, MessageSend)
-            and action.destination is not None
-            and self._banner is not None
-            and self._banner.major in AMI_WITHOUT_DESTINATION
-        ):
-            raise AddressRefused(
-                f"a server of AMI {self._banner.version} knows no Destination and would route by "
-                "To; put the destination there",
-                field="Destination",
-                action_id=action.action_id,
-            )
-        self._connection.send(action)  # first, as it may refuse
+        if self._ended:
+            raise LocalProtocolError("the server has ended the session; open another")
+        assert self._banner is not None
+        action.check_server(self._banner)
         action = self._register(action)
-        # Nearly every action is a message; the name of no other is read for less.
-        if not action.wire.startswith(MESSAGE_SEND) and action.name.lower() == "logoff":
+        if b"logoff" in action.wire.lower() and action.name.lower() == "logoff":
             self._logoff = action.action_id
         return action
 
@@ -250,7 +227,7 @@ class Session:
         if action_id == self._logoff:
             self._logoff = None
         self._waiting.pop(action_id, None)
-        self._overtaken.discard(action_id)
+        self._in_order.pop(action_id, None)
 
     def next_event(self) -> Union[LoggedIn, Answer, Message, EndOfStream, NeedData]:
         """What comes next, or :data:`NEED_DATA`.
@@ -259,36 +236,37 @@ class Session:
         :raises RemoteProtocolError: as :meth:`Connection.next_event` does, and when the events of
             lists pass ``max_list_bytes``.
         """
-        ready = self._ready
         while True:
+            message = self._connection.next_event()
             result: Union[LoggedIn, Answer, Message, None]
-            message = ready.pop() if ready else self._next_message()
-            kind = type(message)
-            if kind is Event:
+            if isinstance(message, Event):
                 self._previous = None
                 if not self._lists:
                     return message
-                result = self._take_event(message)  # type: ignore[arg-type]
-            elif kind is Response:
-                result = self._take_response(message)  # type: ignore[arg-type]
-            elif kind is Banner:
-                self._take_banner(message)  # type: ignore[arg-type]
+                result = self._take_event(message)
+            elif isinstance(message, Response):
+                result = self._take_response(message)
+            elif isinstance(message, Banner):
+                self._take_banner(message)
                 continue
+            elif message is NEED_DATA:
+                return message
             else:
-                if message is not NEED_DATA:
-                    self._previous = None
+                self._previous = None
+                self._ended = isinstance(message, EndOfStream)
                 return message
             if result is not None:
                 return result
 
     def _take_banner(self, banner: Banner) -> None:
+        """Note the server's version, and begin to log in."""
         assert self._login is not None
         self._banner = self._previous = banner
         self._is_legacy = banner.major == 1  # Asterisk up to 11
         self._ask(self._login.start())
 
     def _ask(self, action: Action) -> None:
-        self._to_send.append(self._connection.send(self._register(action)))
+        self._to_send.append(self._register(action).wire)
 
     def _register(self, action: A) -> A:
         action_id = action.action_id
@@ -309,22 +287,24 @@ class Session:
                 actual=len(waiting) + len(lists),
                 action_id=action_id,
             )
+        self._connection.send(action)  # which may refuse
         waiting[action_id] = True
+        self._in_order[action_id] = None
         return action
 
     def _take_response(self, response: Response) -> Union[LoggedIn, Answer, Response, None]:
         action_id = response.action_id
-        waiting = self._waiting
         if action_id is None and self._is_servers_own():
-            action_id = next((key for key in waiting if key not in self._overtaken), None)
-        if action_id is None or action_id not in waiting:
+            action_id = next(iter(self._in_order), None)
+        if action_id is None or action_id not in self._waiting:
             self._previous = None
             return response
-        if len(waiting) > 1 and next(iter(waiting)) != action_id:
-            self._overtake(action_id)
-        wanted = waiting.pop(action_id)
-        if self._overtaken:
-            self._overtaken.discard(action_id)
+        wanted = self._waiting.pop(action_id)
+        if action_id in self._in_order:
+            # Those before it have been overtaken. Each action leaves here once, so that this
+            # costs the same in the long run for any order of answers.
+            while self._in_order.popitem(last=False)[0] != action_id:
+                pass
         self._previous = response
         if self._login is not None:
             return self._take_login(response)
@@ -332,10 +312,6 @@ class Session:
             self._lists[action_id] = _List(response, wanted)
             return None
         return Answer(action_id, response) if wanted else None
-
-    def _overtake(self, action_id: str) -> None:
-        # The server answers in order, so that a response without ActionID is for none of these.
-        self._overtaken.update(takewhile(action_id.__ne__, self._waiting))
 
     def _take_login(self, response: Response) -> Optional[LoggedIn]:
         assert self._login is not None and self._banner is not None
@@ -353,10 +329,7 @@ class Session:
         return all(name.lower() in _SERVERS_OWN for name in previous.headers)
 
     def _starts_list(self, response: Response) -> bool:
-        data = response._body
-        if data is None:
-            data = response.wire
-        if data.lower().find(b"eventlist") >= 0:  # cheaper than to read the headers
+        if b"eventlist" in response.wire.lower():  # cheaper than to read the headers
             # One module writes "Start" (16.28, 22.10).
             return _event_list(response) == "start"
         # Some lists of Asterisk 11 say so in words only, and end with an event "...Complete".
@@ -380,7 +353,7 @@ class Session:
             return Answer(action_id, pending.response, tuple(pending.events), event)
         if pending.wanted:
             pending.events.append(event)
-            size = len(event.wire)
+            size = len(event.wire) + MESSAGE_OVERHEAD
             pending.size += size
             self._list_bytes += size
             if self._list_bytes > self._max_list_bytes:
@@ -420,24 +393,17 @@ def _event_list(message: Message) -> str:
 class _ActionIDs:
     """ActionIDs that nobody can guess who has seen others: the hash of a secret and a counter."""
 
-    #: IDs hashed at once, which makes one cost a tenth, and their hexadecimal digits (128 bits).
-    _BATCH = 64
-    _DIGITS = 32
+    #: Bytes of each, written as twice as many hexadecimal digits.
+    _SIZE = 16
 
     def __init__(self, entropy: bytes) -> None:
-        self._entropy = bytes(entropy)
-        self._batches = 0
-        self._ids: List[str] = []
+        from hashlib import shake_256
+
+        self._hash = shake_256(entropy)
+        self._count = 0
 
     def next(self) -> str:
-        if not self._ids:
-            from hashlib import shake_256
-
-            self._batches += 1
-            hashed = shake_256(b"%d:%s" % (self._batches, self._entropy))
-            digits = hashed.hexdigest(self._BATCH * self._DIGITS // 2)
-            self._ids = [
-                digits[start : start + self._DIGITS]
-                for start in range(0, len(digits), self._DIGITS)
-            ]
-        return self._ids.pop()
+        self._count += 1
+        hashed = self._hash.copy()
+        hashed.update(b"%d" % self._count)
+        return hashed.hexdigest(self._SIZE)

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 
 from amiclient.loopback import LoopbackServer
 from amiproto import MessageSend
-from amiproto.message_send import DROPPED_VARIABLES
+from amiproto.messaging.sip_headers import DROPPED_VARIABLES
 from amiproto.text import to_bytes
 from tests.live.phone import SipMessage
 from tests.live.servers import Live

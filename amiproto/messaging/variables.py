@@ -1,18 +1,20 @@
 """The ``Variable`` header: how a pair is written so that the server reads just that pair.
 
-Apart from MessageSend because Originate, Setvar's kin and others take the same header.
+Originate, Setvar's kin and others take the same header.
 """
 
 from __future__ import annotations
 
 import re
 
-from .limits import MAX_VARIABLES_IN_HEADER
-from .lines import BLANKS
+from ..limits import MAX_VARIABLES_IN_HEADER
+from ..text import BLANKS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import List, Tuple
+
+    from ..headers import Pair
 
 # Items are split at commas outside quotes, round and square brackets, quotes are removed, and
 # brackets count inside quotes too: so that quoting protects nothing, and a backslash before each
@@ -22,20 +24,27 @@ _SPECIAL = re.compile(r'[\\",()\[\]]')
 
 
 def escape_variable(value: str) -> str:
-    """The value as it has to stand behind ``Variable: name=`` to arrive as it is.
+    """The value as it has to stand after ``Variable: name=`` to arrive as it is.
 
     :param value: any text without CR, LF and NUL (str).
 
     >>> print(escape_variable('say "hi", (now)'))
     say \\"hi\\"\\, \\(now\\)
     """
+    if _SPECIAL.search(value) is None:
+        return value  # as nearly all are
     return _SPECIAL.sub(r"\\\g<0>", value)
+
+
+def variable_header(name: str, value: str) -> Pair:
+    """The header, name and value, that sets one variable."""
+    return "Variable", escape_variable(f"{name}={value}")
 
 
 def parse_variables(value: bytes) -> List[Tuple[bytes, bytes]]:
     """The pairs that the server reads out of one ``Variable`` header.
 
-    :param value: what stands behind ``Variable:`` (bytes).
+    :param value: what stands after ``Variable:`` (bytes).
     :return: (name, value) of each item that has a name and a ``=``, in order. An item beyond the
         63rd takes the rest of the line, unread.
     """

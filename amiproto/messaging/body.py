@@ -1,24 +1,75 @@
-"""Cutting a text that is too long for one message: apart, as it is the caller's choice to do so."""
+"""The text of a message: ``Body`` or ``Base64Body``, how much fits, and cutting what does not."""
 
 from __future__ import annotations
 
-from .errors import BodyRefused
-from .limits import MAX_BASE64_BODY, MAX_BODY
+from binascii import a2b_base64, b2a_base64
+
+from ..errors import BodyRefused, BodyTooLong
+from ..limits import MAX_BASE64_BODY, MAX_BODY
+from ..text import plain_str, to_text
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import List
 
-#: What the server strips from the front of a Body.
-_BLANKS = tuple(map(chr, range(0x21)))
+    from ..headers import Pair
+
+_BASE64 = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
+_BASE64_DIGITS = bytes(byte if byte in _BASE64 else _BASE64[-1] for byte in range(256))
 
 _JOINER = "\u200d"
+
+
+def is_plain(body: bytes) -> bool:
+    """Whether ``Body`` carries a text unchanged, and not only ``Base64Body``.
+
+    Not where a line ends in it, and not where the server would strip a blank from its front.
+    """
+    return not body or (body[0] > 0x20 and b"\n" not in body and b"\r" not in body)
+
+
+def max_size(body: bytes) -> int:
+    """How many bytes a text of this kind may have."""
+    return MAX_BODY if is_plain(body) else MAX_BASE64_BODY
+
+
+def body_header(body: bytes) -> Pair:
+    """The name and value of the header that carries a text unchanged.
+
+    :raises BodyTooLong: when neither ``Body`` nor ``Base64Body`` does.
+    """
+    limit = max_size(body)
+    if len(body) > limit:
+        why = "" if is_plain(body) else " with line breaks, or a blank in front"
+        raise BodyTooLong(
+            f"the text has {len(body)} bytes and AMI carries at most {limit} of a text{why}; "
+            "shorten it, or send the parts that split_body(text) gives",
+            field="Body",
+            limit=limit,
+            actual=len(body),
+        )
+    if is_plain(body):
+        return "Body", to_text(body)
+    return "Base64Body", to_text(b2a_base64(body, newline=False))
+
+
+def decode_base64(data: bytes) -> bytes:
+    """Base64 as Asterisk decodes it, without fail (16.28, 22.10).
+
+    It ends at the first ``=``; a character that is none of base64 counts as the last of them;
+    bits that fill no byte are dropped; what is decoded ends at a NUL.
+
+    :param data: the value of a ``Base64Body`` header (bytes).
+    """
+    digits = data.partition(b"=")[0].translate(_BASE64_DIGITS)
+    size = len(digits) * 6 // 8
+    return a2b_base64(digits + b"A" * (-len(digits) % 4))[:size].partition(b"\0")[0]
 
 
 def split_body(text: str) -> List[str]:
     """Cut a text into parts that each fit one MessageSend, and that joined give the text.
 
-    A part is cut behind a line end where there is one in its second half, else behind a blank,
+    A part is cut after a line end where there is one in its second half, else after a blank,
     else between two characters as a reader sees them (base and accents, emoji sequences, flags:
     as far as the standard library's Unicode data tells), and never inside a character.
 
@@ -29,6 +80,7 @@ def split_body(text: str) -> List[str]:
     >>> [len(part) for part in split_body("x" * 2000)]
     [1016, 984]
     """
+    text = plain_str(text, "text")
     try:
         text.encode()
     except UnicodeEncodeError as error:
@@ -40,24 +92,19 @@ def split_body(text: str) -> List[str]:
     start = 0
     while True:
         window = text[start : start + MAX_BODY + 1]
-        if start + len(window) == len(text) and len(window.encode()) <= _limit(window):
+        if start + len(window) == len(text) and _fits(window):
             return [*parts, window]
         size = _cut(window)
         parts.append(window[:size])
         start += size
 
 
-def _limit(text: str) -> int:
-    # What Body carries unchanged has more room than Base64Body; see body_line.
-    return MAX_BASE64_BODY if text[:1] in _BLANKS or "\n" in text or "\r" in text else MAX_BODY
-
-
 def _cut(window: str) -> int:
     """How many characters of the window make the next part; the window has too many."""
     end = _prefix(window, MAX_BODY)
-    if _limit(window[:end]) < MAX_BODY:
+    if not is_plain(window[:end].encode()):
         end = _prefix(window, MAX_BASE64_BODY)
-        if _limit(window[:end]) == MAX_BODY:
+        if is_plain(window[:end].encode()):
             # The line end that made it Base64Body is farther on: up to there, Body carries it.
             end = min(window.find(char) for char in "\r\n" if char in window)
     half = end // 2
@@ -66,7 +113,12 @@ def _cut(window: str) -> int:
             return found + 1
     while end > half and not _is_boundary(window, end):
         end -= 1
-    return end if end > half else _prefix(window, _limit(window[: _prefix(window, MAX_BODY)]))
+    return end if end > half else _prefix(window, max_size(window[: _prefix(window, MAX_BODY)].encode()))
+
+
+def _fits(text: str) -> bool:
+    body = text.encode()
+    return len(body) <= max_size(body)
 
 
 def _prefix(window: str, limit: int) -> int:
@@ -76,7 +128,7 @@ def _prefix(window: str, limit: int) -> int:
 
 
 def _is_boundary(text: str, index: int) -> bool:
-    """Whether a reader sees one character end and another begin in front of ``index``."""
+    """Whether a reader sees one character end and another begin before ``index``."""
     from unicodedata import category, combining
 
     before, after = text[index - 1], text[index]

@@ -1,0 +1,25 @@
+"""MessageSend: a message that arrives exactly as asked, or is refused here.
+
+Reading order: ``technology``, what AMI itself does to a message; ``sip_uri`` and ``sip_headers``,
+what both SIP stacks do; ``sip``, ``pjsip`` and ``xmpp``, one technology each; ``technologies``, the
+registry of them; ``body`` and ``variables``, how a text and a variable are written and read; and
+``message``, the action that puts it all together.
+
+To add a technology: write a module with a subclass of :class:`technology.Technology` (of
+:class:`sip_headers.SIPHeaders` where variables become headers of SIP), give it the ``name`` that
+stands before the colon of a target, override the checks it has more to say about, and add one
+object of it to :data:`technologies.TECHNOLOGIES`. Say at each rule on which version of the server
+it was seen.
+"""
+
+from .body import split_body
+from .message import MessageSend, parse_message_send
+from .variables import escape_variable, parse_variables
+
+__all__ = [
+    "MessageSend",
+    "escape_variable",
+    "parse_message_send",
+    "parse_variables",
+    "split_body",
+]

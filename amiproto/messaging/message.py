@@ -1,0 +1,185 @@
+"""MessageSend: a message to a phone that arrives exactly as asked, or is refused here.
+
+Written, it is an action like any other. Read, it is what the server makes of the action.
+"""
+
+from __future__ import annotations
+
+from ..encoding import encode_action
+from ..errors import BodyRefused, TooManyLines
+from ..headers import plain_pairs
+from ..limits import MAX_ACTION_LINES
+from ..messages import Action, Message
+from ..text import action_lines, plain_bytes, plain_str, to_text, value_as_read
+from .body import body_header, decode_base64
+from .technologies import technology_of
+from .variables import parse_variables, variable_header
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Dict, Optional, Tuple, Union
+
+    from ..headers import Pair, Pairs
+    from ..messages import Banner
+
+
+class MessageSend(Action):
+    """``Action: MessageSend``: an out-of-call message, checked so that it arrives as it is.
+
+    Needs Asterisk 11 or later and the write class ``message``. The rules depend on the technology
+    in front of the destination's first colon: ``sip:``, ``pjsip:``, ``xmpp:``; any other has only
+    those of AMI itself. The text goes out as ``Body`` where it survives that (no CR or LF, no
+    byte up to 0x20 in front, at most 1016 bytes), else as ``Base64Body`` (at most 756 bytes), else
+    it is refused. ``Action("MessageSend", [...])`` sends what you write, unchecked.
+
+    :param to: the ``To`` header (str): ``"pjsip:alice"``, ``"sip:alice"``, ``"xmpp:a@host"``.
+    :param body: the text (str, sent as UTF-8, or bytes, sent as they are).
+    :param from_: the ``From`` header (str); mandatory for xmpp. For ``sip:`` a name or
+        ``Name <sip:user@host>``, for ``pjsip:`` a URI or ``Name <sip:user@host>``, without port or
+        parameters.
+    :param variables: names and values (str), a mapping or pairs; one ``Variable`` header each.
+        They become SIP headers.
+    :param destination: the ``Destination`` header (str), which then routes in place of ``to``;
+        since Asterisk 16.22, 18.8 and 19.0, ignored by older ones.
+    :param action_id: the ActionID (str, at most 67 bytes).
+    :raises BodyTooLong: with the limit for this text.
+    :raises BodyRefused: for NUL, a lone surrogate, and for xmpp what XML cannot hold.
+    :raises VariableRefused: for a variable that would be dropped, changed, or do damage.
+    :raises AddressRefused: for a To, From or Destination that would not be used as written.
+    :raises LineTooLong, TooManyLines: for what the server's buffers cannot hold.
+    """
+
+    __slots__ = ()
+
+    def __init__(
+        self,
+        to: str,
+        body: Union[str, bytes] = "",
+        from_: Optional[str] = None,
+        variables: Optional[Pairs] = None,
+        destination: Optional[str] = None,
+        action_id: Optional[str] = None,
+    ) -> None:
+        to = plain_str(to, "to")
+        from_ = None if from_ is None else plain_str(from_, "from_")
+        destination = None if destination is None else plain_str(destination, "destination")
+        text = _plain_body(body)
+        named = [] if variables is None else plain_pairs(variables, "variables")
+        technology = technology_of(to if destination is None else destination)
+        technology.check(to, from_, destination, text, named)
+        pairs = [("Action", "MessageSend")]
+        pairs.append(("To", to))
+        if from_ is not None:
+            pairs.append(("From", from_))
+        if destination is not None:
+            pairs.append(("Destination", destination))
+        pairs += [variable_header(name, value) for name, value in named]
+        pairs.append(body_header(text))
+        count = len(pairs) + 1  # a session adds an ActionID where there is none
+        if count > MAX_ACTION_LINES:
+            raise TooManyLines(
+                f"the message has {len(named)} variables and its action over {MAX_ACTION_LINES} "
+                "lines; send fewer variables",
+                field="Variable",
+                limit=MAX_ACTION_LINES,
+                actual=count,
+                action_id=action_id,
+            )
+        Message.__init__(self, encode_action(pairs))
+        if action_id is not None:
+            Message.__init__(self, self.with_action_id(action_id).wire)
+
+    @property
+    def to(self) -> str:
+        """The ``To`` header (str)."""
+        return self._read(b"To")
+
+    @property
+    def from_(self) -> Optional[str]:
+        """The ``From`` header (str), or None."""
+        return self._read(b"From") or None
+
+    @property
+    def body(self) -> bytes:
+        """The text as it arrives (bytes)."""
+        encoded = value_as_read(self.wire, b"Base64Body")
+        return decode_base64(encoded) if encoded else value_as_read(self.wire, b"Body")
+
+    @property
+    def text(self) -> str:
+        """The text as it arrives (str; bytes that are no UTF-8 become lone surrogates)."""
+        return to_text(self.body)
+
+    @property
+    def variables(self) -> Tuple[Pair, ...]:
+        """The variables in order: pairs of name and value (str), before escaping."""
+        variables: Dict[bytes, Pair] = {}
+        for line in action_lines(self.wire):
+            if line[:9].lower() == b"variable:":
+                for name, value in parse_variables(line[9:]):
+                    if value:
+                        spelling = variables.get(name.lower(), (to_text(name),))[0]
+                        variables[name.lower()] = (spelling, to_text(value))
+                    else:
+                        variables.pop(name.lower(), None)
+        return tuple(variables.values())
+
+    @property
+    def destination(self) -> Optional[str]:
+        """The ``Destination`` header (str), or None."""
+        return self._read(b"Destination") or None
+
+    @property
+    def technology(self) -> str:
+        """What stands before the first colon of the destination, in lower case (str)."""
+        return (self.destination or self.to).partition(":")[0].lower()
+
+    def check_server(self, banner: Banner) -> None:
+        """Refuse what this version of the server would not send as it is asked.
+
+        :raises AddressRefused: for a Destination that it ignores (before 16.22, 18.8 and 19.0),
+            and as the technology says.
+        """
+        target = self.to if self.destination is None else self.destination
+        technology_of(target).check_server(self, banner)
+
+    def _read(self, name: bytes) -> str:
+        return to_text(value_as_read(self.wire, name))
+
+    def _content(self) -> Tuple[Any, ...]:
+        return self.to, self.body, self.from_, self.variables, self.destination, self.action_id
+
+    def __repr__(self) -> str:
+        return (
+            f"<MessageSend to={self.to!r} from_={self.from_!r} body={len(self.body)} bytes "
+            f"variables={[name for name, _ in self.variables]} action_id={self.action_id!r}>"
+        )
+
+
+def parse_message_send(action: Action) -> MessageSend:
+    """A MessageSend action as the server understands it, for servers and proxies.
+
+    Names match in any case and the first of repeated headers counts; leading bytes up to 0x20 of
+    a value are stripped; a non-empty ``Base64Body`` counts before ``Body``, is decoded without
+    fail and ends at a NUL; every ``Variable`` header is read by the server's grammar, where an
+    empty value takes away an earlier one of that name, and a repeated name keeps its first
+    spelling and takes the last value (as Asterisk 16 and 22 do; on 11 the first value stays).
+
+    :param action: any action by that name, our own or one received (:class:`Action`).
+    :return: a :class:`MessageSend` of what was understood; unlike one built, it is not checked,
+        and its ``wire`` is the action's.
+    """
+    return MessageSend.from_wire(action.wire)
+
+
+def _plain_body(body: Union[str, bytes]) -> bytes:
+    try:
+        return plain_bytes(body, "body")
+    except UnicodeEncodeError as error:
+        start = error.start
+    # Raised from here, as the error above holds the text.
+    raise BodyRefused(
+        f"the text holds a lone surrogate at character {start}, which UTF-8 cannot carry; give "
+        "bytes to send such a text as it is",
+        field="Body",
+    )

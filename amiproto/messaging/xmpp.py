@@ -1,0 +1,65 @@
+"""Messages that res_xmpp sends: ``xmpp:user@host``, from an account of xmpp.conf."""
+
+from __future__ import annotations
+
+import re
+
+from ..errors import AddressRefused, BodyRefused, VariableRefused
+from .technology import Technology
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import List, Optional
+
+    from ..headers import Pair
+
+#: What XML 1.0 cannot hold (its production [2] Char) and the server puts raw into the stream
+#: (16.28, 22.10), and CR, which XML turns into LF (XML 1.0, 2.11).
+_NOT_XML = "[^\t\n\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]"
+
+
+class XMPP(Technology):
+    """``xmpp:`` (res_xmpp; 16.28 and 22.10)."""
+
+    __slots__ = ()
+    name = "xmpp"
+
+    def check_to_beside_destination(self, to: str) -> None:
+        """Refuse a To of its own: res_xmpp makes no use of it."""
+        raise AddressRefused(
+            "where there is a Destination, xmpp makes no use of To; give the destination as To, too",
+            field="To",
+        )
+
+    def check_from(self, from_: Optional[str]) -> None:
+        """Refuse a message without From: it names the account that sends."""
+        if from_ is None:
+            raise AddressRefused(
+                "an xmpp message needs a From: 'xmpp:' and the account's section of xmpp.conf",
+                field="From",
+            )
+
+    def check_body(self, body: bytes) -> None:
+        """Refuse what would break the server's XML stream."""
+        super().check_body(body)
+        try:
+            found = re.search(_NOT_XML, body.decode())
+        except UnicodeDecodeError:
+            raise BodyRefused(
+                "the text is no UTF-8, which would break the server's XML stream; send UTF-8",
+                field="Body",
+            ) from None
+        if found:
+            raise BodyRefused(
+                f"the text holds {found.group()!r} at character {found.start()}, which XML "
+                "cannot carry to an xmpp client; remove it",
+                field="Body",
+            )
+
+    def check_variables(self, variables: List[Pair]) -> None:
+        """Refuse any: res_xmpp ignores them all."""
+        if variables:
+            raise VariableRefused(
+                "an xmpp message carries no variables: the server ignores them all; leave them out",
+                field="Variable",
+            )
