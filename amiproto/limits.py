@@ -26,8 +26,8 @@ MAX_ACTION_ID = 67
 MAX_BODY = MAX_ACTION_LINE - len("Body: ")
 
 #: Most bytes of a message's text in ``Base64Body``, counted before encoding: the line has room for
-#: 1010 characters of base64, of which whole groups of four make 1008, of three bytes each.
-MAX_BASE64_BODY = (MAX_ACTION_LINE - len("Base64Body: ")) // 4 * 3
+#: 1010 characters of base64, of six bits each; the last group needs no padding.
+MAX_BASE64_BODY = (MAX_ACTION_LINE - len("Base64Body: ")) * 6 // 8
 
 #: Most items in one ``Variable`` header: the server's array has 64 places and the last of them
 #: takes the rest of the line unparsed (Asterisk source; seen on 11.25, 16.28, 22.10).

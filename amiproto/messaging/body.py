@@ -5,7 +5,7 @@ from __future__ import annotations
 from binascii import a2b_base64, b2a_base64
 
 from ..errors import BodyRefused, BodyTooLong
-from ..limits import MAX_BASE64_BODY, MAX_BODY
+from ..limits import MAX_ACTION_LINE, MAX_BASE64_BODY, MAX_BODY
 from ..text import plain_str, to_text
 
 TYPE_CHECKING = False
@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
 _BASE64 = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
 _BASE64_DIGITS = bytes(byte if byte in _BASE64 else _BASE64[-1] for byte in range(256))
+
+#: Characters of base64 that the line of ``Base64Body`` holds.
+_BASE64_ROOM = MAX_ACTION_LINE - len("Base64Body: ")
 
 _JOINER = "\u200d"
 
@@ -40,7 +43,7 @@ def body_header(body: bytes) -> Pair:
     """
     limit = max_size(body)
     if len(body) > limit:
-        why = "" if is_plain(body) else " with line breaks, or a blank in front"
+        why = "" if is_plain(body) else " with line breaks or with a blank in front"
         raise BodyTooLong(
             f"the text has {len(body)} bytes and AMI carries at most {limit} of a text{why}; "
             "shorten it, or send the parts that split_body(text) gives",
@@ -50,7 +53,8 @@ def body_header(body: bytes) -> Pair:
         )
     if is_plain(body):
         return "Body", to_text(body)
-    return "Base64Body", to_text(b2a_base64(body, newline=False))
+    # What is cut off here is padding, which decoding does without (all of 11.25, 16.28, 22.10).
+    return "Base64Body", to_text(b2a_base64(body, newline=False)[:_BASE64_ROOM])
 
 
 def decode_base64(data: bytes) -> bytes:
@@ -85,7 +89,8 @@ def split_body(text: str) -> List[str]:
         text.encode()
     except UnicodeEncodeError as error:
         raise BodyRefused(
-            f"the text holds a lone surrogate at character {error.start}, which UTF-8 cannot carry",
+            f"the text holds a lone surrogate at character {error.start}, which UTF-8 cannot carry; "
+            "remove it",
             field="Body",
         ) from None
     parts: List[str] = []

@@ -12,8 +12,8 @@ from ..limits import MAX_ACTION_LINES
 from ..messages import Action, Message
 from ..text import action_lines, plain_bytes, plain_str, to_text, value_as_read
 from .body import body_header, decode_base64
-from .technologies import technology_of
-from .variables import parse_variables, variable_header
+from .technologies import check_technology, technology_of
+from .variables import parse_variables, variable_headers
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -65,6 +65,10 @@ class MessageSend(Action):
         destination = None if destination is None else plain_str(destination, "destination")
         text = _plain_body(body)
         named = [] if variables is None else plain_pairs(variables, "variables")
+        if destination is None:
+            check_technology("To", to)
+        else:
+            check_technology("Destination", destination)
         technology = technology_of(to if destination is None else destination)
         technology.check(to, from_, destination, text, named)
         pairs = [("Action", "MessageSend")]
@@ -73,9 +77,10 @@ class MessageSend(Action):
             pairs.append(("From", from_))
         if destination is not None:
             pairs.append(("Destination", destination))
-        pairs += [variable_header(name, value) for name, value in named]
+        # One line is the body's, and one is the ActionID's that a session adds where there is none.
+        pairs += variable_headers(named, MAX_ACTION_LINES - len(pairs) - 2)
         pairs.append(body_header(text))
-        count = len(pairs) + 1  # a session adds an ActionID where there is none
+        count = len(pairs) + 1
         if count > MAX_ACTION_LINES:
             raise TooManyLines(
                 f"the message has {len(named)} variables and its action over {MAX_ACTION_LINES} "

@@ -6,71 +6,164 @@ import re
 
 from ..errors import AddressRefused, VariableRefused
 from .sip_headers import TOKEN, SIPHeaders
-from .sip_uri import HOST, USER
+from .sip_uri import ESCAPE, HOST_NAME, IPV6, PORT, USER_CHARACTER, advise, escape_except
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Optional
 
-# Patterns are compiled where they are used: programs that send nothing need not wait for that.
+    from ..messages import Banner
+    from .message import MessageSend
 
-# What pjsip (16.28, 22.10) puts into From as it is. It drops port, password, parameters and
-# headers of a URI, turns sips into sip, and reads whatever is no SIP URI as USER or USER@HOST,
-# with brackets and all. 16.28 cuts a From at its first semicolon, wherever it stands.
-_PJSIP_FROM = (
-    r"""(?:"(?:[^"\\;]|\\[^;])*"\ *|[^"\\<:;]*)"""
-    rf"""<[Ss][Ii][Pp]:(?:{USER}@)?{HOST}>"""
-    rf"""|[Ss][Ii][Pp]:(?:{USER}@)?{HOST}|{USER}(?:@{HOST})?"""
+# All of the following was seen on 16.28 and 22.10 unless it says otherwise.
+
+# Of an escaped % or reserved character the bare one comes out.
+_USER = rf"(?:{USER_CHARACTER}|{escape_except('24', '25', '26', '2B', '2C', '2F', '3B', '3D', '3F')})+"
+_PASSWORD = rf"(?:[A-Za-z0-9\-_.!~*'()&=+$,]|{escape_except('24', '25', '26', '2B', '2C', '3D')})+"
+_PARAMETER_CHARACTER = r"[A-Za-z0-9\-_.!~*'()&+$:/\[\]]"
+_PARAMETER_WORD = (
+    rf"(?:{_PARAMETER_CHARACTER}|{escape_except('22', '24', '25', '26', '2B', '2F', '3A', '5B', '5D')})+"
 )
+_BROKEN_ESCAPES = re.compile("%(?:2[24-6BCFbcf]|3[ABDFabdf]|5[BDbd])")
 
-# What pjsip takes for the To header where Destination routes: 16.28 takes a name and brackets too,
-# 22.10 ignores those; neither writes a port, nor every parameter.
-_PJSIP_TO_HEADER = rf"(?:pjsip:)?[Ss][Ii][Pp]:(?:{USER}@)?{HOST}"
+_HOST = rf"(?:{HOST_NAME}|{IPV6})"
 
-# What pjsip takes as a Content-Type: a type and a subtype, no parameters (16.28, 22.10).
+# pjsip writes the parameters that it knows in this order and in lower case, each once, and then the
+# others as they came. It drops ``method`` and any value of ``lr``, and decodes the value of ``user``.
+_USER_PARAMETER = rf";user={_PARAMETER_CHARACTER}+"
+_TRANSPORT_PARAMETERS = rf"(?:;transport=(?i:udp))?(?:;ttl=(?:0|[1-9][0-9]*))?(?:;maddr={HOST_NAME})?(?:;lr)?"
+_KNOWN = r"(?i:user|method|transport|ttl|maddr|lr)(?:[;=>]|\Z)"
+_OTHER_PARAMETERS = rf"(?:;(?!{_KNOWN}){_PARAMETER_WORD}(?:={_PARAMETER_WORD})?)*"
+
+_LOGIN = rf"(?:{_USER}(?::{_PASSWORD})?@)?"
+_PLACE = rf"{_HOST}(?::{PORT})?(?:{_USER_PARAMETER})?{_TRANSPORT_PARAMETERS}{_OTHER_PARAMETERS}"
+
+# A bare name loses nothing but the blanks around it. A quote or backslash in one would go out as it
+# is, without the backslash that it needs in quotes, and a colon makes it a URI.
+_NAME = r"""(?:"(?:[^"\\]|\\.)*"\ *|[^"\\<:]*)"""
+
+# Scheme and host are looked for in small letters: ``SIP:bob@host`` would be the user SIP with the
+# password bob.
+_URI = rf"sip:{_LOGIN}{_PLACE}"
+_NAMED_URI = rf"{_NAME}<{_URI}>"
+
+# The name of an endpoint, or of an AOR. One that has these characters is a URI to pjsip where there
+# is no such endpoint or AOR, so that it has to be good for both.
+_OBJECT = r"[^/@:;?\[\]<>]*[^/@:;?\[\]<>\ ]"
+
+# Three kinds of target: by the default outbound endpoint, or one that is named, and the dialplan's.
+_ALONE = rf"{_OBJECT}|{_PLACE}|{_URI}|{_NAMED_URI}"
+_BEHIND_ENDPOINT = rf"{_ALONE}|{_USER}@{_PLACE}"
+_DIALLED = rf"{_USER}@[^/@:]*[^/@:\ ](?:@[^/@:]*[^/@:\ ])?"
+
+# From: port, password, parameters and headers of a URI are dropped, sips becomes sip. What is no URI
+# is the user, or the user and host, as they are written: nothing is decoded there.
+_FROM_URI = rf"[Ss][Ii][Pp]:(?:{_USER}@)?{_HOST}"
+_FROM = rf"{_NAME}<{_FROM_URI}>|{_FROM_URI}|(?:{USER_CHARACTER}|{ESCAPE})+(?:@{_HOST})?"
+
+# To where Destination routes: no port, and of the parameters only those that may stand there. 16.28
+# takes names, brackets and capitals too, and 22.10 then leaves the header as it was.
+_TO = rf"{_LOGIN}{_HOST}(?:{_USER_PARAMETER})?{_OTHER_PARAMETERS}"
+_TO_HEADER = rf"(?:pjsip:)?sip:{_TO}"
+_TO_HEADER_OF_16 = rf"(?:pjsip:)?(?:[Ss][Ii][Pp]:{_TO}|{_NAME}<[Ss][Ii][Pp]:{_TO}>)"
+
+# What pjsip takes as a Content-Type: a type and a subtype, no parameters.
 _PLAIN_TYPE = rf"{TOKEN}/{TOKEN}"
+
+#: First numbers of the versions of AMI on which each was seen: 16.28 says 5, 22.10 says 11.
+_AMI_OF_16 = 5
+_AMI_OF_22 = 11
 
 
 class PJSIP(SIPHeaders):
-    """``pjsip:`` (res_pjsip_messaging; 16.28 and 22.10)."""
+    """``pjsip:`` (res_pjsip_messaging; 16.28 and 22.10).
+
+    A target is ``endpoint``, ``endpoint/aor``, ``endpoint/sip:user@host``, ``PJSIP/user@endpoint`` or
+    ``sip:user@host``, which goes out by the endpoint named default_outbound_endpoint and needs one.
+    Of an AOR's contacts one is reached. An endpoint without ``aors`` crashes 22.10 when a message
+    names it (3 of 3); the outcome is then unknown. Success says that it was handed over: it comes
+    also where nobody has the address, and where the endpoint's transport cannot reach it.
+
+    What a client cannot see: ``user_eq_phone`` of an endpoint adds ``;user=phone`` to From and To.
+    ``from_user`` and ``from_domain`` do not replace a From that was given.
+    """
 
     __slots__ = ()
     name = "pjsip"
 
     def check_target(self, field: str, target: str) -> None:
-        """Refuse a name that no endpoint has, and headers in a URI."""
-        if target[-1] == " ":
-            # 16.28 and 22.10 look for an endpoint of that name, find none, and say Success.
+        """Refuse what would reach another than it says, or the same under another address."""
+        rest = target[len("pjsip:") :]
+        if rest[-1] == " ":
+            # There is no endpoint of that name, and yet it is Success.
             raise AddressRefused(
                 f"{field} ends with a blank, which would be a part of the name; remove it", field=field
             )
-        if "?" in target:
-            _, at, rest = target.partition("@")
-            if "?" in (rest if at else target):
-                # 16.28 and 22.10 decode them and add them to the message: %0d%0a is a line end there.
-                raise AddressRefused(
-                    f"{field} has headers behind a question mark, which pjsip would put into the "
-                    "message unchecked, line ends too; give them as variables",
-                    field=field,
-                )
+        endpoint, slash, behind = rest.partition("/")
+        if not slash:
+            good = re.fullmatch(_ALONE, rest)
+            uri = rest
+        elif endpoint == "PJSIP":
+            good = re.fullmatch(_DIALLED, behind)
+            uri = behind
+        else:
+            good = endpoint and re.fullmatch(_BEHIND_ENDPOINT, behind)
+            uri = behind
+        if good:
+            return
+        raise AddressRefused(
+            f"pjsip would not send to {target!r} as it is written: {_target_advice(rest, uri)}",
+            field=field,
+        )
 
-    def check_to_beside_destination(self, to: str) -> None:
-        """Refuse a To that pjsip does not put into the To header as it is."""
-        if not re.fullmatch(_PJSIP_TO_HEADER, to):
+    def check_to_beside_destination(self, to: str, destination: str) -> None:
+        """Refuse a To that no version puts into the To header as it is."""
+        if to == destination:
+            if re.match(r"pjsip:[^/]+/[^<]*[^<\ ]\ *<", to):
+                # 16.28 takes all in front of the brackets for the name, the endpoint too.
+                raise AddressRefused(
+                    f"a server may put the endpoint of {to!r} into the name of the To header; leave "
+                    "the Destination out, as it says the same",
+                    field="To",
+                )
+        elif not re.fullmatch(_TO_HEADER_OF_16, to):
+            uri = to[6:] if to.startswith("pjsip:") else to
+            advice = advise(_inside(uri), _BROKEN_ESCAPES) or (
+                "it takes a URI without port, transport or headers; write sip:user@host"
+            )
             raise AddressRefused(
-                "where there is a Destination, pjsip puts only a bare URI, such as "
-                f"sip:user@host, into the To header, and not {to!r}",
+                f"where there is a Destination, pjsip would not put {to!r} into the To header as it "
+                f"is written: {advice}",
                 field="To",
             )
 
     def check_from(self, from_: Optional[str]) -> None:
-        """Refuse a From that pjsip would change or drop."""
-        if from_ is not None and not re.fullmatch(_PJSIP_FROM, from_):
+        """Refuse a From that every version would change or drop."""
+        if from_ is not None and not re.fullmatch(_FROM, from_):
             raise AddressRefused(
-                f"pjsip would change or drop the From {from_!r}; write sip:user@host or "
-                "'Name <sip:user@host>', without port, parameters or semicolon, and a name with "
-                'a quote, backslash or colon as "Name" with backslashes',
+                f"pjsip would change or drop the From {from_!r}: {_from_advice(from_)}", field="From"
+            )
+
+    def check_server(self, message: MessageSend, banner: Banner) -> None:
+        """Refuse what 16.28 and 22.10 do not both carry, where it is not the one that does."""
+        super().check_server(message, banner)
+        from_ = message.from_
+        if from_ is not None and ";" in from_ and "@" in from_ and (banner.major or 0) < _AMI_OF_22:
+            raise AddressRefused(
+                f"a server of AMI {banner.version} cuts the From {from_!r} at its semicolon; leave "
+                "it out",
                 field="From",
+                action_id=message.action_id,
+            )
+        to, destination = message.to, message.destination
+        if destination is None or to == destination or banner.major == _AMI_OF_16:
+            return
+        if not re.fullmatch(_TO_HEADER, to):
+            raise AddressRefused(
+                f"a server of AMI {banner.version} makes no use of {to!r} as the To header; write "
+                "sip:user@host, in small letters, without a name and brackets",
+                field="To",
+                action_id=message.action_id,
             )
 
     def check_value(self, name: str, value: str) -> None:
@@ -82,3 +175,66 @@ class PJSIP(SIPHeaders):
                 "parameters; leave them out",
                 field=name,
             )
+
+
+def _target_advice(rest: str, uri: str) -> str:
+    """What is wrong with a target, and what to write."""
+    if rest[:6] == "PJSIP/":
+        return (
+            "PJSIP/ needs a user and an endpoint; write PJSIP/user@endpoint, the user without colon "
+            "or slash, and reserved characters in it unescaped"
+        )
+    inside = _inside(uri)
+    if inside[:4] != "sip:" and inside[:4].lower() == "sip:":
+        return "the scheme in capitals would be read as a user; write sip: in small letters"
+    if re.search(r"\?[^@]*\Z", inside):
+        # pjsip decodes them and adds them to the message: %0d%0a is a line end there.
+        return (
+            "pjsip would put the headers behind the question mark into the message unchecked, line "
+            "ends too; give them as variables"
+        )
+    advice = advise(inside, _BROKEN_ESCAPES)
+    if advice:
+        return advice
+    if re.search("(?i);transport=(?!udp)", inside):
+        return (
+            "whether that transport is there, a message cannot know, and where it is not it is lost "
+            "with Success; leave it out, and give it in the contact of an endpoint"
+        )
+    if ";" in inside.rpartition("@")[2]:
+        return (
+            "pjsip writes the parameters user, transport, ttl, maddr, lr in this order, in small "
+            "letters, each once, then others, and drops method and empty values; write them so"
+        )
+    if "/" not in rest and "@" in rest and "sip:" not in rest:
+        return (
+            "what is in front of the @ would be looked for as an endpoint, and the rest dropped; "
+            f"write pjsip:sip:{rest} for the address, or pjsip: and the endpoint alone"
+        )
+    if "/" in rest and rest[:4] == "sip:":
+        return "in front of the slash an endpoint is looked for; write pjsip:endpoint/sip:user@host"
+    return "write pjsip:endpoint, pjsip:endpoint/sip:user@host or pjsip:sip:user@host"
+
+
+def _from_advice(from_: str) -> str:
+    """What is wrong with a From, and what to write."""
+    uri = _inside(from_)
+    advice = advise(uri, _BROKEN_ESCAPES)
+    if advice:
+        return advice
+    name = from_.partition("<")[0] if uri is not from_ else ""
+    if re.search(r'[":\\]', name) and not re.fullmatch(_NAME, name):
+        return 'a quote, backslash or colon in the name; write "Name" with backslashes before \\ and "'
+    if re.search(r":[0-9]*\Z", uri[4:]):
+        return "a port, which would be dropped; leave it out"
+    if re.search("[;?]", uri.rpartition("@")[2]):
+        return "parameters or headers, which would be dropped; leave them out"
+    if re.match("(?i)sip:[^@]*:[^@]*@", uri):
+        return "a password, which would be dropped; leave it out"
+    return "write sip:user@host or 'Name <sip:user@host>', with nothing behind"
+
+
+def _inside(text: str) -> str:
+    """What stands between the last brackets; the text itself where there are none."""
+    start = text.rfind("<")
+    return text[start + 1 : text.find(">", start)] if start >= 0 and ">" in text[start:] else text

@@ -7,7 +7,7 @@ import re
 from ..errors import AddressRefused, VariableRefused
 from ..limits import MAX_SIP_NAME, MAX_SIP_VARIABLES
 from .sip_headers import SIPHeaders
-from .sip_uri import HOST_NAME, USER
+from .sip_uri import ESCAPE, HOST_NAME, USER_CHARACTER, advise, escape_except
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -15,86 +15,98 @@ if TYPE_CHECKING:
 
     from ..headers import Pair
 
-# Patterns are compiled where they are used: programs that send nothing need not wait for that.
+# All of the following was seen on 16.28.
 
-# What chan_sip (16.28) puts into From as it is: a name and a URI, or a name and a user. It drops
-# port, password, parameters and headers, turns sips into sip, and loses the brackets of IPv6.
-_SIP_FROM = (
-    r"""(?:"((?:[^"\\]|\\.)+)"\ *|([^"\\<]*))"""
-    rf"""<(?:[Ss][Ii][Pp]:({USER})@{HOST_NAME}|([^<>%@:]+))>\ *"""
+# The user in From: of an escaped reserved character the bare one comes out, and an escaped NUL ends
+# it. An escaped % stays escaped.
+_USER = rf"(?:{USER_CHARACTER}|{escape_except('00', '24', '26', '2B', '2C', '2F', '3B', '3D', '3F')})+"
+_BROKEN_ESCAPES = re.compile("%(?:00|2[46BCFbcf]|3[BDFbdf])")
+
+# Behind the name in From: a URI, of which port, password, parameters and headers would be dropped,
+# sips would become sip, and IPv6 would lose its brackets; or a user alone, which is taken as it is
+# and escaped. What stands behind the closing bracket is dropped.
+_FROM_ADDRESS = (
+    rf"(?:[Ss][Ii][Pp]:(?P<user>{_USER})@{HOST_NAME}|(?P<extension>(?:[^<>%@:]|%(?!{ESCAPE[1:]}))+))>\ *"
+)
+_QUOTED = r'"((?:[^"\\]|\\.)+)"'
+
+# What a person would take for an address and not for a name.
+_LOOKS_LIKE_AN_ADDRESS = r"\S*@\S*|(?i:sips?|pjsip|tel|xmpp|mailto):\S*"
+
+# A target is sent to as it is written when it is a peer, user@peer or user@host:port. The user is
+# taken as it is and escaped, percent signs too. A name, parameters and headers would be dropped, and
+# zeros in front of a port.
+_TARGET = (
+    rf"(?P<bracket><[Ss][Ii][Pp]:)?(?:(?P<user>(?:[^%@<>]|%(?!{ESCAPE[1:]}))*)@)?"
+    rf"(?![^@>]*:0[0-9]*(?:>|\Z))[^%@<>;?/\ ]+(?(bracket)>)"
 )
 
-# What chan_sip (16.28) sends to as it is written: a peer, user@peer, user@host:port. It escapes
-# the user, percent signs too, and drops a display name, parameters and headers.
-_SIP_TO = r"(?P<b><[Ss][Ii][Pp]:)?(?:([^%@<>]*)@)?[^%@<>;?/ ]+(?(b)>)"
-
-# Bytes that chan_sip need not escape in a user (16.28).
+# Bytes that chan_sip need not escape in a user.
 _UNESCAPED = rb"[A-Za-z0-9\-_.!~*'()&=+$,;?/]"
-_ESCAPE = rb"%(..)"
+_ESCAPED_BYTE = rb"%(..)"
 _PAIR = r"\\(.)"
 
 
 class SIP(SIPHeaders):
-    """``sip:`` (chan_sip; 11.25 and 16.28)."""
+    """``sip:`` (chan_sip; 11.25 and 16.28).
+
+    A target is ``peer``, ``user@peer`` or ``user@host:port``; the user as it is, not escaped. A From is
+    a display name, ``Name <sip:user@host>`` or ``Name <user>``.
+
+    What a client cannot see: where chan_sip listens on another port than 5060, it adds that port to
+    the host of From, and replaces one that From names. ``fromuser`` and ``fromdomain`` of a peer
+    replace what From says; ``usereqphone`` adds ``;user=phone``.
+    """
 
     __slots__ = ()
     name = "sip"
 
     def check_target(self, field: str, target: str) -> None:
         """Refuse what is neither a peer, user@peer nor user@host:port."""
-        rest = target[4:]
-        found = re.fullmatch(_SIP_TO, rest)
-        if found is None or rest[:4].lower() == "sip:" or rest[:5].lower() == "sips:":
+        rest = target[len("sip:") :]
+        found = re.fullmatch(_TARGET, rest)
+        if found is None or re.match("(?i)sips?:", rest):
             raise AddressRefused(
-                f"chan_sip would not send to {target!r} as it is written; write sip:peer, "
-                "sip:user@peer or sip:user@host:port, without percent signs or anything behind",
+                f"chan_sip would not send to {target!r} as it is written: {_target_advice(rest)}",
                 field=field,
             )
-        user = found.group(2)
+        user = found.group("user")
         if user is not None:
             _check_length(field, "user", _escaped_size(user.encode()))
 
-    def check_to_beside_destination(self, to: str) -> None:
+    def check_to_beside_destination(self, to: str, destination: str) -> None:
         """Refuse a To of its own: chan_sip makes no use of it."""
-        raise AddressRefused(
-            "where there is a Destination, sip makes no use of To; give the destination as To, too",
-            field="To",
-        )
+        if to != destination:
+            raise AddressRefused(
+                "where there is a Destination, sip makes no use of To; give the destination as To, "
+                "too",
+                field="To",
+            )
 
     def check_from(self, from_: Optional[str]) -> None:
         """Refuse a From that chan_sip would change, cut or drop."""
         if from_ is None:
             return
         if "<" not in from_:
-            if "@" in from_ or ":" in from_:
+            if re.fullmatch(_LOOKS_LIKE_AN_ADDRESS, from_.rstrip(" ")):
                 raise AddressRefused(
                     f"chan_sip takes the bare address {from_!r} for a display name; "
-                    f"write 'Name <sip:user@host>'",
+                    "write 'Name <sip:user@host>'",
                     field="From",
                 )
-            _check_length("From", "name", len(from_.encode()) + len(re.findall(r'["\\]', from_)))
+            _check_name_length(from_)
             return
-        found = re.fullmatch(_SIP_FROM, from_)
+        name, _, address = from_.rpartition("<")
+        found = re.fullmatch(_FROM_ADDRESS, address)
         if found is None:
             raise AddressRefused(
-                f"chan_sip would change or drop the From {from_!r}; write 'Name <sip:user@host>', "
-                "without port or parameters, and a name with a quote or backslash as "
-                '"Name" with backslashes',
+                f"chan_sip would change or drop the From {from_!r}: {_from_advice(address)}",
                 field="From",
             )
-        quoted, plain, user, extension = found.groups()
-        if not quoted and not plain:
-            raise AddressRefused(
-                f"chan_sip puts its own name in front of {from_!r}; write 'Name {from_}'",
-                field="From",
-            )
-        if user is None:
-            _check_length("From", "user", _escaped_size(extension.encode()))
-        else:
-            decoded = re.sub(_ESCAPE, lambda found: bytes([int(found.group(1), 16)]), user.encode())
-            _check_length("From", "user", _escaped_size(decoded))
-        name = re.sub(_PAIR, r"\1", quoted) if quoted else plain.rstrip(" ")
-        _check_length("From", "name", len(name.encode()) + len(re.findall(r'["\\]', name)))
+        _check_name_length(_display_name(from_, name.strip(" ")))
+        user, extension = found.group("user", "extension")
+        decoded = extension.encode() if user is None else _unescaped(user)
+        _check_length("From", "user", _escaped_size(decoded))
 
     def check_name(self, name: str) -> None:
         """Refuse a User-Agent, too; pjsip takes one in place of its own (16.28, 22.10)."""
@@ -120,6 +132,75 @@ class SIP(SIPHeaders):
             )
 
 
+def _display_name(from_: str, name: str) -> str:
+    """The name that the phone sees, or a refusal."""
+    quoted = re.fullmatch(_QUOTED, name)
+    if quoted:
+        return re.sub(_PAIR, r"\1", quoted.group(1))
+    if name in ("", '"', '""'):
+        raise AddressRefused(
+            f"chan_sip would put its own name in front of {from_!r}; write 'Name "
+            f"<{from_.rpartition('<')[2]}'",
+            field="From",
+        )
+    if "\\" in name or (name[0] == '"' == name[-1]):
+        raise AddressRefused(
+            f"chan_sip would drop backslashes or quotes from the name in {from_!r}; write "
+            '"Name" with a backslash before each \\ and " in it',
+            field="From",
+        )
+    return name
+
+
+def _target_advice(rest: str) -> str:
+    """What is wrong with a target, and what to write."""
+    if re.match("(?i)<?sips:", rest):
+        return "chan_sip sends sips: as sip:; write sip:user@host:port"
+    if re.match("(?i)sips?:", rest):
+        return f"the scheme stands there twice; write sip:{rest.partition(':')[2]}"
+    user = rest.rpartition("@")[0]
+    escape = re.search(ESCAPE, user)
+    if escape:
+        character = bytes([int(escape.group()[1:], 16)]).decode("latin-1")
+        return (
+            f"chan_sip escapes the user by itself, and {escape.group()} once more; write "
+            + (character if " " < character < "\x7f" else "the character itself")
+        )
+    if "<" in rest:
+        return "a name in front of brackets, or what is behind them, would be dropped; write sip:user@host"
+    if re.search(":0[0-9]*$", rest):
+        return "the port starts with a zero, which would be dropped; leave the zero out"
+    if re.search("[;?]", rest.rpartition("@")[2]):
+        return "parameters and headers would be dropped; leave them out"
+    return "write sip:peer, sip:user@peer or sip:user@host:port, with nothing behind"
+
+
+def _from_advice(address: str) -> str:
+    """What is wrong with what stands in brackets, and what to write."""
+    uri, closed, behind = address.partition(">")
+    if closed and not behind.strip(" "):
+        advice = advise(uri, _BROKEN_ESCAPES)
+        if advice:
+            return advice
+        if "[" in uri:
+            return "IPv6 would lose its brackets; write a host name"
+        if re.search("@[^@]*[:;?]", uri):
+            return (
+                "port, parameters and headers would be dropped, and chan_sip adds a port by itself; "
+                "leave them out"
+            )
+        if re.match("(?i)sip:[^@]*:", uri):
+            return "a password would become a part of the user; leave it out"
+        if re.match("(?i)sip:", uri) and "@" not in uri:
+            return "chan_sip would put its own user in front; write 'Name <sip:user@host>'"
+    return "write 'Name <sip:user@host>', with nothing behind"
+
+
+def _check_name_length(name: str) -> None:
+    # A quote and a backslash are written with a backslash.
+    _check_length("From", "name", len(name.encode()) + len(re.findall(r'["\\]', name)))
+
+
 def _check_length(field: str, part: str, size: int) -> None:
     if size > MAX_SIP_NAME:
         raise AddressRefused(
@@ -129,6 +210,10 @@ def _check_length(field: str, part: str, size: int) -> None:
             limit=MAX_SIP_NAME,
             actual=size,
         )
+
+
+def _unescaped(user: str) -> bytes:
+    return re.sub(_ESCAPED_BYTE, lambda escape: bytes([int(escape.group(1), 16)]), user.encode())
 
 
 def _escaped_size(text: bytes) -> int:

@@ -1,13 +1,72 @@
-"""The parts of a SIP URI that both chan_sip and pjsip carry as they are written."""
+"""The parts of a SIP URI, as patterns, and what to write in place of what does not fit them.
+
+Both stacks take a URI apart and write it anew. They decode each part and escape what they think
+must be escaped, and that is less than what was: so that ``%2B`` comes out as ``+``, which is
+another user (RFC 3261, 19.1.4). What each stack escapes was seen by sending every byte, escaped and
+not, in every place, to 16.28 and 22.10.
+"""
 
 from __future__ import annotations
 
-# The user part of a SIP URI (RFC 3261), without the semicolon. Both stacks decode it and escape
-# anew what must be: an escaped reserved character would come out bare, which is another user, and
-# chan_sip would end it at an escaped NUL (16.28, 22.10).
-USER = (
-    r"(?:[A-Za-z0-9\-_.!~*'()&=+$,/?]|%(?!00|2[46BbCcFf]|3[BbDdFf])[0-9A-Fa-f]{2})+"
-)  # fmt: skip
-HOST_NAME = r"[A-Za-z0-9._\-]+"
-HOST = rf"(?:{HOST_NAME}|\[[0-9A-Fa-f:.]+\])"
+import re
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Pattern
+
+#: What may stand in a user as it is (RFC 3261, user): both stacks leave it so.
+USER_CHARACTER = r"[A-Za-z0-9\-_.!~*'()&=+$,;?/]"
+
+HOST_NAME = r"[A-Za-z0-9._\-]+"
+
+#: An IPv6 address in its brackets. There is a colon in each, and around what has none pjsip drops
+#: the brackets (16.28, 22.10).
+IPV6 = r"\[[0-9A-Fa-f.]*:[0-9A-Fa-f:.]*\]"
+
+#: A leading zero would be dropped (16.28, 22.10).
+PORT = r"[1-9][0-9]{0,4}"
+
+#: A percent sign with two hex digits behind it.
+ESCAPE = r"%[0-9A-Fa-f]{2}"
+
+
+def escape_except(*codes: str) -> str:
+    """The pattern of an escaped byte which is none of these (two hex digits each)."""
+    return rf"%(?!(?i:{'|'.join(codes)}))[0-9A-Fa-f]{{2}}"
+
+
+def advise(uri: str, broken: Pattern[str]) -> str:
+    """What of a URI keeps it from being sent, and what to write; empty where there is no more to say.
+
+    :param uri: a URI, or what should be one, without a name in front (str).
+    :param broken: the escapes that this stack does not leave as they are.
+    """
+    if uri[:5].lower() == "sips:":
+        return "sips: is kept by no server without a TLS transport; write sip:"
+    if uri[:4].lower() == "tel:":
+        return f"tel: is no SIP; write sip:{uri[4:]}@ and a host"
+    foreign = re.search(r"[^\x20-\x7e]", uri)
+    if foreign:
+        return f"{foreign.group()!r} is not escaped; write {_escaped(foreign.group())}"
+    half = re.search(rf"%(?!{ESCAPE[1:]})", uri)
+    if half:
+        return "a percent sign has no two hex digits behind it; leave it out"
+    lost = broken.search(uri)
+    if lost:
+        character = chr(int(lost.group()[1:], 16))
+        if character.isprintable() and re.fullmatch(USER_CHARACTER, character):
+            return (
+                f"{lost.group()} would come out as a bare {character}, which is another address; "
+                f"write {character} where you mean that"
+            )
+        return f"{lost.group()} would come out bare, or cut the address; leave it out"
+    bracket = re.search(r"\[[^:\]]*\]", uri)
+    if bracket:
+        return f"{bracket.group()} is no IPv6 address, which has colons; leave the brackets out"
+    if re.search(r":0+[0-9]*(?:$|[;?>])", uri):
+        return "the port starts with a zero, which would be dropped; leave the zero out"
+    return ""
+
+
+def _escaped(text: str) -> str:
+    return "".join([f"%{byte:02X}" for byte in text.encode("utf-8", "surrogatepass")])

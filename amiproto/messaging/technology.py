@@ -57,8 +57,7 @@ class Technology:
         else:
             check_address("Destination", destination)
             self.check_target("Destination", destination)
-            if to != destination:
-                self.check_to_beside_destination(to)
+            self.check_to_beside_destination(to, destination)
         self.check_body(body)
         self.check_variables(variables)
 
@@ -78,7 +77,7 @@ class Technology:
     def check_target(self, field: str, target: str) -> None:
         """Refuse a To, or a Destination, that would lead elsewhere or take more along."""
 
-    def check_to_beside_destination(self, to: str) -> None:
+    def check_to_beside_destination(self, to: str, destination: str) -> None:
         """Refuse a To that does not route, and that the phone would not see as it is written."""
 
     def check_from(self, from_: Optional[str]) -> None:
@@ -141,7 +140,8 @@ def check_address(field: str, value: str) -> None:
     :raises AddressRefused: for an empty one, a blank in front, control characters, surrogates.
     """
     if not value:
-        raise AddressRefused(f"{field} is empty; name one, or leave it out", field=field)
+        advice = "name whom to send to" if field == "To" else "name one, or leave it out"
+        raise AddressRefused(f"{field} is empty; {advice}", field=field)
     if value[0] == " ":
         raise AddressRefused(
             f"{field} starts with a blank, which the server strips; remove it", field=field

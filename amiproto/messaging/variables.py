@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import re
 
-from ..limits import MAX_VARIABLES_IN_HEADER
+from ..errors import LineTooLong
+from ..limits import MAX_ACTION_LINE, MAX_VARIABLES_IN_HEADER
 from ..text import BLANKS
 
 TYPE_CHECKING = False
@@ -21,6 +22,12 @@ if TYPE_CHECKING:
 # of these does (560 random values of every byte but CR, LF and NUL arrived exactly, on 11.25,
 # 16.28 and 22.10).
 _SPECIAL = re.compile(r'[\\",()\[\]]')
+
+#: Bytes of items, commas between them included, that the line of one header holds.
+_ROOM = MAX_ACTION_LINE - len("Variable: ")
+
+#: An item of fewer characters fits the line, as a character has four bytes of UTF-8 at most.
+_SHORT = _ROOM // 4
 
 
 def escape_variable(value: str) -> str:
@@ -36,9 +43,52 @@ def escape_variable(value: str) -> str:
     return _SPECIAL.sub(r"\\\g<0>", value)
 
 
-def variable_header(name: str, value: str) -> Pair:
-    """The header, name and value, that sets one variable."""
-    return "Variable", escape_variable(f"{name}={value}")
+def variable_headers(variables: List[Pair], most: int) -> List[Pair]:
+    """The headers, name and value, that set these variables, in their order.
+
+    Each has one of its own, or, where that would make more than ``most`` headers, as many in one
+    as fit; if that is not enough, there are more than ``most`` all the same.
+
+    :raises LineTooLong: for one that alone is too long for a line, with its name.
+    """
+    items = [_item(name, value) for name, value in variables]
+    if len(items) > most:
+        items = _packed(items)
+    return [("Variable", item) for item in items]
+
+
+def _item(name: str, value: str) -> str:
+    item = escape_variable(f"{name}={value}")
+    if len(item) > _SHORT and len(item.encode()) > _ROOM:
+        size = len(value.encode())
+        room = _ROOM - len(escape_variable(f"{name}=").encode())
+        escaped = len(escape_variable(value).encode())
+        marks = f", and {escaped} with a backslash before each \\ \" , ( ) [ ]" * (escaped > size)
+        raise LineTooLong(
+            f"the value of the variable {name!r} has {size} bytes{marks}, and its line holds "
+            f"{max(room, 0)}; shorten it",
+            field=name,
+            limit=MAX_ACTION_LINE,
+            actual=len("Variable: ") + len(item.encode()),
+        )
+    return item
+
+
+def _packed(items: List[str]) -> List[str]:
+    """The items with commas between them, in as few lines as their order allows."""
+    lines: List[str] = []
+    size = count = 0
+    for item in items:
+        needed = len(item.encode()) + len(",")
+        if lines and size + needed <= _ROOM and count < MAX_VARIABLES_IN_HEADER:
+            lines[-1] += f",{item}"
+            size += needed
+            count += 1
+        else:
+            lines.append(item)
+            size = needed - len(",")
+            count = 1
+    return lines
 
 
 def parse_variables(value: bytes) -> List[Tuple[bytes, bytes]]:

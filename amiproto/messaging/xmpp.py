@@ -24,12 +24,14 @@ class XMPP(Technology):
     __slots__ = ()
     name = "xmpp"
 
-    def check_to_beside_destination(self, to: str) -> None:
+    def check_to_beside_destination(self, to: str, destination: str) -> None:
         """Refuse a To of its own: res_xmpp makes no use of it."""
-        raise AddressRefused(
-            "where there is a Destination, xmpp makes no use of To; give the destination as To, too",
-            field="To",
-        )
+        if to != destination:
+            raise AddressRefused(
+                "where there is a Destination, xmpp makes no use of To; give the destination as To, "
+                "too",
+                field="To",
+            )
 
     def check_from(self, from_: Optional[str]) -> None:
         """Refuse a message without From: it names the account that sends."""

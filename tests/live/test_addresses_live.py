@@ -1,0 +1,390 @@
+"""Addresses: Success means that the phone sees just those asked for, whatever was asked.
+
+``AMICLIENT_LIVE_EXAMPLES`` is the number of addresses for each server and technology, and
+``AMICLIENT_LIVE_SEED`` the seed they are made from. What is accepted is sent, and what arrives is
+compared with a reading of the address by the rules of SIP alone. What is refused is sent raw, and
+those that would have been exact are counted, by rule.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import re
+from collections import Counter
+from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Optional, Tuple, Union
+
+import pytest
+
+from amiproto import Banner, LocalProtocolError, MessageSend
+from tests.live.address_oracle import PjsipReader, SipReader, Wanted, normal, seen
+from tests.live.asterisk import AsteriskServer
+from tests.live.servers import Live
+from tests.live.test_harness import connected
+from tests.live.volley import Shot, fire
+
+EXAMPLES = int(os.environ.get("AMICLIENT_LIVE_EXAMPLES") or 600)
+SEED = int(os.environ.get("AMICLIENT_LIVE_SEED") or 20)
+
+#: Refused messages that are sent raw, for each server and technology.
+MIRRORED = max(200, EXAMPLES // 10)
+
+#: Most refusals of one rule that may turn out needless, in a hundred of all that are sent raw.
+MOST_NEEDLESS = 5
+
+#: Endpoints with names that are hard to tell from addresses.
+_EXTRA = """
+[al@two]
+type = endpoint
+transport = udp
+disallow = all
+allow = ulaw
+aors = alice
+
+[bo\\;b]
+type = endpoint
+transport = udp
+disallow = all
+allow = ulaw
+aors = alice
+"""
+
+
+class Case(NamedTuple):
+    """Addresses of one message."""
+
+    to: str
+    from_: Optional[str] = None
+    destination: Optional[str] = None
+
+
+# ---- what is generated ----
+
+_SAFE_USERS = ["bob", "+49170", "1001", "a.b-c_d", "o'neil", "(x)", "a!b~c*", "b&c=d+e$f,g", "zoë"]
+_MARKS = "!\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~ "
+_NAMES = [
+    "Door", "Door Bell", "A, B", "Tür 🚪", "A.B", "A@B", "A:B", "A;B", "A>B", "A<B", "Bell 12:30",
+    "Door: front", 'Joe "Jo" Doe', '"Jo" Doe', "O'Neil", "back\\slash", "%41", "A/B", "", "  two  ",
+    "[x]", "a=b", "sip:d@e", "#1", "$x", "(c)", "A\\\\B", '"', "\\", "'q'", "é", "A&B", "*", "x@y",
+]  # fmt: skip
+_FROM_HOSTS = ["example.org", "EXAMPLE.Org", "e", "1.2.3.4", "a_b", "e.", "-x..y", "[::1]", "[2001:db8::1]"]
+_ODD_HOSTS = [
+    "[1]", "[.]", "[1.2.3.4]", "[]", "e:5060", "e:", "e:0", "e:05060", "ex é", "e%41", "", "e ", "::1",
+    "e;user=phone", "e;x", "e?Subject=x", "e/x", "e@f", "e:99999",
+]  # fmt: skip
+_PARAMETERS = [
+    "user=phone", "user=ip", "transport=udp", "transport=UDP", "ttl=5", "maddr=127.0.0.1", "lr", "x=1",
+    "x", "y=a:b", "z=[1]", "x=a+b&c$", "ext=3", "a-b=c.d", "x=1", "x%20y=1", "x=a%20b", "X=Y",
+]  # fmt: skip
+_ODD_PARAMETERS = [
+    "transport=tcp", "transport=tls", "transport=ws", "transport=", "method=INVITE", "lr=on", "LR",
+    "USER=phone", "User=phone", "Transport=udp", "x=", "x=a/b", "x=\"a b\"", "x=\"ab\"", "x=a=b", "",
+    "user=a%20b", "user=", "ttl=256", "ttl=05", "x=a,b", "x=é", "maddr=e", "x=a b", "=1", "x=#",
+]  # fmt: skip
+_ODD_WORDS = [
+    "", " ", "alice", "a b", "tel:5", "sip:", "<>", "<sip:>", '"', "é", "A\\", "*", "a@b@c", "%", "@",
+    "sip:e", "mailto:a@b", "xmpp:a@b", "Door", "1001", "a;b", "12:30", "5>", "a%41",
+]  # fmt: skip
+
+_PHONE = "127.0.0.1:{P}"
+_ODD_PHONES = [
+    "127.0.0.1:0{P}", "[127.0.0.1]:{P}", "127.1:{P}", "127.0.0.1:{P};x=1", "127.0.0.1:{P}?X-A=1",
+    "127.0.0.1:{P} ", "127.0.0.1:{P}/x", "127.0.0.1:{P},e", "127.0.0.1.:{P}",
+]  # fmt: skip
+
+
+class Generator:
+    """Cases of one technology, made of a seed."""
+
+    def __init__(self, technology: str, seed: int) -> None:
+        self._random = random.Random(f"{technology} {seed}")
+        self._technology = technology
+
+    def case(self) -> Case:
+        """One case; mostly only one of its addresses is out of the common."""
+        draw = self._random.random()
+        if draw < 0.35:
+            return Case(self._alice(), self._from())
+        if draw < 0.7:
+            return Case(self._target())
+        if draw < 0.75:
+            return Case(self._target(), self._from())
+        if draw < 0.8:
+            target = self._target()
+            return Case(target, None, target)
+        if draw < 0.97:
+            return Case(self._to_header(), None, self._alice())
+        return Case(self._to_header(), self._from(), self._target())
+
+    def _one(self, *kinds: Any) -> Any:
+        return self._random.choice(kinds)
+
+    def _maybe(self, chance: float) -> bool:
+        return self._random.random() < chance
+
+    def _alice(self) -> str:
+        return f"{self._technology}:alice"
+
+    def _user(self) -> str:
+        kind = self._random.randrange(10)
+        if kind < 3:
+            return str(self._random.choice(_SAFE_USERS))
+        if kind < 6:
+            code = self._random.randrange(256)
+            return f"a%{code:02x}b" if self._maybe(0.5) else f"a%{code:02X}b"
+        if kind < 8:
+            return f"a{self._random.choice(_MARKS)}b"
+        if kind == 8:
+            size = self._random.randrange(1, 7)
+            return "".join(self._random.choice("aB1" + _MARKS + "é") for _ in range(size))
+        return str(self._one("", "%", "%4", "%zz", "%2541", "%%41", "u" * 255, "u" * 256, "d;ext=3", "a:b"))
+
+    def _escaped(self) -> str:
+        """A word with an escape, or with a character that may need one."""
+        code = self._random.randrange(256)
+        return f"w%{code:02X}x" if self._maybe(0.7) else f"w{self._random.choice(_MARKS)}x"
+
+    def _parameters(self) -> str:
+        pool = _PARAMETERS + (_ODD_PARAMETERS if self._maybe(0.3) else [])
+        chosen = [self._random.choice(pool) for _ in range(self._random.choice([0, 0, 0, 1, 1, 2, 3, 5]))]
+        if self._maybe(0.4):
+            # In the order in which pjsip writes them.
+            rank = {word: number for number, word in enumerate(_PARAMETERS)}
+            chosen.sort(key=lambda word: rank.get(word, len(rank)))
+        if self._maybe(0.1):
+            chosen.append(self._one(f"x={self._escaped()}", self._escaped(), f"{self._escaped()}=1"))
+        return "".join(f";{word}" for word in chosen)
+
+    def _scheme(self) -> str:
+        return str(self._one(*["sip:"] * 16, "SIP:", "Sip:", "sips:", "tel:", "", "sip:sip:"))
+
+    def _uri(self, host: str) -> str:
+        """A URI at a host."""
+        userinfo = ""
+        if self._maybe(0.85):
+            userinfo = self._user()
+            if self._maybe(0.08):
+                userinfo += ":" + self._one("pw", "", "p:w", self._escaped())
+            userinfo += "@"
+        return f"{self._scheme()}{userinfo}{host}"
+
+    def _named(self, uri: str) -> str:
+        """The URI alone, or with a name and brackets."""
+        name = str(self._random.choice(_NAMES))
+        if self._maybe(0.3):
+            name += self._one(*_MARKS)
+        quoted = '"' + name.replace("\\", "\\\\").replace('"', '\\"') + '"'
+        form = self._one(
+            *["{uri}"] * 3, *["{name} <{uri}>"] * 4, *["{quoted} <{uri}>"] * 3, "<{uri}>", "{name}<{uri}>",
+            "{quoted}<{uri}>", "{name}   <{uri}>", "<{uri}> ", "<{uri}>x", "{name} <{uri}", "<{uri}>;x=1",
+            '"{name}" <{uri}>', "{name} {quoted} <{uri}>",
+        )  # fmt: skip
+        return str(form.format(name=name, quoted=quoted, uri=uri))
+
+    def _from(self) -> str:
+        if self._maybe(0.06):
+            return str(self._random.choice(_ODD_WORDS + _NAMES))
+        host = str(self._random.choice(_FROM_HOSTS if self._maybe(0.75) else _ODD_HOSTS))
+        if self._maybe(0.08):
+            return str(self._one(self._user(), f"{self._user()}@{host}", f"Door <{self._user()}>"))
+        return self._named(self._uri(host))
+
+    def _to_header(self) -> str:
+        if self._maybe(0.1):
+            return str(self._one("pjsip:alice", "sip:alice", "zoe", "pjsip:alice/sip:b@e"))
+        host = str(self._random.choice(_FROM_HOSTS if self._maybe(0.75) else _ODD_HOSTS))
+        to = self._named(self._uri(host + self._parameters()))
+        return self._one("", "", "pjsip:") + to if self._technology == "pjsip" else to
+
+    def _target(self) -> str:
+        place = _PHONE if self._maybe(0.85) else str(self._random.choice(_ODD_PHONES))
+        if self._technology == "sip":
+            return f"sip:{self._sip_target(place)}"
+        return f"{self._one(*['pjsip'] * 30, 'PJSIP')}:{self._pjsip_target(place)}"
+
+    def _sip_target(self, place: str) -> str:
+        kind = self._random.randrange(12)
+        if kind < 3:
+            return f"{self._user()}@{place}"
+        if kind < 5:
+            return f"{self._user()}@alice"
+        if kind < 7:
+            return f"<sip:{self._user()}@{place}>"
+        if kind == 7:
+            return self._named(self._uri(place))
+        if kind == 8:
+            return f"{self._user()}@{place}{self._parameters()}"
+        return str(self._one("alice", place, "@alice", f"<sip:{place}>", "alice;x=1", "alice ", "ALICE",
+                             "alice?X=1", f"sip:bob@{place}", f"sips:bob@{place}", f"<bob@{place}>",
+                             "alice:99", "<sip:alice>", "alice/bob", "<sip:bob@alice>"))  # fmt: skip
+
+    def _pjsip_target(self, place: str) -> str:
+        kind = self._random.randrange(16)
+        uri = self._uri(place + (self._parameters() if self._maybe(0.6) else ""))
+        endpoint = self._one("alice", "alice", "al@two", "bo;b")
+        if kind < 4:
+            return uri
+        if kind < 8:
+            return f"{endpoint}/{uri}"
+        if kind == 8:
+            return self._named(uri)
+        if kind == 9:
+            return f"{endpoint}/{self._named(uri)}"
+        if kind < 12:
+            return f"PJSIP/{self._user()}@{endpoint}"
+        if kind == 12:
+            return f"{self._user()}@{self._one(place, 'alice', 'two')}"
+        if kind == 13:
+            return f"{endpoint}/{self._user()}@{place}{self._parameters()}"
+        return str(self._one(
+            "alice", "bo;b", "al@two", "alice/alice", place, f"alice/{place}", "alice ", "alice@two",
+            "alice@", "alice/", f"/sip:b@{place}", f"alice//sip:b@{place}", f"alice/ sip:b@{place}",
+            f"nosuch/sip:b@{place}", f"Pjsip/b@alice", "PJSIP/alice", "PJSIP/@alice", "@alice",
+            f"sip:b@{place},sip:c@{place}", f"xsip:b@{place}", place + self._parameters(),
+        ))  # fmt: skip
+
+
+# ---- the test ----
+
+
+class Wide(NamedTuple):
+    """A server with a few more endpoints, and how its version is called."""
+
+    live: Live
+    banner: Banner
+
+
+@pytest.fixture(scope="module")
+def wide(live: Live) -> Iterator[Wide]:
+    place, port = live.server.place, live.phone.port
+    with AsteriskServer(place, phone_port=port, extra={"pjsip.conf": _EXTRA}) as server:
+        with connected(server) as ami:
+            version = ami.banner.decode().strip().partition("/")[2]
+        yield Wide(Live(server, live.phone), Banner(version))
+
+
+@pytest.fixture(params=["sip", "pjsip"])
+def technology(request: pytest.FixtureRequest, live: Live) -> str:
+    if request.param not in live.server.technologies:
+        pytest.skip(f"Asterisk {live.server.version} has no {request.param}")
+    return str(request.param)
+
+
+def _reader(live: Live, technology: str) -> Union[PjsipReader, SipReader]:
+    place = f"127.0.0.1:{live.phone.port}"
+    if technology == "sip":
+        return SipReader({"alice": place}, live.server.ports.sip)
+    contact = f"sip:alice@{place}"
+    return PjsipReader(dict.fromkeys(("alice", "al@two", "bo;b"), contact))
+
+
+def _built(case: Case, banner: Banner, key: str) -> Union[bytes, LocalProtocolError]:
+    try:
+        message = MessageSend(case.to, key, case.from_, None, case.destination, key)
+        message.check_server(banner)
+    except LocalProtocolError as error:
+        return error
+    return message.wire
+
+
+def _raw(case: Case, key: str) -> bytes:
+    lines = ["Action: MessageSend", f"ActionID: {key}", f"To: {case.to}"]
+    if case.from_ is not None:
+        lines.append(f"From: {case.from_}")
+    if case.destination is not None:
+        lines.append(f"Destination: {case.destination}")
+    return "".join([f"{line}\r\n" for line in [*lines, f"Body: {key}", ""]]).encode()
+
+
+def _is_exact(wanted: Optional[Wanted], shot: Shot) -> bool:
+    if wanted is None or len(shot.messages) != 1:
+        return False
+    (message,) = shot.messages
+    uri = normal(message.request_uri.encode("latin-1").decode("utf-8", "replace"))
+    found = (uri, seen(message.header("To")), seen(message.header("From")))
+    return found == (wanted.uri, wanted.to, wanted.from_)
+
+
+def _rule(error: LocalProtocolError) -> str:
+    """A refusal without what differs from one message to the next."""
+    sentence = re.sub(r"'(?:[^'\\]|\\.)*'|\"(?:[^\"\\]|\\.)*\"", "...", str(error))
+    return re.sub(r"%[0-9A-Fa-f]{2}|[0-9]+ bytes|bare \S+,|write \S+ where", "#", sentence)[:150]
+
+
+def _report(config: pytest.Config, lines: List[str]) -> None:
+    capture = config.pluginmanager.getplugin("capturemanager")
+    with capture.global_and_fixture_disabled():
+        print("", *lines, sep="\n")
+
+
+def _cases(technology: str, port: int) -> List[Case]:
+    generator = Generator(technology, SEED)
+    cases = []
+    while len(cases) < EXAMPLES:
+        texts = [
+            text.replace("{P}", str(port)) if text else text for text in generator.case()
+        ]
+        if all(text is None or text.isprintable() for text in texts):
+            cases.append(Case(*texts))  # type: ignore[arg-type]
+    return cases
+
+
+def test_success_is_exact_and_refusals_are_needed(
+    wide: Wide, technology: str, pytestconfig: pytest.Config
+) -> None:
+    live, banner = wide
+    reader = _reader(live, technology)
+    cases = _cases(technology, live.phone.port)
+    accepted: List[Tuple[Case, str, bytes]] = []
+    refused: List[Tuple[Case, str, LocalProtocolError]] = []
+    for number, case in enumerate(cases):
+        built = _built(case, banner, f"case {number}")
+        if isinstance(built, bytes):
+            accepted.append((case, f"case {number}", built))
+        else:
+            refused.append((case, f"case {number}", built))
+
+    counts: Counter[str] = Counter()
+    wrong: List[str] = []
+    shots = fire(live, technology, [(key, wire) for _, key, wire in accepted])
+    place = f"127.0.0.1:{live.phone.port}"
+    for (case, _, _), shot in zip(accepted, shots):
+        wanted = reader.wanted(*case)
+        if not shot.succeeded:
+            counts[f"told by the server: {shot.answer.decode()}"] += 1
+            assert not shot.messages
+        elif _is_exact(wanted, shot):
+            counts["exact"] += 1
+        elif not shot.messages and wanted is not None and place not in wanted.uri:
+            counts["led to another host"] += 1
+        else:
+            wrong.append(f"{case} wanted {wanted} and got {_seen(shot)}")
+
+    chosen = random.Random(SEED).sample(refused, min(MIRRORED, len(refused)))
+    mirrored = fire(live, technology, [(key, _raw(case, key)) for case, key, _ in chosen])
+    rules: Counter[str] = Counter()
+    needless: Counter[str] = Counter()
+    example: Dict[str, Case] = {}
+    for (case, _, error), shot in zip(chosen, mirrored):
+        rule = _rule(error)
+        rules[rule] += 1
+        if shot.succeeded and _is_exact(reader.wanted(*case), shot):
+            needless[rule] += 1
+            example.setdefault(rule, case)
+
+    total = sum(needless.values())
+    lines = [f"Asterisk {live.server.version} {technology}: {len(cases)} addresses, seed {SEED}"]
+    lines += [f"{count:8} {what}" for what, count in counts.most_common()]
+    lines.append(f"{len(wrong):8} Success and not exact")
+    lines.append(f"{len(refused):8} refused; {len(chosen)} sent raw: {total} would have been exact")
+    lines += [
+        f"{needless[rule]:8} of {count}: {rule}" + (f"  {example[rule]}" if rule in example else "")
+        for rule, count in rules.most_common()
+    ]
+    _report(pytestconfig, lines + wrong[:20])
+    assert not wrong, wrong[0]
+    assert total * 100 <= MOST_NEEDLESS * max(len(chosen), 100)
+
+
+def _seen(shot: Shot) -> List[Tuple[str, Optional[bytes], Optional[bytes]]]:
+    return [(m.request_uri, m.header("To"), m.header("From")) for m in shot.messages]
