@@ -119,7 +119,7 @@ class PJSIP(SIPHeaders):
     def check_to_beside_destination(self, to: str, destination: str) -> None:
         """Refuse a To that no version puts into the To header as it is."""
         if to == destination:
-            if re.match(r"pjsip:[^/]+/[^<]*[^<\ ]\ *<", to):
+            if re.match("pjsip:[^/]+/.*<", to):
                 # 16.28 takes all in front of the brackets for the name, the endpoint too.
                 raise AddressRefused(
                     f"a server may put the endpoint of {to!r} into the name of the To header; leave "
@@ -193,6 +193,11 @@ def _target_advice(rest: str, uri: str) -> str:
             "pjsip would put the headers behind the question mark into the message unchecked, line "
             "ends too; give them as variables"
         )
+    if "@" in rest and not re.search("(?i)/|sips?:|tel:", rest):
+        return (
+            "what is in front of the @ would be looked for as an endpoint, and the rest dropped; "
+            f"write pjsip:sip:{rest} for the address, or pjsip: and the endpoint alone"
+        )
     advice = advise(inside, _BROKEN_ESCAPES)
     if advice:
         return advice
@@ -205,11 +210,6 @@ def _target_advice(rest: str, uri: str) -> str:
         return (
             "pjsip writes the parameters user, transport, ttl, maddr, lr in this order, in small "
             "letters, each once, then others, and drops method and empty values; write them so"
-        )
-    if "/" not in rest and "@" in rest and "sip:" not in rest:
-        return (
-            "what is in front of the @ would be looked for as an endpoint, and the rest dropped; "
-            f"write pjsip:sip:{rest} for the address, or pjsip: and the endpoint alone"
         )
     if "/" in rest and rest[:4] == "sip:":
         return "in front of the slash an endpoint is looked for; write pjsip:endpoint/sip:user@host"

@@ -188,7 +188,9 @@ class PjsipReader:
                 return self._of_contact(endpoint, behind)
         else:
             endpoint, behind = default, rest
-        found = _address(behind) or _address(f"sip:{behind}")
+        found = _address(behind)
+        if found is None and ":" not in behind.rpartition("@")[0]:
+            found = _address(f"sip:{behind}")
         return None if found is None else (endpoint, *found)
 
     def _of_contact(self, endpoint: str, aor: str) -> Optional[Tuple[str, str, Uri]]:
@@ -196,13 +198,14 @@ class PjsipReader:
         return None if uri is None else (endpoint, "", uri)
 
     def _from(self, asked: Optional[str], endpoint: str) -> Optional[NameAddr]:
+        user, at, host = endpoint.partition("@")
+        host = host if at else self.host
         if asked is None:
-            user, at, host = endpoint.partition("@")
-            return NameAddr("", f"sip:{user}@{host if at else self.host}")
+            return NameAddr("", f"sip:{user}@{host}")
         found = _address(asked)
         if found is None and "<" not in asked and ":" not in asked.partition("@")[0]:
             # A user, or user@host, without a scheme.
-            found = _address(f"sip:{asked}" if "@" in asked else f"sip:{asked}@{self.host}")
+            found = _address(f"sip:{asked}" if "@" in asked else f"sip:{asked}@{host}")
         return None if found is None else NameAddr(found[0], normal(found[1].text()))
 
 
