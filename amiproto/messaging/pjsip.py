@@ -6,7 +6,16 @@ import re
 
 from ..errors import AddressRefused, VariableRefused
 from .sip_headers import TOKEN, SIPHeaders
-from .sip_uri import ESCAPE, HOST_NAME, IPV6, PORT, USER_CHARACTER, advise, escape_except
+from .sip_uri import (
+    ESCAPE,
+    HOST_NAME,
+    IPV6,
+    PORT,
+    USER_CHARACTER,
+    advise,
+    advise_brackets,
+    escape_except,
+)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -128,7 +137,7 @@ class PJSIP(SIPHeaders):
                 )
         elif not re.fullmatch(_TO_HEADER_OF_16, to):
             uri = to[6:] if to.startswith("pjsip:") else to
-            advice = advise(_inside(uri), _BROKEN_ESCAPES) or (
+            advice = advise_brackets(uri) or advise(_inside(uri), _BROKEN_ESCAPES) or (
                 "it takes a URI without port, transport or headers; write sip:user@host"
             )
             raise AddressRefused(
@@ -198,7 +207,7 @@ def _target_advice(rest: str, uri: str) -> str:
             "what is in front of the @ would be looked for as an endpoint, and the rest dropped; "
             f"write pjsip:sip:{rest} for the address, or pjsip: and the endpoint alone"
         )
-    advice = advise(inside, _BROKEN_ESCAPES)
+    advice = advise_brackets(uri) or advise(inside, _BROKEN_ESCAPES)
     if advice:
         return advice
     if re.search("(?i);transport=(?!udp)", inside):
@@ -219,18 +228,20 @@ def _target_advice(rest: str, uri: str) -> str:
 def _from_advice(from_: str) -> str:
     """What is wrong with a From, and what to write."""
     uri = _inside(from_)
-    advice = advise(uri, _BROKEN_ESCAPES)
-    if advice:
-        return advice
+    if uri is from_ and not re.search("[:@<]", uri):
+        return f"it is no address; write '{from_} <sip:user@host>'"
     name = from_.partition("<")[0] if uri is not from_ else ""
     if re.search(r'[":\\]', name) and not re.fullmatch(_NAME, name):
         return 'a quote, backslash or colon in the name; write "Name" with backslashes before \\ and "'
-    if re.search(r":[0-9]*\Z", uri[4:]):
-        return "a port, which would be dropped; leave it out"
+    if re.search(r"(?i)sip:.*@.*:[0-9]+\Z|sip:[^@:]*:[0-9]+\Z", uri):
+        return "a port would be dropped; leave it out"
+    advice = advise_brackets(from_) or advise(uri, _BROKEN_ESCAPES)
+    if advice:
+        return advice
     if re.search("[;?]", uri.rpartition("@")[2]):
-        return "parameters or headers, which would be dropped; leave them out"
+        return "parameters and headers would be dropped; leave them out"
     if re.match("(?i)sip:[^@]*:[^@]*@", uri):
-        return "a password, which would be dropped; leave it out"
+        return "a password would be dropped; leave it out"
     return "write sip:user@host or 'Name <sip:user@host>', with nothing behind"
 
 

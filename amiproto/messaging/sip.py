@@ -7,7 +7,7 @@ import re
 from ..errors import AddressRefused, VariableRefused
 from ..limits import MAX_SIP_NAME, MAX_SIP_VARIABLES
 from .sip_headers import SIPHeaders
-from .sip_uri import ESCAPE, HOST_NAME, USER_CHARACTER, advise, escape_except
+from .sip_uri import ESCAPE, HOST_NAME, USER_CHARACTER, advise, advise_brackets, escape_except
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ _LOOKS_LIKE_AN_ADDRESS = r"\S*@\S*|(?i:sips?|pjsip|tel|xmpp|mailto):\S*"
 # taken as it is and escaped, percent signs too. A name, parameters and headers would be dropped, and
 # zeros in front of a port.
 _TARGET = (
-    rf"(?P<bracket><[Ss][Ii][Pp]:)?(?:(?P<user>(?:[^%@<>]|%(?!{ESCAPE[1:]}))*)@)?"
+    rf"(?P<bracket><(?![Ss][Ii][Pp][Ss]:)(?:[Ss][Ii][Pp]:)?)?(?:(?P<user>(?:[^%@<>]|%(?!{ESCAPE[1:]}))*)@)?"
     rf"(?![^@>]*:0[0-9]*(?:>|\Z))[^%@<>;?/\ ]+(?(bracket)>)"
 )
 
@@ -177,23 +177,23 @@ def _target_advice(rest: str) -> str:
 
 def _from_advice(address: str) -> str:
     """What is wrong with what stands in brackets, and what to write."""
-    uri, closed, behind = address.partition(">")
-    if closed and not behind.strip(" "):
-        advice = advise(uri, _BROKEN_ESCAPES)
-        if advice:
-            return advice
-        if "[" in uri:
-            return "IPv6 would lose its brackets; write a host name"
-        if re.search("@[^@]*[:;?]", uri):
-            return (
-                "port, parameters and headers would be dropped, and chan_sip adds a port by itself; "
-                "leave them out"
-            )
-        if re.match("(?i)sip:[^@]*:", uri):
-            return "a password would become a part of the user; leave it out"
-        if re.match("(?i)sip:", uri) and "@" not in uri:
-            return "chan_sip would put its own user in front; write 'Name <sip:user@host>'"
-    return "write 'Name <sip:user@host>', with nothing behind"
+    uri = address.partition(">")[0]
+    escape = re.search(ESCAPE, uri)
+    if escape and not re.search("[:@]", uri):
+        return f"chan_sip escapes a user by itself, and {escape.group()} once more; write the character"
+    advice = advise_brackets("<" + address.rstrip(" ")) or advise(uri, _BROKEN_ESCAPES)
+    if advice:
+        return advice
+    if "[" in uri:
+        return "IPv6 would lose its brackets; write a host name"
+    if re.search("@[^@]*[:;?]", uri):
+        return (
+            "port, parameters and headers would be dropped, and chan_sip adds a port by itself; leave "
+            "them out"
+        )
+    if re.match("(?i)sip:[^@]*:", uri):
+        return "a password would become a part of the user; leave it out"
+    return "the address has no user and host; write 'Name <sip:user@host>'"
 
 
 def _check_name_length(name: str) -> None:

@@ -42,30 +42,43 @@ def advise(uri: str, broken: Pattern[str]) -> str:
     :param broken: the escapes that this stack does not leave as they are.
     """
     if uri[:5].lower() == "sips:":
-        return "sips: is kept by no server without a TLS transport; write sip:"
+        return "sips: would become sip:, or nothing would be sent; write sip:"
     if uri[:4].lower() == "tel:":
-        return f"tel: is no SIP; write sip:{uri[4:]}@ and a host"
-    foreign = re.search(r"[^\x20-\x7e]", uri)
-    if foreign:
-        return f"{foreign.group()!r} is not escaped; write {_escaped(foreign.group())}"
-    half = re.search(rf"%(?!{ESCAPE[1:]})", uri)
-    if half:
+        return "tel: is no SIP; write sip:number@host"
+    userinfo, _, place = uri.rpartition("@")
+    if re.search(rf"%(?!{ESCAPE[1:]})", uri):
         return "a percent sign has no two hex digits behind it; leave it out"
     lost = broken.search(uri)
     if lost:
         character = chr(int(lost.group()[1:], 16))
-        if character.isprintable() and re.fullmatch(USER_CHARACTER, character):
+        if re.fullmatch(USER_CHARACTER, character):
             return (
                 f"{lost.group()} would come out as a bare {character}, which is another address; "
                 f"write {character} where you mean that"
             )
-        return f"{lost.group()} would come out bare, or cut the address; leave it out"
-    bracket = re.search(r"\[[^:\]]*\]", uri)
+        return f"{lost.group()} would come out bare, or end the address; leave it out"
+    foreign = re.search(r'[^\x21-\x7e]|["#<>\[\\\]^`{|}]', userinfo)
+    if foreign:
+        return f"{foreign.group()!r} has to be escaped; write {_escaped(foreign.group())}"
+    bracket = re.search(r"\[[^:\]]*\]", place)
     if bracket:
         return f"{bracket.group()} is no IPv6 address, which has colons; leave the brackets out"
-    if re.search(r":0+[0-9]*(?:$|[;?>])", uri):
+    foreign = re.search(r"[^A-Za-z0-9._\-:\[\]]", re.split("[;?]", place)[0])
+    if foreign:
+        return f"{foreign.group()!r} cannot stand in a host name; leave it out"
+    if re.search(r":0+[0-9]*(?:$|[;?])", place):
         return "the port starts with a zero, which would be dropped; leave the zero out"
     return ""
+
+
+def advise_brackets(text: str) -> str:
+    """What keeps ``Name <uri>`` from ending in a bracket; empty where it does, or has none."""
+    _, opened, rest = text.rpartition("<")
+    if not opened or rest.endswith(">"):
+        return ""
+    if ">" in rest:
+        return "what stands behind the bracket would be dropped; leave it out"
+    return "the bracket is not closed; write 'Name <sip:user@host>'"
 
 
 def _escaped(text: str) -> str:

@@ -254,7 +254,7 @@ class SipReader:
         if asked is None:
             return NameAddr("asterisk", f"sip:asterisk@{own}")
         if "<" not in asked:
-            if " " not in asked.strip(" ") and ("@" in asked or read_uri(asked) is not None):
+            if " " not in asked.strip(" ") and re.match(r"\S*@|(sips?|pjsip|tel|xmpp|mailto):", asked):
                 return None  # it asks for an address, and chan_sip knows none without brackets
             return NameAddr(asked, f"sip:asterisk@{own}")
         found = read_name_addr(asked)
