@@ -89,8 +89,8 @@ def split_body(text: str) -> List[str]:
         text.encode()
     except UnicodeEncodeError as error:
         raise BodyRefused(
-            f"the text holds a lone surrogate at character {error.start}, which UTF-8 cannot carry; "
-            "remove it",
+            f"the text holds a lone surrogate at character {error.start}, which UTF-8 cannot "
+            "carry; remove it",
             field="Body",
         ) from None
     parts: List[str] = []
@@ -118,7 +118,11 @@ def _cut(window: str) -> int:
             return found + 1
     while end > half and not _is_boundary(window, end):
         end -= 1
-    return end if end > half else _prefix(window, max_size(window[: _prefix(window, MAX_BODY)].encode()))
+    return (
+        end
+        if end > half
+        else _prefix(window, max_size(window[: _prefix(window, MAX_BODY)].encode()))
+    )
 
 
 def _fits(text: str) -> bool:

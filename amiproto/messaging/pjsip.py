@@ -27,25 +27,30 @@ if TYPE_CHECKING:
 # All of the following was seen on 16.28 and 22.10 unless it says otherwise.
 
 # Of an escaped % or reserved character the bare one comes out.
-_USER = rf"(?:{USER_CHARACTER}|{escape_except('24', '25', '26', '2B', '2C', '2F', '3B', '3D', '3F')})+"
-_PASSWORD = rf"(?:[A-Za-z0-9\-_.!~*'()&=+$,]|{escape_except('24', '25', '26', '2B', '2C', '3D')})+"
+_USER_ESCAPE = escape_except("24", "25", "26", "2B", "2C", "2F", "3B", "3D", "3F")
+_USER = rf"(?:{USER_CHARACTER}|{_USER_ESCAPE})+"
+_PASSWORD_ESCAPE = escape_except("24", "25", "26", "2B", "2C", "3D")
+_PASSWORD = rf"(?:[A-Za-z0-9\-_.!~*'()&=+$,]|{_PASSWORD_ESCAPE})+"
 _PARAMETER_CHARACTER = r"[A-Za-z0-9\-_.!~*'()&+$:/\[\]]"
-_PARAMETER_WORD = (
-    rf"(?:{_PARAMETER_CHARACTER}|{escape_except('22', '24', '25', '26', '2B', '2F', '3A', '5B', '5D')})+"
-)
+_PARAMETER_ESCAPE = escape_except("22", "24", "25", "26", "2B", "2F", "3A", "5B", "5D")
+_PARAMETER_WORD = rf"(?:{_PARAMETER_CHARACTER}|{_PARAMETER_ESCAPE})+"
 _BROKEN_ESCAPES = re.compile("%(?:2[24-6BCFbcf]|3[ABDFabdf]|5[BDbd])")
 
 _HOST = rf"(?:{HOST_NAME}|{IPV6})"
 
-# pjsip writes the parameters that it knows in this order and in lower case, each once, and then the
-# others as they came. It drops ``method`` and any value of ``lr``, and decodes the value of ``user``.
-_USER_PARAMETER = rf";user={_PARAMETER_CHARACTER}+"
-_TRANSPORT_PARAMETERS = rf"(?:;transport=(?i:udp))?(?:;ttl=(?:0|[1-9][0-9]*))?(?:;maddr={HOST_NAME})?(?:;lr)?"
+# pjsip writes the parameters that it knows in this order and in small letters, each once, and then
+# the others as they came. It drops ``method`` and any value of ``lr``, and decodes the user's.
+# By another transport than UDP nothing is sent where the endpoint's is UDP (22.10), or it goes out
+# by UDP (16.28).
+_USER_PARAMETER = rf"(?:;user={_PARAMETER_CHARACTER}+)?"
+_ROUTE_PARAMETERS = (
+    rf"(?:;transport=(?i:udp))?(?:;ttl=(?:0|[1-9][0-9]*))?(?:;maddr={HOST_NAME})?(?:;lr)?"
+)
 _KNOWN = r"(?i:user|method|transport|ttl|maddr|lr)(?:[;=>]|\Z)"
 _OTHER_PARAMETERS = rf"(?:;(?!{_KNOWN}){_PARAMETER_WORD}(?:={_PARAMETER_WORD})?)*"
 
 _LOGIN = rf"(?:{_USER}(?::{_PASSWORD})?@)?"
-_PLACE = rf"{_HOST}(?::{PORT})?(?:{_USER_PARAMETER})?{_TRANSPORT_PARAMETERS}{_OTHER_PARAMETERS}"
+_PLACE = rf"{_HOST}(?::{PORT})?{_USER_PARAMETER}{_ROUTE_PARAMETERS}{_OTHER_PARAMETERS}"
 
 # A bare name loses nothing but the blanks around it. A quote or backslash in one would go out as it
 # is, without the backslash that it needs in quotes, and a colon makes it a URI.
@@ -56,23 +61,26 @@ _NAME = r"""(?:"(?:[^"\\]|\\.)*"\ *|[^"\\<:]*)"""
 _URI = rf"sip:{_LOGIN}{_PLACE}"
 _NAMED_URI = rf"{_NAME}<{_URI}>"
 
-# The name of an endpoint, or of an AOR. One that has these characters is a URI to pjsip where there
+# The name of an endpoint, or of an AOR. One that has other characters is read as a URI where there
 # is no such endpoint or AOR, so that it has to be good for both.
 _OBJECT = r"[^/@:;?\[\]<>]*[^/@:;?\[\]<>\ ]"
+
+# What nearly every message names, compiled for them.
+_PLAIN_OBJECT = re.compile(r"[\w.\-]+", re.ASCII)
 
 # Three kinds of target: by the default outbound endpoint, or one that is named, and the dialplan's.
 _ALONE = rf"{_OBJECT}|{_PLACE}|{_URI}|{_NAMED_URI}"
 _BEHIND_ENDPOINT = rf"{_ALONE}|{_USER}@{_PLACE}"
 _DIALLED = rf"{_USER}@[^/@:]*[^/@:\ ](?:@[^/@:]*[^/@:\ ])?"
 
-# From: port, password, parameters and headers of a URI are dropped, sips becomes sip. What is no URI
-# is the user, or the user and host, as they are written: nothing is decoded there.
+# From: port, password, parameters and headers of a URI are dropped, sips becomes sip. What is no
+# URI is the user, or the user and host, as they are written: nothing is decoded there.
 _FROM_URI = rf"[Ss][Ii][Pp]:(?:{_USER}@)?{_HOST}"
 _FROM = rf"{_NAME}<{_FROM_URI}>|{_FROM_URI}|(?:{USER_CHARACTER}|{ESCAPE})+(?:@{_HOST})?"
 
 # To where Destination routes: no port, and of the parameters only those that may stand there. 16.28
 # takes names, brackets and capitals too, and 22.10 then leaves the header as it was.
-_TO = rf"{_LOGIN}{_HOST}(?:{_USER_PARAMETER})?{_OTHER_PARAMETERS}"
+_TO = rf"{_LOGIN}{_HOST}{_USER_PARAMETER}{_OTHER_PARAMETERS}"
 _TO_HEADER = rf"(?:pjsip:)?sip:{_TO}"
 _TO_HEADER_OF_16 = rf"(?:pjsip:)?(?:[Ss][Ii][Pp]:{_TO}|{_NAME}<[Ss][Ii][Pp]:{_TO}>)"
 
@@ -87,11 +95,11 @@ _AMI_OF_22 = 11
 class PJSIP(SIPHeaders):
     """``pjsip:`` (res_pjsip_messaging; 16.28 and 22.10).
 
-    A target is ``endpoint``, ``endpoint/aor``, ``endpoint/sip:user@host``, ``PJSIP/user@endpoint`` or
-    ``sip:user@host``, which goes out by the endpoint named default_outbound_endpoint and needs one.
-    Of an AOR's contacts one is reached. An endpoint without ``aors`` crashes 22.10 when a message
-    names it (3 of 3); the outcome is then unknown. Success says that it was handed over: it comes
-    also where nobody has the address, and where the endpoint's transport cannot reach it.
+    A target is ``endpoint``, ``endpoint/aor``, ``endpoint/sip:user@host``, ``PJSIP/user@endpoint``
+    or ``sip:user@host``, which goes out by the endpoint named default_outbound_endpoint and needs
+    one. Of several contacts of an AOR one is reached. An endpoint without ``aors`` crashes 22.10
+    when a message names it (3 of 3), and the outcome is then unknown. Success says that a message
+    was handed over, also where nobody has the address, or no transport leads there.
 
     What a client cannot see: ``user_eq_phone`` of an endpoint adds ``;user=phone`` to From and To.
     ``from_user`` and ``from_domain`` do not replace a From that was given.
@@ -106,24 +114,24 @@ class PJSIP(SIPHeaders):
         if rest[-1] == " ":
             # There is no endpoint of that name, and yet it is Success.
             raise AddressRefused(
-                f"{field} ends with a blank, which would be a part of the name; remove it", field=field
+                f"{field} ends with a blank, which would be a part of the name; remove it",
+                field=field,
             )
         endpoint, slash, behind = rest.partition("/")
         if not slash:
-            good = re.fullmatch(_ALONE, rest)
-            uri = rest
+            good = _PLAIN_OBJECT.fullmatch(rest) or re.fullmatch(_ALONE, rest)
         elif endpoint == "PJSIP":
             good = re.fullmatch(_DIALLED, behind)
-            uri = behind
         else:
-            good = endpoint and re.fullmatch(_BEHIND_ENDPOINT, behind)
-            uri = behind
-        if good:
-            return
-        raise AddressRefused(
-            f"pjsip would not send to {target!r} as it is written: {_target_advice(rest, uri)}",
-            field=field,
-        )
+            # With a scheme in front, the slash is one of the URI.
+            good = (
+                None if ":" in endpoint or not endpoint else re.fullmatch(_BEHIND_ENDPOINT, behind)
+            )
+        if not good:
+            raise AddressRefused(
+                f"pjsip would not send to {target!r} as it is written: {_target_advice(rest)}",
+                field=field,
+            )
 
     def check_to_beside_destination(self, to: str, destination: str) -> None:
         """Refuse a To that no version puts into the To header as it is."""
@@ -131,18 +139,20 @@ class PJSIP(SIPHeaders):
             if re.match("pjsip:[^/]+/.*<", to):
                 # 16.28 takes all in front of the brackets for the name, the endpoint too.
                 raise AddressRefused(
-                    f"a server may put the endpoint of {to!r} into the name of the To header; leave "
-                    "the Destination out, as it says the same",
+                    f"a server may put the endpoint of {to!r} into the name of the To header; "
+                    "leave the Destination out, as it says the same",
                     field="To",
                 )
         elif not re.fullmatch(_TO_HEADER_OF_16, to):
             uri = to[6:] if to.startswith("pjsip:") else to
-            advice = advise_brackets(uri) or advise(_inside(uri), _BROKEN_ESCAPES) or (
-                "it takes a URI without port, transport or headers; write sip:user@host"
+            advice = (
+                advise_brackets(uri)
+                or advise(_inside(uri), _BROKEN_ESCAPES)
+                or ("it takes a URI without port, transport or headers; write sip:user@host")
             )
             raise AddressRefused(
-                f"where there is a Destination, pjsip would not put {to!r} into the To header as it "
-                f"is written: {advice}",
+                f"where there is a Destination, pjsip would not put {to!r} into the To header as "
+                f"it is written: {advice}",
                 field="To",
             )
 
@@ -150,7 +160,8 @@ class PJSIP(SIPHeaders):
         """Refuse a From that every version would change or drop."""
         if from_ is not None and not re.fullmatch(_FROM, from_):
             raise AddressRefused(
-                f"pjsip would change or drop the From {from_!r}: {_from_advice(from_)}", field="From"
+                f"pjsip would change or drop the From {from_!r}: {_from_advice(from_)}",
+                field="From",
             )
 
     def check_server(self, message: MessageSend, banner: Banner) -> None:
@@ -186,12 +197,15 @@ class PJSIP(SIPHeaders):
             )
 
 
-def _target_advice(rest: str, uri: str) -> str:
+def _target_advice(rest: str) -> str:
     """What is wrong with a target, and what to write."""
+    endpoint, slash, uri = rest.partition("/")
+    if not slash or ":" in endpoint:
+        uri = rest
     if rest[:6] == "PJSIP/":
         return (
-            "PJSIP/ needs a user and an endpoint; write PJSIP/user@endpoint, the user without colon "
-            "or slash, and reserved characters in it unescaped"
+            "PJSIP/ needs a user and an endpoint; write PJSIP/user@endpoint, the user without "
+            "colon or slash, and reserved characters in it unescaped"
         )
     inside = _inside(uri)
     if inside[:4] != "sip:" and inside[:4].lower() == "sip:":
@@ -212,8 +226,8 @@ def _target_advice(rest: str, uri: str) -> str:
         return advice
     if re.search("(?i);transport=(?!udp)", inside):
         return (
-            "whether that transport is there, a message cannot know, and where it is not it is lost "
-            "with Success; leave it out, and give it in the contact of an endpoint"
+            "where the endpoint's transport is another, the message would be lost with Success; "
+            "leave it out, and give it in the contact of an endpoint"
         )
     if ";" in inside.rpartition("@")[2]:
         return (
@@ -232,7 +246,10 @@ def _from_advice(from_: str) -> str:
         return f"it is no address; write '{from_} <sip:user@host>'"
     name = from_.partition("<")[0] if uri is not from_ else ""
     if re.search(r'[":\\]', name) and not re.fullmatch(_NAME, name):
-        return 'a quote, backslash or colon in the name; write "Name" with backslashes before \\ and "'
+        return (
+            "the name has a quote, backslash or colon; write it in quotes, with a backslash before "
+            'each \\ and " in it'
+        )
     if re.search(r"(?i)sip:.*@.*:[0-9]+\Z|sip:[^@:]*:[0-9]+\Z", uri):
         return "a port would be dropped; leave it out"
     advice = advise_brackets(from_) or advise(uri, _BROKEN_ESCAPES)

@@ -7,7 +7,15 @@ import re
 from ..errors import AddressRefused, VariableRefused
 from ..limits import MAX_SIP_NAME, MAX_SIP_VARIABLES
 from .sip_headers import SIPHeaders
-from .sip_uri import ESCAPE, HOST_NAME, USER_CHARACTER, advise, advise_brackets, escape_except
+from .sip_uri import (
+    ESCAPE,
+    HOST_NAME,
+    LONE_PERCENT,
+    USER_CHARACTER,
+    advise,
+    advise_brackets,
+    escape_except,
+)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -19,14 +27,16 @@ if TYPE_CHECKING:
 
 # The user in From: of an escaped reserved character the bare one comes out, and an escaped NUL ends
 # it. An escaped % stays escaped.
-_USER = rf"(?:{USER_CHARACTER}|{escape_except('00', '24', '26', '2B', '2C', '2F', '3B', '3D', '3F')})+"
+_USER_ESCAPE = escape_except("00", "24", "26", "2B", "2C", "2F", "3B", "3D", "3F")
+_USER = rf"(?:{USER_CHARACTER}|{_USER_ESCAPE})+"
 _BROKEN_ESCAPES = re.compile("%(?:00|2[46BCFbcf]|3[BDFbdf])")
 
 # Behind the name in From: a URI, of which port, password, parameters and headers would be dropped,
 # sips would become sip, and IPv6 would lose its brackets; or a user alone, which is taken as it is
 # and escaped. What stands behind the closing bracket is dropped.
 _FROM_ADDRESS = (
-    rf"(?:[Ss][Ii][Pp]:(?P<user>{_USER})@{HOST_NAME}|(?P<extension>(?:[^<>%@:]|%(?!{ESCAPE[1:]}))+))>\ *"
+    rf"(?:[Ss][Ii][Pp]:(?P<user>{_USER})@{HOST_NAME}"
+    rf"|(?P<extension>(?:[^<>%@:]|{LONE_PERCENT})+))>\ *"
 )
 _QUOTED = r'"((?:[^"\\]|\\.)+)"'
 
@@ -37,7 +47,8 @@ _LOOKS_LIKE_AN_ADDRESS = r"\S*@\S*|(?i:sips?|pjsip|tel|xmpp|mailto):\S*"
 # taken as it is and escaped, percent signs too. A name, parameters and headers would be dropped, and
 # zeros in front of a port.
 _TARGET = (
-    rf"(?P<bracket><(?![Ss][Ii][Pp][Ss]:)(?:[Ss][Ii][Pp]:)?)?(?:(?P<user>(?:[^%@<>]|%(?!{ESCAPE[1:]}))*)@)?"
+    r"(?P<bracket><(?![Ss][Ii][Pp][Ss]:)(?:[Ss][Ii][Pp]:)?)?"
+    rf"(?:(?P<user>(?:[^%@<>]|{LONE_PERCENT})*)@)?"
     rf"(?![^@>]*:0[0-9]*(?:>|\Z))[^%@<>;?/\ ]+(?(bracket)>)"
 )
 
@@ -162,9 +173,8 @@ def _target_advice(rest: str) -> str:
     escape = re.search(ESCAPE, user)
     if escape:
         character = bytes([int(escape.group()[1:], 16)]).decode("latin-1")
-        return (
-            f"chan_sip escapes the user by itself, and {escape.group()} once more; write "
-            + (character if " " < character < "\x7f" else "the character itself")
+        return f"chan_sip escapes the user by itself, and {escape.group()} once more; write " + (
+            character if " " < character < "\x7f" else "the character itself"
         )
     if "<" in rest:
         return "a name in front of brackets, or what is behind them, would be dropped; write sip:user@host"

@@ -28,6 +28,7 @@ PORT = r"[1-9][0-9]{0,4}"
 
 #: A percent sign with two hex digits behind it.
 ESCAPE = r"%[0-9A-Fa-f]{2}"
+LONE_PERCENT = r"%(?![0-9A-Fa-f]{2})"
 
 
 def escape_except(*codes: str) -> str:
@@ -36,7 +37,7 @@ def escape_except(*codes: str) -> str:
 
 
 def advise(uri: str, broken: Pattern[str]) -> str:
-    """What of a URI keeps it from being sent, and what to write; empty where there is no more to say.
+    """What keeps a URI from being sent, and what to write; empty where there is no more to say.
 
     :param uri: a URI, or what should be one, without a name in front (str).
     :param broken: the escapes that this stack does not leave as they are.
@@ -46,7 +47,7 @@ def advise(uri: str, broken: Pattern[str]) -> str:
     if uri[:4].lower() == "tel:":
         return "tel: is no SIP; write sip:number@host"
     userinfo, _, place = uri.rpartition("@")
-    if re.search(rf"%(?!{ESCAPE[1:]})", uri):
+    if re.search(LONE_PERCENT, uri):
         return "a percent sign has no two hex digits behind it; leave it out"
     lost = broken.search(uri)
     if lost:

@@ -21,8 +21,8 @@ TECHNOLOGIES = (
 _BY_NAME = MappingProxyType({technology.name: technology for technology in TECHNOLOGIES})
 _AMI = Technology()
 
-#: What a channel technology may be called. Asterisk compares the names byte for byte, and all of its
-#: own are in small letters (16.28, 22.10).
+#: What a channel technology may be called. Asterisk compares the names byte for byte, and all of
+#: its own are in small letters (16.28, 22.10).
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_+.\-]*")
 
 
@@ -58,7 +58,7 @@ def check_technology(field: str, target: str) -> None:
         )
     if not rest:
         raise AddressRefused(
-            f"{field} {target!r} ends where the technology's name does; write behind the colon whom to "
-            "send to",
+            f"{field} {target!r} ends with the technology's name; write behind the colon whom to send "
+            "to",
             field=field,
         )

@@ -63,7 +63,7 @@ def _item(name: str, value: str) -> str:
         size = len(value.encode())
         room = _ROOM - len(escape_variable(f"{name}=").encode())
         escaped = len(escape_variable(value).encode())
-        marks = f", and {escaped} with a backslash before each \\ \" , ( ) [ ]" * (escaped > size)
+        marks = f', and {escaped} with a backslash before each \\ " , ( ) [ ]' * (escaped > size)
         raise LineTooLong(
             f"the value of the variable {name!r} has {size} bytes{marks}, and its line holds "
             f"{max(room, 0)}; shorten it",

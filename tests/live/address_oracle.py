@@ -8,7 +8,7 @@ for nothing: no message made of it can be what was asked for.
 from __future__ import annotations
 
 import re
-from typing import Dict, List, NamedTuple, Optional, Tuple
+from typing import Dict, NamedTuple, Optional, Tuple
 from urllib.parse import quote
 
 _UNRESERVED = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_.!~*'()"
@@ -64,7 +64,7 @@ class Uri(NamedTuple):
 
 
 def normal(text: str) -> str:
-    """Percent escapes in capitals, and those of letters, digits and marks undone (RFC 3986, 6.2.2)."""
+    """Escapes in capitals, and those of letters, digits and marks undone (RFC 3986, 6.2.2)."""
 
     def one(found: "re.Match[str]") -> str:
         character = chr(int(found.group()[1:], 16))
@@ -107,7 +107,7 @@ def read_uri(text: str) -> Optional[Uri]:
 
 
 def read_name_addr(text: str) -> Optional[Tuple[str, str]]:
-    """The name and what stands in brackets behind it; None where there are no brackets at the end."""
+    """The name and what stands in brackets behind it; None where none end the text."""
     text = text.strip(" ")
     if text[:1] == '"':
         quoted = re.match(r'"((?:[^"\\]|\\.)*)" *<([^<>]*)>$', text)
@@ -254,7 +254,8 @@ class SipReader:
         if asked is None:
             return NameAddr("asterisk", f"sip:asterisk@{own}")
         if "<" not in asked:
-            if " " not in asked.strip(" ") and re.match(r"\S*@|(sips?|pjsip|tel|xmpp|mailto):", asked):
+            looks = re.match(r"\S*@|(sips?|pjsip|tel|xmpp|mailto):", asked)
+            if looks and " " not in asked.strip(" "):
                 return None  # it asks for an address, and chan_sip knows none without brackets
             return NameAddr(asked, f"sip:asterisk@{own}")
         found = read_name_addr(asked)
@@ -276,5 +277,3 @@ def _user(user: str) -> str:
     if re.search("%[0-9A-Fa-f]{2}", user):
         return normal(user)
     return quote(user, safe=_USER)
-
-

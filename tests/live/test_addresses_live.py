@@ -12,7 +12,7 @@ import os
 import random
 import re
 from collections import Counter
-from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Optional, Tuple, Union
+from typing import Any, Dict, Iterator, List, NamedTuple, Optional, Tuple, Union
 
 import pytest
 
@@ -68,22 +68,36 @@ _NAMES = [
     "Door: front", 'Joe "Jo" Doe', '"Jo" Doe', "O'Neil", "back\\slash", "%41", "A/B", "", "  two  ",
     "[x]", "a=b", "sip:d@e", "#1", "$x", "(c)", "A\\\\B", '"', "\\", "'q'", "é", "A&B", "*", "x@y",
 ]  # fmt: skip
-_FROM_HOSTS = ["example.org", "EXAMPLE.Org", "e", "1.2.3.4", "a_b", "e.", "-x..y", "[::1]", "[2001:db8::1]"]
+_FROM_HOSTS = [
+    "example.org",
+    "EXAMPLE.Org",
+    "e",
+    "1.2.3.4",
+    "a_b",
+    "e.",
+    "-x..y",
+    "[::1]",
+    "[2001:db8::1]",
+]
 _ODD_HOSTS = [
-    "[1]", "[.]", "[1.2.3.4]", "[]", "e:5060", "e:", "e:0", "e:05060", "ex é", "e%41", "", "e ", "::1",
+    "[1]", "[.]", "[1.2.3.4]", "[]", "e:5060", "e:", "e:0", "e:05060", "ex é", "e%41", "", "e ",
+    "::1",
     "e;user=phone", "e;x", "e?Subject=x", "e/x", "e@f", "e:99999",
 ]  # fmt: skip
 _PARAMETERS = [
-    "user=phone", "user=ip", "transport=udp", "transport=UDP", "ttl=5", "maddr=127.0.0.1", "lr", "x=1",
+    "user=phone", "user=ip", "transport=udp", "transport=UDP", "ttl=5", "maddr=127.0.0.1", "lr",
+    "x=1",
     "x", "y=a:b", "z=[1]", "x=a+b&c$", "ext=3", "a-b=c.d", "x=1", "x%20y=1", "x=a%20b", "X=Y",
 ]  # fmt: skip
 _ODD_PARAMETERS = [
     "transport=tcp", "transport=tls", "transport=ws", "transport=", "method=INVITE", "lr=on", "LR",
-    "USER=phone", "User=phone", "Transport=udp", "x=", "x=a/b", "x=\"a b\"", "x=\"ab\"", "x=a=b", "",
+    "USER=phone", "User=phone", "Transport=udp", "x=", "x=a/b", "x=\"a b\"", "x=\"ab\"", "x=a=b",
+    "",
     "user=a%20b", "user=", "ttl=256", "ttl=05", "x=a,b", "x=é", "x=a b", "=1", "x=#",
 ]  # fmt: skip
 _ODD_WORDS = [
-    "", " ", "alice", "a b", "tel:5", "sip:", "<>", "<sip:>", '"', "é", "A\\", "*", "a@b@c", "%", "@",
+    "", " ", "alice", "a b", "tel:5", "sip:", "<>", "<sip:>", '"', "é", "A\\", "*", "a@b@c", "%",
+    "@",
     "sip:e", "mailto:a@b", "xmpp:a@b", "Door", "1001", "a;b", "12:30", "5>", "a%41",
 ]  # fmt: skip
 
@@ -138,7 +152,9 @@ class Generator:
         if kind == 8 and self._maybe(0.5):
             size = self._random.randrange(1, 7)
             return "".join(self._random.choice("aB1" + _MARKS + "é") for _ in range(size))
-        return str(self._one("", "%", "%4", "%zz", "%2541", "%%41", "u" * 255, "u" * 256, "d;ext=3", "a:b"))
+        return str(
+            self._one("", "%", "%4", "%zz", "%2541", "%%41", "u" * 255, "u" * 256, "d;ext=3", "a:b")
+        )
 
     def _escaped(self) -> str:
         """A word with an escape, or with a character that may need one."""
@@ -147,13 +163,17 @@ class Generator:
 
     def _parameters(self) -> str:
         pool = _PARAMETERS + (_ODD_PARAMETERS if self._maybe(0.2) else [])
-        chosen = [self._random.choice(pool) for _ in range(self._random.choice([0, 0, 0, 1, 1, 2, 3, 5]))]
+        chosen = [
+            self._random.choice(pool) for _ in range(self._random.choice([0, 0, 0, 1, 1, 2, 3, 5]))
+        ]
         if self._maybe(0.7):
             # In the order in which pjsip writes them.
             rank = {word: number for number, word in enumerate(_PARAMETERS)}
             chosen.sort(key=lambda word: rank.get(word, len(rank)))
         if self._maybe(0.1):
-            chosen.append(self._one(f"x={self._escaped()}", self._escaped(), f"{self._escaped()}=1"))
+            chosen.append(
+                self._one(f"x={self._escaped()}", self._escaped(), f"{self._escaped()}=1")
+            )
         return "".join(f";{word}" for word in chosen)
 
     def _scheme(self) -> str:
@@ -176,8 +196,10 @@ class Generator:
             name += self._one(*_MARKS)
         quoted = '"' + name.replace("\\", "\\\\").replace('"', '\\"') + '"'
         form = self._one(
-            *["{uri}"] * 8, *["{name} <{uri}>"] * 8, *["{quoted} <{uri}>"] * 8, "<{uri}>", "{name}<{uri}>",
-            "{quoted}<{uri}>", "{name}   <{uri}>", "<{uri}> ", "<{uri}>x", "{name} <{uri}", "<{uri}>;x=1",
+            *["{uri}"] * 8, *["{name} <{uri}>"] * 8, *["{quoted} <{uri}>"] * 8, "<{uri}>",
+            "{name}<{uri}>",
+            "{quoted}<{uri}>", "{name}   <{uri}>", "<{uri}> ", "<{uri}>x", "{name} <{uri}",
+            "<{uri}>;x=1",
             '"{name}" <{uri}>', "{name} {quoted} <{uri}>",
         )  # fmt: skip
         return str(form.format(name=name, quoted=quoted, uri=uri))
@@ -215,9 +237,11 @@ class Generator:
             return self._named(self._uri(place))
         if kind == 8:
             return f"{self._user()}@{place}{self._parameters()}"
-        return str(self._one("alice", place, "@alice", f"<sip:{place}>", "alice;x=1", "alice ", "ALICE",
+        return str(self._one("alice", place, "@alice", f"<sip:{place}>", "alice;x=1", "alice ",
+        "ALICE",
                              "alice?X=1", f"sip:bob@{place}", f"sips:bob@{place}", f"<bob@{place}>",
-                             "alice:99", "<sip:alice>", "alice/bob", "<sip:bob@alice>"))  # fmt: skip
+                             "alice:99", "<sip:alice>", "alice/bob",
+                             "<sip:bob@alice>"))  # fmt: skip
 
     def _pjsip_target(self, place: str) -> str:
         kind = self._random.randrange(16)
@@ -238,9 +262,10 @@ class Generator:
         if kind == 13:
             return f"{endpoint}/{self._user()}@{place}{self._parameters()}"
         return str(self._one(
-            "alice", "bo;b", "al@two", "alice/alice", place, f"alice/{place}", "alice ", "alice@two",
+            "alice", "bo;b", "al@two", "alice/alice", place, f"alice/{place}", "alice ",
+            "alice@two",
             "alice@", "alice/", f"/sip:b@{place}", f"alice//sip:b@{place}", f"alice/ sip:b@{place}",
-            f"nosuch/sip:b@{place}", f"Pjsip/b@alice", "PJSIP/alice", "PJSIP/@alice", "@alice",
+            f"nosuch/sip:b@{place}", "Pjsip/b@alice", "PJSIP/alice", "PJSIP/@alice", "@alice",
             f"sip:b@{place},sip:c@{place}", f"xsip:b@{place}", place + self._parameters(),
         ))  # fmt: skip
 
@@ -323,9 +348,7 @@ def _cases(technology: str, port: int) -> List[Case]:
     generator = Generator(technology, SEED)
     cases = []
     while len(cases) < EXAMPLES:
-        texts = [
-            text.replace("{P}", str(port)) if text else text for text in generator.case()
-        ]
+        texts = [text.replace("{P}", str(port)) if text else text for text in generator.case()]
         if all(text is None or text.isprintable() for text in texts):
             cases.append(Case(*texts))  # type: ignore[arg-type]
     return cases

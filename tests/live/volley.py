@@ -63,9 +63,7 @@ def fire(live: Live, technology: str, wires: Sequence[Tuple[str, bytes]]) -> Lis
                     for message in live.phone.drain():
                         arrived.setdefault(message.body, []).append(message)
             marker = f"marker {next(_numbers)}".encode()
-            ami.ask(
-                b"Action: MessageSend", f"To: {technology}:alice".encode(), b"Body: " + marker
-            )
+            ami.ask(b"Action: MessageSend", f"To: {technology}:alice".encode(), b"Body: " + marker)
     deadline = time.monotonic() + TIMEOUT
     while marker not in arrived:
         assert time.monotonic() < deadline, "the marker did not arrive"
@@ -76,6 +74,4 @@ def fire(live: Live, technology: str, wires: Sequence[Tuple[str, bytes]]) -> Lis
         time.sleep(_GRACE)
         for message in live.phone.drain():
             arrived.setdefault(message.body, []).append(message)
-    return [
-        Shot(answers[key], tuple(arrived.get(key.encode(), ()))) for key, _ in wires
-    ]
+    return [Shot(answers[key], tuple(arrived.get(key.encode(), ()))) for key, _ in wires]
