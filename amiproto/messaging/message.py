@@ -27,21 +27,32 @@ class MessageSend(Action):
     """``Action: MessageSend``: an out-of-call message, checked so that it arrives as it is.
 
     Needs Asterisk 11 or later and the write class ``message``. The rules depend on the technology
-    in front of the destination's first colon: ``sip:``, ``pjsip:``, ``xmpp:``; any other has only
-    those of AMI itself. The text goes out as ``Body`` where it survives that (no CR or LF, no
-    byte up to 0x20 in front, at most 1016 bytes), else as ``Base64Body`` (at most 756 bytes), else
-    it is refused. ``Action("MessageSend", [...])`` sends what you write, unchecked.
+    in front of the destination's first colon: ``sip:``, ``pjsip:``, ``xmpp:``, in small letters;
+    any other has only those of AMI itself. They were found by sending to 16.28 and 22.10 and
+    comparing with what arrived. The text goes out as ``Body`` where it survives that (no CR or LF,
+    no byte up to 0x20 in front, at most 1016 bytes), else as ``Base64Body`` (at most 757 bytes),
+    else it is refused. ``Action("MessageSend", [...])`` sends what you write, unchecked.
+
+    What the server's own settings change, no client can see: ``fromuser``, ``fromdomain`` and
+    ``usereqphone`` of a chan_sip peer, ``user_eq_phone`` of a pjsip endpoint, and that chan_sip
+    adds its port to the host of From where it listens on another than 5060.
 
     :param to: the ``To`` header (str): ``"pjsip:alice"``, ``"sip:alice"``, ``"xmpp:a@host"``.
+        ``pjsip:sip:user@host`` needs an endpoint named ``default_outbound_endpoint``; of several
+        contacts of an AOR one is reached. An endpoint without ``aors`` crashes 22.10 (3 of 3).
     :param body: the text (str, sent as UTF-8, or bytes, sent as they are).
-    :param from_: the ``From`` header (str); mandatory for xmpp. For ``sip:`` a name or
-        ``Name <sip:user@host>``, for ``pjsip:`` a URI or ``Name <sip:user@host>``, without port or
-        parameters.
-    :param variables: names and values (str), a mapping or pairs; one ``Variable`` header each.
-        They become SIP headers.
+    :param from_: the ``From`` header (str); mandatory for xmpp. For ``sip:`` a name,
+        ``Name <sip:user@host>`` or ``Name <user>``; for ``pjsip:`` a URI or
+        ``Name <sip:user@host>``; in both without port or parameters.
+    :param variables: names and values (str), a mapping or pairs. They become SIP headers, under
+        the names you give (``Content-Type`` keeps its own spelling). Blanks around a value go out
+        as they are, and phones trim them. There is one ``Variable`` header for each, or, beyond the
+        lines that an action may have, for as many as a line holds.
     :param destination: the ``Destination`` header (str), which then routes in place of ``to``;
-        since Asterisk 16.22, 18.8 and 19.0, ignored by older ones.
+        since Asterisk 16.22, 18.8 and 19.0, ignored by older ones. ``to`` is then the To header
+        that a phone sees, for ``pjsip:`` alone.
     :param action_id: the ActionID (str, at most 67 bytes).
+    :raises TypeError: naming the argument, or the variable, and what to give.
     :raises BodyTooLong: with the limit for this text.
     :raises BodyRefused: for NUL, a lone surrogate, and for xmpp what XML cannot hold.
     :raises VariableRefused: for a variable that would be dropped, changed, or do damage.
@@ -142,8 +153,9 @@ class MessageSend(Action):
     def check_server(self, banner: Banner) -> None:
         """Refuse what this version of the server would not send as it is asked.
 
-        :raises AddressRefused: for a Destination that it ignores (before 16.22, 18.8 and 19.0),
-            and as the technology says.
+        :raises AddressRefused: for a Destination that it ignores (before 16.22, 18.8 and 19.0), and
+            for ``pjsip:`` a From with a semicolon (exact on 22.10, cut on 16.28) and a To with a
+            name beside a Destination (exact on 16.28, ignored on 22.10).
         """
         target = self.to if self.destination is None else self.destination
         technology_of(target).check_server(self, banner)

@@ -123,11 +123,9 @@ class PJSIP(SIPHeaders):
         elif endpoint == "PJSIP":
             good = re.fullmatch(_DIALLED, behind)
         else:
-            # With a scheme in front, the slash is one of the URI.
-            good = (
-                None if ":" in endpoint or not endpoint else re.fullmatch(_BEHIND_ENDPOINT, behind)
-            )
-        if not good:
+            good = re.fullmatch(_BEHIND_ENDPOINT, behind)
+        # With a scheme in front of the slash, it is one of the URI.
+        if not good or (slash and (not endpoint or ":" in endpoint)):
             raise AddressRefused(
                 f"pjsip would not send to {target!r} as it is written: {_target_advice(rest)}",
                 field=field,

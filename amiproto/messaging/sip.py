@@ -44,8 +44,8 @@ _QUOTED = r'"((?:[^"\\]|\\.)+)"'
 _LOOKS_LIKE_AN_ADDRESS = r"\S*@\S*|(?i:sips?|pjsip|tel|xmpp|mailto):\S*"
 
 # A target is sent to as it is written when it is a peer, user@peer or user@host:port. The user is
-# taken as it is and escaped, percent signs too. A name, parameters and headers would be dropped, and
-# zeros in front of a port.
+# taken as it is and escaped, percent signs too. A name, parameters and headers would be dropped,
+# and zeros in front of a port.
 _TARGET = (
     r"(?P<bracket><(?![Ss][Ii][Pp][Ss]:)(?:[Ss][Ii][Pp]:)?)?"
     rf"(?:(?P<user>(?:[^%@<>]|{LONE_PERCENT})*)@)?"
@@ -61,8 +61,8 @@ _PAIR = r"\\(.)"
 class SIP(SIPHeaders):
     """``sip:`` (chan_sip; 11.25 and 16.28).
 
-    A target is ``peer``, ``user@peer`` or ``user@host:port``; the user as it is, not escaped. A From is
-    a display name, ``Name <sip:user@host>`` or ``Name <user>``.
+    A target is ``peer``, ``user@peer`` or ``user@host:port``; the user as it is, not escaped. A
+    From is a display name, ``Name <sip:user@host>`` or ``Name <user>``.
 
     What a client cannot see: where chan_sip listens on another port than 5060, it adds that port to
     the host of From, and replaces one that From names. ``fromuser`` and ``fromdomain`` of a peer
@@ -173,11 +173,10 @@ def _target_advice(rest: str) -> str:
     escape = re.search(ESCAPE, user)
     if escape:
         character = bytes([int(escape.group()[1:], 16)]).decode("latin-1")
-        return f"chan_sip escapes the user by itself, and {escape.group()} once more; write " + (
-            character if " " < character < "\x7f" else "the character itself"
-        )
+        written = character if " " < character < "\x7f" else "the character itself"
+        return f"{escape.group()} would be escaped once more; write {written}"
     if "<" in rest:
-        return "a name in front of brackets, or what is behind them, would be dropped; write sip:user@host"
+        return "a name, or what stands behind the bracket, would be dropped; write sip:user@host"
     if re.search(":0[0-9]*$", rest):
         return "the port starts with a zero, which would be dropped; leave the zero out"
     if re.search("[;?]", rest.rpartition("@")[2]):
@@ -190,7 +189,7 @@ def _from_advice(address: str) -> str:
     uri = address.partition(">")[0]
     escape = re.search(ESCAPE, uri)
     if escape and not re.search("[:@]", uri):
-        return f"chan_sip escapes a user by itself, and {escape.group()} once more; write the character"
+        return f"{escape.group()} would be escaped once more; write the character itself"
     advice = advise_brackets("<" + address.rstrip(" ")) or advise(uri, _BROKEN_ESCAPES)
     if advice:
         return advice
@@ -198,8 +197,8 @@ def _from_advice(address: str) -> str:
         return "IPv6 would lose its brackets; write a host name"
     if re.search("@[^@]*[:;?]", uri):
         return (
-            "port, parameters and headers would be dropped, and chan_sip adds a port by itself; leave "
-            "them out"
+            "port, parameters and headers would be dropped, and chan_sip adds a port by itself; "
+            "leave them out"
         )
     if re.match("(?i)sip:[^@]*:", uri):
         return "a password would become a part of the user; leave it out"

@@ -28,8 +28,8 @@ class XMPP(Technology):
         """Refuse a To of its own: res_xmpp makes no use of it."""
         if to != destination:
             raise AddressRefused(
-                "where there is a Destination, xmpp makes no use of To; give the destination as To, "
-                "too",
+                "where there is a Destination, xmpp makes no use of To; give the destination as "
+                "To, too",
                 field="To",
             )
 

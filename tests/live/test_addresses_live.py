@@ -237,11 +237,11 @@ class Generator:
             return self._named(self._uri(place))
         if kind == 8:
             return f"{self._user()}@{place}{self._parameters()}"
-        return str(self._one("alice", place, "@alice", f"<sip:{place}>", "alice;x=1", "alice ",
-        "ALICE",
-                             "alice?X=1", f"sip:bob@{place}", f"sips:bob@{place}", f"<bob@{place}>",
-                             "alice:99", "<sip:alice>", "alice/bob",
-                             "<sip:bob@alice>"))  # fmt: skip
+        return str(self._one(
+            "alice", place, "@alice", f"<sip:{place}>", "alice;x=1", "alice ", "ALICE", "alice?X=1",
+            f"sip:bob@{place}", f"sips:bob@{place}", f"<bob@{place}>", f"<sips:bob@{place}>",
+            "alice:99", "<sip:alice>", "alice/bob", "<sip:bob@alice>",
+        ))  # fmt: skip
 
     def _pjsip_target(self, place: str) -> str:
         kind = self._random.randrange(16)
@@ -346,7 +346,7 @@ def _report(config: pytest.Config, lines: List[str]) -> None:
 
 def _cases(technology: str, port: int) -> List[Case]:
     generator = Generator(technology, SEED)
-    cases = []
+    cases: List[Case] = []
     while len(cases) < EXAMPLES:
         texts = [text.replace("{P}", str(port)) if text else text for text in generator.case()]
         if all(text is None or text.isprintable() for text in texts):
