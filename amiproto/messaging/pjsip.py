@@ -208,7 +208,9 @@ def _target_advice(rest: str) -> str:
     inside = _inside(uri)
     if inside[:4] != "sip:" and inside[:4].lower() == "sip:":
         return "the scheme in capitals would be read as a user; write sip: in small letters"
-    if re.search(r"\?[^@]*\Z", inside):
+    if uri[:1] == " ":
+        return "a blank stands in front of the address; remove it"
+    if "?" in inside.rpartition("@")[2]:
         # pjsip decodes them and adds them to the message: %0d%0a is a line end there.
         return (
             "pjsip would put the headers behind the question mark into the message unchecked, line "
@@ -248,11 +250,11 @@ def _from_advice(from_: str) -> str:
             "the name has a quote, backslash or colon; write it in quotes, with a backslash before "
             'each \\ and " in it'
         )
-    if re.search(r"(?i)sip:.*@.*:[0-9]+\Z|sip:[^@:]*:[0-9]+\Z", uri):
-        return "a port would be dropped; leave it out"
     advice = advise_brackets(from_) or advise(uri, _BROKEN_ESCAPES)
     if advice:
         return advice
+    if re.search(r":[0-9]+\Z", uri[4:]):
+        return "a port would be dropped; leave it out"
     if re.search("[;?]", uri.rpartition("@")[2]):
         return "parameters and headers would be dropped; leave them out"
     if re.match("(?i)sip:[^@]*:[^@]*@", uri):

@@ -61,13 +61,13 @@ def advise(uri: str, broken: Pattern[str]) -> str:
     foreign = re.search(r'[^\x21-\x7e]|["#<>\[\\\]^`{|}]', userinfo)
     if foreign:
         return f"{foreign.group()!r} has to be escaped; write {_escaped(foreign.group())}"
-    bracket = re.search(r"\[[^:\]]*\]", place)
+    bracket = re.search(r"\[[^:\[\]]*\]", place)
     if bracket:
         return f"{bracket.group()} is no IPv6 address, which has colons; leave the brackets out"
     foreign = re.search(r"[^A-Za-z0-9._\-:\[\]]", re.split("[;?]", place)[0])
     if foreign:
         return f"{foreign.group()!r} cannot stand in a host name; leave it out"
-    if re.search(r":0+[0-9]*(?:$|[;?])", place):
+    if re.search(r":0[0-9]*(?:$|[;?])", place):
         return "the port starts with a zero, which would be dropped; leave the zero out"
     return ""
 

@@ -1,0 +1,104 @@
+"""The registry of technologies: what a target has to name, and how another one is added."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import amiproto
+from amiproto import AddressRefused, Banner, MessageSend
+from amiproto.messaging.technologies import TECHNOLOGIES
+
+MISSING = [
+    ("alice", "names no technology, such as pjsip: or sip:, in front; write 'pjsip:alice'"),
+    ("1001", "write 'pjsip:1001'"),
+    ("pjsip/alice", "write 'pjsip:alice'"),
+    ("PJSIP/bob@alice", "write 'pjsip:bob@alice'"),
+    ("Zoe <sip:zoe@e>", "names no technology"),
+    ("ö:x", "names no technology"),
+    ("PJSIP:alice", "in capitals, which servers do not find; write 'pjsip:alice'"),
+    ("Sip:alice", "write 'sip:alice'"),
+    ("pjsip:", "write behind the colon whom to send to"),
+    ("other:", "write behind the colon whom to send to"),
+]
+
+
+@pytest.mark.parametrize("target, words", MISSING)
+def test_a_target_that_cannot_be_right(target: str, words: str) -> None:
+    with pytest.raises(AddressRefused) as caught:
+        MessageSend(target, "x")
+    assert words in str(caught.value) and caught.value.field == "To"
+    with pytest.raises(AddressRefused) as caught:
+        MessageSend("sip:zoe@e", "x", destination=target)
+    assert words in str(caught.value) and caught.value.field == "Destination"
+
+
+@pytest.mark.parametrize("target", ["other:a?b ", "mystery-2.x:alice", "Other:x"])
+def test_a_technology_that_is_not_known_here_has_the_rules_of_ami(target: str) -> None:
+    message = MessageSend(target, "x", "<sip:x:y@z:1;a=b>")
+    message.check_server(Banner("11.0.0"))
+    assert message.to == target
+    with pytest.raises(AddressRefused, match="knows no Destination"):
+        MessageSend("zoe", "x", destination=target).check_server(Banner("1.3"))
+
+
+def test_each_technology_has_a_name_of_its_own() -> None:
+    names = [technology.name for technology in TECHNOLOGIES]
+    assert len(set(names)) == len(names) and all(name.islower() for name in names)
+
+
+_SMOKE = '''
+"""Messages by smoke signal: ``smoke:hill``."""
+
+from __future__ import annotations
+
+from ..errors import BodyRefused
+from .technology import Technology
+
+
+class Smoke(Technology):
+    """``smoke:`` (seen from the next hill)."""
+
+    __slots__ = ()
+    name = "smoke"
+
+    def check_body(self, body: bytes) -> None:
+        """Refuse what takes too long."""
+        super().check_body(body)
+        if len(body) > 3:
+            raise BodyRefused("smoke carries three letters; send fewer", field="Body")
+'''
+
+_ASK = """
+from amiproto import BodyRefused, MessageSend
+print(MessageSend("smoke:hill", "SOS").technology)
+for text in ("four", "\\0"):
+    try:
+        MessageSend("smoke:hill", text)
+    except BodyRefused as error:
+        print(error)
+print(MessageSend("pjsip:alice", "four").technology)
+"""
+
+
+def test_a_new_technology_is_a_file_and_a_place_in_the_registry(tmp_path: Path) -> None:
+    package = tmp_path / "amiproto"
+    shutil.copytree(Path(amiproto.__file__ or "").parent, package)
+    (package / "messaging/smoke.py").write_text(_SMOKE)
+    registry = package / "messaging/technologies.py"
+    text = registry.read_text("utf-8")
+    text = text.replace("from .sip import SIP\n", "from .sip import SIP\nfrom .smoke import Smoke\n")
+    registry.write_text(text.replace("    SIP(),\n", "    SIP(),\n    Smoke(),\n"), "utf-8")
+    answer = subprocess.run(
+        [sys.executable, "-c", _ASK], cwd=tmp_path, stdout=subprocess.PIPE, check=True, timeout=60
+    )
+    assert answer.stdout.decode().splitlines() == [
+        "smoke",
+        "smoke carries three letters; send fewer",
+        "the text holds a NUL, where the server would cut it off; remove it",
+        "pjsip",
+    ]
