@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 #: Words that name a secret, or what proves one, wherever they stand in the name of a header
 #: (``Secret``, ``MD5Secret``, ``Password``) or before the equals sign or colon of a setting in a
 #: value (``Line-000000-000000: secret=...``, ``Variable: DB_PASSWORD=...``).
-_SECRET_WORD = "secret|passw|passphrase|credential|token|auth_?key|api_?key|private_?key"
+_SECRET_WORD = "secret|passw|passphrase|md5_?cred|credential|token|auth_?key|api_?key|private_?key"
 _SECRET_NAME = re.compile(rf"(?i){_SECRET_WORD}|^(?:key|challenge|pin)$")
 _SECRET_SETTING = re.compile(rf"(?i)(?:(?:{_SECRET_WORD})[^=:]*|\b(?:key|challenge|pin) *)[=:]")
 

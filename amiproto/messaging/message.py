@@ -5,7 +5,7 @@ Written, it is an action like any other. Read, it is what the server makes of th
 
 from __future__ import annotations
 
-from ..encoding import encode_action
+from ..encoding import check_action_id, encode_action
 from ..errors import BodyRefused, TooManyLines
 from ..headers import plain_pairs
 from ..limits import MAX_ACTION_LINES
@@ -68,6 +68,10 @@ class MessageSend(Action):
         technology = technology_of(to if destination is None else destination)
         technology.check(to, from_, destination, text, named)
         pairs = [("Action", "MessageSend")]
+        if action_id is not None:
+            action_id = plain_str(action_id, "action_id")
+            check_action_id(action_id)
+            pairs.append(("ActionID", action_id))
         pairs.append(("To", to))
         if from_ is not None:
             pairs.append(("From", from_))
@@ -75,7 +79,8 @@ class MessageSend(Action):
             pairs.append(("Destination", destination))
         pairs += [variable_header(name, value) for name, value in named]
         pairs.append(body_header(text))
-        count = len(pairs) + 1  # a session adds an ActionID where there is none
+        # A session adds an ActionID where there is none.
+        count = len(pairs) + (action_id is None)
         if count > MAX_ACTION_LINES:
             raise TooManyLines(
                 f"the message has {len(named)} variables and its action over {MAX_ACTION_LINES} "
@@ -86,8 +91,6 @@ class MessageSend(Action):
                 action_id=action_id,
             )
         Message.__init__(self, encode_action(pairs))
-        if action_id is not None:
-            Message.__init__(self, self.with_action_id(action_id).wire)
 
     @property
     def to(self) -> str:
