@@ -118,6 +118,7 @@ class Connection:
         self._actions = ActionReader()
         client = role is Role.CLIENT
         self._reader: Union[StanzaReader, ActionReader] = self._stanzas if client else self._actions
+        self._next = self._next_of_server if client else self._next_of_client
         # Never less than what can wait with every event read: that alone is no backlog.
         partial = max(max_stanza, MAX_BANNER) if client else MAX_PARTIAL_ACTION
         self._max_backlog = max(max_backlog, partial)
@@ -173,10 +174,7 @@ class Connection:
             # A fresh one each time: raising the same object would tie one traceback to another.
             error = self._error
             raise RemoteProtocolError(error.message, limit=error.limit, action_id=error.action_id)
-        if self._role is Role.CLIENT:
-            message = self._next_of_server()
-        else:
-            message = self._next_of_client()
+        message = self._next()
         if message is not None:
             return message
         if not self._eof:
@@ -245,7 +243,7 @@ class Connection:
         if self._banner is None:
             return self._take_banner(wire)
         message = kind_of_stanza(wire).from_wire(wire)
-        if isinstance(message, Response):
+        if self._commands and isinstance(message, Response):
             self._note_answer(message)
         return message
 
@@ -259,7 +257,7 @@ class Connection:
         return True
 
     def _note_answer(self, response: Response) -> None:
-        if self._commands and response.action_id in self._commands:
+        if response.action_id in self._commands:
             self._commands[response.action_id] -= 1
             if not self._commands[response.action_id]:
                 del self._commands[response.action_id]

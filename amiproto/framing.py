@@ -90,7 +90,10 @@ class StanzaReader:
         self._max_stanza = max_stanza
         # It always starts with the stanza that is read next.
         self._buffer = bytearray()
-        self._stanzas = self._read()
+        #: Gives the banner line, then each stanza with its blank line; None until more bytes come.
+        #: Raises RemoteProtocolError when what comes next is over a limit, complete or not. Which
+        #: error that is does not depend on how the stream was cut. The reader is used up then.
+        self.next_stanza = self._read().__next__
         #: The commands whose answers may be raw text, by ActionID. Nothing else starts raw text:
         #: whoever can put a line break into a value could start it otherwise, and make all that
         #: follows part of a text without end.
@@ -103,14 +106,6 @@ class StanzaReader:
     def feed(self, data: bytes) -> None:
         """Take bytes as they came."""
         self._buffer += data
-
-    def next_stanza(self) -> Optional[bytes]:
-        """The banner line, then each stanza with its blank line; None until more bytes come.
-
-        :raises RemoteProtocolError: when what comes next is over a limit, complete or not. Which
-            error that is does not depend on how the stream was cut. The reader is used up then.
-        """
-        return next(self._stanzas)
 
     def _read(self) -> Iterator[Optional[bytes]]:
         buffer = self._buffer

@@ -61,7 +61,8 @@ class Message:
         """A message of just these bytes, line ends and blank line included, as if received."""
         # The constructors of the kinds take names and values, and this one takes bytes.
         message = cls.__new__(cls)
-        Message.__init__(message, wire)
+        message._wire = wire
+        message._headers = None
         return message
 
     @property

@@ -344,9 +344,10 @@ class Session:
         return all(name.lower() in _SERVERS_OWN for name in previous.headers)
 
     def _starts_list(self, response: Response) -> bool:
-        if b"eventlist" in response.wire.lower():  # cheaper than to read the headers
-            # One module writes "Start" (16.28, 22.10).
-            return _event_list(response) == "start"
+        # One module writes "Start" (16.28, 22.10).
+        event_list = _event_list(response)
+        if event_list:
+            return event_list == "start"
         # Some lists of Asterisk 11 say so in words only, and end with an event "...Complete".
         return (
             self._is_legacy
@@ -356,11 +357,14 @@ class Session:
         )
 
     def _take_event(self, event: Event) -> Union[Answer, Event, None]:
-        action_id = event.action_id
+        # Headers that were looked at stay with the event they were asked of. Those of a list are
+        # kept, some of them for long, and must not take more memory than they are counted with.
+        looked_at = Event.from_wire(event.wire)
+        action_id = looked_at.action_id
         if action_id is None or action_id not in self._lists:
             return event
         pending = self._lists[action_id]
-        if self._ends_list(event):
+        if self._ends_list(looked_at):
             del self._lists[action_id]
             self._list_bytes -= pending.size
             if not pending.wanted:
@@ -394,6 +398,9 @@ class Session:
 
 
 def _event_list(message: Message) -> str:
+    """The value of EventList in lower case; empty where the server wrote none."""
+    if b"eventlist" not in message.wire.lower():
+        return ""  # so that the lines of most need not be read
     # The server writes EventList before any value that is not its own. Further down it may be what
     # is behind a line break in a value: that would begin a list that never ends, or end one early.
     for name, value in message.headers.items()[1:]:

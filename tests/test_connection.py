@@ -196,7 +196,7 @@ def test_end_of_stream_is_a_value() -> None:
     assert pickle.loads(pickle.dumps(end)) == end and hash(end) == hash(EndOfStream(5))
     assert end != EndOfStream() and end != 5 and repr(end) == "EndOfStream(unread=5)"
     with pytest.raises(AttributeError):
-        end.unread = 4  # type: ignore[misc]
+        end.unread = 4
     assert repr(NEED_DATA) == "NEED_DATA" and pickle.loads(pickle.dumps(NEED_DATA)) is NEED_DATA
 
 

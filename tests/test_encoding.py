@@ -20,7 +20,7 @@ from amiproto import (
     Response,
     TooManyLines,
 )
-from amiproto.encoding import check_action_id, encode_action, encode_stanza
+from amiproto.encoding import encode_action, encode_stanza
 from tests.strategies import any_pairs, any_text, messages, output_lines
 
 Pairs = List[Tuple[str, str]]

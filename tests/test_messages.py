@@ -29,6 +29,7 @@ from amiproto import (
 )
 from amiproto.text import to_bytes, to_text
 from tests.strategies import (
+    ask,
     BANNER,
     END_COMMAND,
     FOLLOWS,
@@ -59,7 +60,9 @@ def received(message: Message) -> Message:
     elif isinstance(message, Banner):
         (other,) = feed(opened(Role.CLIENT, b""), message.wire)
     else:
-        (other,) = feed(opened(Role.CLIENT, OLD_BANNER), message.wire)
+        client = opened(Role.CLIENT, OLD_BANNER)
+        ask(client, message.action_id)
+        (other,) = feed(client, message.wire)
     assert isinstance(other, Message)
     return other
 

@@ -22,7 +22,7 @@ from types import (
     MemberDescriptorType,
     ModuleType,
 )
-from typing import Iterator, List, Mapping, Set, Tuple
+from typing import Callable, Iterator, List, Mapping, Set, Tuple
 
 import pytest
 
@@ -212,7 +212,7 @@ def test_no_module_has_state_that_changes(name: str) -> None:
 def test_nothing_refused_is_kept() -> None:
     def refuse(number: int) -> None:
         text = f"{number}".ljust(1_000_000, "x")
-        for make in (
+        made: List[Callable[[], object]] = [
             lambda: MessageSend(f"sip:{text}@@"),
             lambda: MessageSend("pjsip:alice", from_=text + "\n"),
             lambda: MessageSend("pjsip:alice", text),
@@ -220,7 +220,8 @@ def test_nothing_refused_is_kept() -> None:
             lambda: MessageSend("pjsip:alice", variables={"X": text}),
             lambda: Action("X", {text: "a\nb"}),
             lambda: Action("X", action_id=text),
-        ):
+        ]
+        for make in made:
             with pytest.raises(LocalProtocolError):
                 make()
 

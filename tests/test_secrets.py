@@ -76,9 +76,9 @@ def held() -> List[Any]:
         if isinstance(thing, dict) and "SECRET" in thing:
             continue
         for part in gc.get_referents(thing):
-            if isinstance(part, (str, bytes)) and part is not SECRET and part != SECRET:
-                if (SECRET if isinstance(part, str) else SECRET.encode()) in part:  # type: ignore[operator]
-                    found.append((type(thing), part[:80]))
+            text = part.decode("latin-1") if isinstance(part, bytes) else part
+            if isinstance(text, str) and SECRET in text and text != SECRET:
+                found.append((type(thing), text[:80]))
     return found
 
 

@@ -227,6 +227,8 @@ def test_an_action_may_bring_its_own_action_id_and_any_type() -> None:
 @pytest.mark.parametrize("kind", ["state", "type", "full", "lines", "left", "eof", "error"])
 def test_a_refused_send_changes_nothing(kind: str) -> None:
     session, server = logged_in(max_outstanding=2, max_stanza=1000)
+    with pytest.raises(TypeError, match="action is an Action, not str"):
+        session.send("Ping")  # type: ignore[type-var]
     first = session.send(Action("Ping"))
     action: Any = Action("Other")
     if kind == "type":
@@ -461,7 +463,7 @@ def test_a_list_that_is_not_complete_counts_as_outstanding() -> None:
 
 
 def test_lists_are_bounded() -> None:
-    session, _ = logged_in(max_list_bytes=2500)
+    session, _ = logged_in(max_list_bytes=1500)
     for _ in range(3):
         one = key_of(session.send(Action("X")))
         start = Response("Success", {"EventList": "start"}, action_id=one)
@@ -473,17 +475,18 @@ def test_lists_are_bounded() -> None:
     start = Response("Success", {"EventList": "start"}, action_id=one)
     session.receive_data(start.wire + Event("I", {"A": "x" * 200}, action_id=one).wire * 5)
     for _ in range(2):
-        with pytest.raises(RemoteProtocolError, match="take over 2500 bytes") as caught:
+        with pytest.raises(RemoteProtocolError, match="take over 1500 bytes") as caught:
             drain(session)
-        assert (caught.value.limit, caught.value.action_id) == (2500, one)
+        assert (caught.value.limit, caught.value.action_id) == (1500, one)
 
 
-def test_an_endless_list_of_small_events_costs_what_the_limit_says() -> None:
+@pytest.mark.parametrize("size", [0, 100, 5000])
+def test_an_endless_list_costs_what_the_limit_says(size: int) -> None:
     limit = 4 * 1024 * 1024
     session, _ = logged_in(max_list_bytes=limit)
     one = key_of(session.send(Action("X")))
     feed(session, Response("Success", {"EventList": "start"}, action_id=one).wire)
-    items = Event("I", action_id=one).wire * 100
+    items = Event("I", {"A": "x" * size}, action_id=one).wire * 100
     tracemalloc.start()
     try:
         with pytest.raises(RemoteProtocolError, match="lists take over"):

@@ -27,7 +27,8 @@ class XMPP(Technology):
     def check_to_beside_destination(self, to: str) -> None:
         """Refuse a To of its own: res_xmpp makes no use of it."""
         raise AddressRefused(
-            "where there is a Destination, xmpp makes no use of To; give the destination as To, too",
+            "where there is a Destination, xmpp makes no use of To; give the destination as To, "
+            "too",
             field="To",
         )
 
