@@ -1,9 +1,9 @@
 """The Asterisk Manager Interface (AMI) as a codec without any I/O.
 
-Reading order: ``errors`` and ``limits``; ``text`` and ``headers``; ``framing``, where stanzas end;
-``encoding`` and ``messages``; ``connection``; ``login`` and ``session``; and for one action of many,
-the package ``messaging``. Nothing here opens, waits, reads a clock or starts a thread, and every
-import is relative, so that the folder can be copied into another package.
+Reading order: ``errors``, ``limits`` and ``values``; ``text`` and ``headers``; ``framing``, where
+stanzas end; ``encoding`` and ``messages``; ``connection``; ``login`` and ``session``; and for one
+action of many, the package ``messaging``. Nothing here opens, waits, reads a clock or starts a
+thread, and every import is relative, so that the folder can be copied into another package.
 """
 
 from .connection import NEED_DATA, Connection, EndOfStream, Role, State

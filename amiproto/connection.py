@@ -7,10 +7,9 @@ banner was seen and whether the peer's stream has ended.
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass
 
 from .errors import LocalProtocolError, RemoteProtocolError
-from .framing import ActionReader, StanzaReader, ends_once
+from .framing import FOLLOWS, ActionReader, StanzaReader, ending
 from .limits import (
     MAX_BACKLOG,
     MAX_BANNER,
@@ -20,6 +19,7 @@ from .limits import (
     MAX_STANZA,
 )
 from .messages import Action, Banner, Event, Malformed, Orphan, Response
+from .values import Value
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -66,14 +66,17 @@ class NeedData(enum.Enum):
 NEED_DATA = NeedData.NEED_DATA
 
 
-@dataclass(frozen=True)
-class EndOfStream:
+class EndOfStream(Value):
     """The peer's stream has ended.
 
     :ivar int unread: bytes of a stanza that was cut off; 0 when the end came between stanzas.
     """
 
-    unread: int = 0
+    __slots__ = ("unread",)
+    unread: int
+
+    def __init__(self, unread: int = 0) -> None:
+        self._fill(unread)
 
     @property
     def clean(self) -> bool:
@@ -115,9 +118,12 @@ class Connection:
         self._actions = ActionReader()
         client = role is Role.CLIENT
         self._reader: Union[StanzaReader, ActionReader] = self._stanzas if client else self._actions
+        self._next = self._next_of_server if client else self._next_of_client
         # Never less than what can wait with every event read: that alone is no backlog.
         partial = max(max_stanza, MAX_BANNER) if client else MAX_PARTIAL_ACTION
         self._max_backlog = max(max_backlog, partial)
+        self._commands = self._stanzas.commands
+        self._banner: Optional[Banner] = None
         self._has_text = True  # whether commands are answered in raw text under this banner
         self._eof = False
         self._error: Optional[RemoteProtocolError] = None
@@ -168,10 +174,7 @@ class Connection:
             # A fresh one each time: raising the same object would tie one traceback to another.
             error = self._error
             raise RemoteProtocolError(error.message, limit=error.limit, action_id=error.action_id)
-        if self._role is Role.CLIENT:
-            message = self._next_of_server()
-        else:
-            message = self._next_of_client()
+        message = self._next()
         if message is not None:
             return message
         if not self._eof:
@@ -187,13 +190,14 @@ class Connection:
             connection is as it was before.
         """
         if self._state is State.ERROR:
-            raise LocalProtocolError("the peer broke the protocol; nothing can be sent any more")
-        banner = self._state is State.BANNER
+            raise LocalProtocolError(
+                "the connection has ended, as the peer broke the protocol; use a new connection"
+            )
         if self._role is Role.CLIENT:
             allowed = isinstance(message, Action)
-            if banner and allowed:
+            if allowed and self._banner is None:
                 raise LocalProtocolError("wait for the server's Banner before you send an action")
-        elif banner:
+        elif self._banner is None:
             allowed = isinstance(message, Banner)
         else:
             allowed = isinstance(message, (Response, Event, Orphan))
@@ -205,14 +209,16 @@ class Connection:
         if isinstance(message, Banner):
             self._open(message)
         elif isinstance(message, Action):
-            if self._has_text and message.name.lower() == "command":
-                self._expect_text(message.action_id)
-        elif not ends_once(message.wire, self._has_text):
-            raise LocalProtocolError(
-                "under this banner, the text of Response: Follows would be cut off or go on for "
-                "ever; AMI 3 and later send Output headers, AMI 1 and 2 raw text",
-                field="Response",
-            )
+            if not self._note_command(message):
+                raise LocalProtocolError(
+                    f"{MAX_OUTSTANDING} commands wait for an answer; read answers first",
+                    limit=MAX_OUTSTANDING,
+                    actual=len(self._commands),
+                    action_id=message.action_id,
+                )
+        elif isinstance(message, Response):
+            self._check_text(message)
+            self._note_answer(message)
         return message.wire
 
     def fail(self, error: RemoteProtocolError) -> RemoteProtocolError:
@@ -222,8 +228,10 @@ class Connection:
         return error
 
     def _open(self, banner: Banner) -> None:
+        self._banner = banner
         self._has_text = banner.major is None or banner.major < _FIRST_AMI_WITHOUT_TEXT
-        self._state = State.OPEN
+        if self._state is State.BANNER:
+            self._state = State.OPEN
 
     def _next_of_server(self) -> Optional[Message]:
         try:
@@ -232,26 +240,40 @@ class Connection:
             raise self.fail(error) from None
         if wire is None:
             return None
-        if self._state is State.BANNER:
+        if self._banner is None:
             return self._take_banner(wire)
         message = kind_of_stanza(wire).from_wire(wire)
-        commands = self._stanzas.commands
-        if commands and isinstance(message, Response) and message.action_id in commands:
-            commands[message.action_id] -= 1
-            if not commands[message.action_id]:
-                del commands[message.action_id]
+        if self._commands and isinstance(message, Response):
+            self._note_answer(message)
         return message
 
-    def _expect_text(self, action_id: Optional[str]) -> None:
-        commands = self._stanzas.commands
-        if len(commands) >= MAX_OUTSTANDING:
+    def _note_command(self, action: Action) -> bool:
+        """From here until its answer, raw text may come for a command; False for one too many."""
+        if self._has_text and action.name.lower() == "command":
+            waiting = self._commands.get(action.action_id, 0)
+            if not waiting and len(self._commands) >= MAX_OUTSTANDING:
+                return False
+            self._commands[action.action_id] = waiting + 1
+        return True
+
+    def _note_answer(self, response: Response) -> None:
+        if response.action_id in self._commands:
+            self._commands[response.action_id] -= 1
+            if not self._commands[response.action_id]:
+                del self._commands[response.action_id]
+
+    def _check_text(self, response: Response) -> None:
+        """Refuse an answer to a command whose end the client would look for elsewhere."""
+        wire = response.wire
+        if not wire.startswith(FOLLOWS):
+            return
+        end = ending(wire, self._commands)
+        if wire.find(end) + len(end) != len(wire):
             raise LocalProtocolError(
-                f"{MAX_OUTSTANDING} commands wait for an answer; read answers first",
-                limit=MAX_OUTSTANDING,
-                actual=len(commands),
-                action_id=action_id,
+                "the client would find the end of this Response: Follows elsewhere; raw text "
+                "answers a Command under AMI 1 and 2, later ones have Output headers",
+                field="Response",
             )
-        commands[action_id] = commands.get(action_id, 0) + 1
 
     def _take_banner(self, wire: bytes) -> Banner:
         banner = Banner.from_wire(wire)
@@ -273,7 +295,10 @@ class Connection:
         if reason is not None:
             return Malformed(wire, reason)
         action: Action = Action.from_wire(wire)
-        return action if action.name else Malformed(wire)
+        if not action.name:
+            return Malformed(wire)
+        self._note_command(action)  # one too many has no answer in raw text
+        return action
 
 
 def kind_of_stanza(wire: bytes) -> Type[Message]:

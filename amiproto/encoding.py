@@ -47,24 +47,16 @@ def encode_action(pairs: List[Pair]) -> bytes:
     :raises TooManyLines: for more than 128 lines.
     """
     wire = encode_stanza(pairs)
-    check_line_count(len(pairs))
+    if len(pairs) > MAX_ACTION_LINES:
+        raise TooManyLines(
+            f"the action has {len(pairs)} lines and the server keeps {MAX_ACTION_LINES}; "
+            "send fewer headers",
+            limit=MAX_ACTION_LINES,
+            actual=len(pairs),
+        )
     if len(wire) > MAX_ACTION_LINE:
         _check_lines(wire)
     return wire
-
-
-def check_line_count(count: int) -> None:
-    """Refuse an action of more lines than the server keeps, its blank line not counted.
-
-    :raises TooManyLines: for more than 128.
-    """
-    if count > MAX_ACTION_LINES:
-        raise TooManyLines(
-            f"the action has {count} lines and the server keeps {MAX_ACTION_LINES}; "
-            "send fewer headers",
-            limit=MAX_ACTION_LINES,
-            actual=count,
-        )
 
 
 def _check_lines(wire: bytes) -> None:
@@ -81,12 +73,11 @@ def _check_lines(wire: bytes) -> None:
             )
 
 
-def encode_action_id(action_id: str) -> bytes:
-    """The line of an ActionID that the server echoes as it is.
+def check_action_id(action_id: str) -> None:
+    """Refuse an ActionID that the server would not echo as it is.
 
     :param action_id: plain str.
-    :raises HeaderRefused: as :func:`encode_stanza` does, and for one that is empty or has a leading
-        byte up to 0x20.
+    :raises HeaderRefused: for one that is empty or has a leading byte up to 0x20.
     :raises LineTooLong: for one over 67 bytes.
     """
     if not action_id or action_id[0] <= " ":
@@ -95,8 +86,8 @@ def encode_action_id(action_id: str) -> bytes:
             "answer would not be known by it; give another",
             field="ActionID",
         )
-    line = encode_stanza([("ActionID", action_id)])[: -len("\r\n")]
-    size = len(line) - len("ActionID: \r\n")
+    # Surrogates that no byte stands for are refused when the line is written.
+    size = len(to_bytes(action_id)) if is_encodable(action_id) else 0
     if size > MAX_ACTION_ID:
         raise LineTooLong(
             f"the ActionID has {size} bytes and servers echo at most {MAX_ACTION_ID}; shorten it",
@@ -104,7 +95,6 @@ def encode_action_id(action_id: str) -> bytes:
             limit=MAX_ACTION_ID,
             actual=size,
         )
-    return line
 
 
 def _control_refused(pairs: List[Pair]) -> HeaderRefused:

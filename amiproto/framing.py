@@ -16,6 +16,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Dict, Iterator, List, Optional, Tuple, Union
 
+    # How many commands wait for their answers, by ActionID; None stands for those without one.
+    Commands = Dict[Optional[str], int]
+
 _CR = 0x0D
 
 #: How nearly every stanza of a server ends. A bare CR or LF inside it belongs to a value.
@@ -45,27 +48,27 @@ def text_start(wire: bytes) -> Optional[int]:
     """
     if not wire.startswith(FOLLOWS) or not wire.endswith(END_COMMAND):
         return None
-    end = _end_of_action_id(wire)
-    return end if end > 0 else len(FOLLOWS)
+    return _end_of_action_id(wire) or len(FOLLOWS)
 
 
-def ends_once(wire: bytes, has_text: bool) -> bool:
-    """Whether a client reads a server's stanza whole, and no further.
+def ending(data: Union[bytes, bytearray], commands: Commands) -> bytes:
+    """How a stanza ends that starts as raw text does: as that, or as any other.
 
-    :param has_text: whether the client expects raw text where a stanza starts as that does.
+    :param data: the stanza, or its start. While its third line is not complete the answer may
+        change, but neither end can have come.
+    :param commands: those that wait for an answer.
     """
-    if not wire.startswith(FOLLOWS):
-        return True
-    end = END_COMMAND if has_text else _END
-    return wire.find(end) + len(end) == len(wire)
+    end = _end_of_action_id(data)
+    action_id = None
+    if end:
+        action_id = to_text(bytes(data[len(FOLLOWS) : end - 2].partition(b":")[2].lstrip(b" ")))
+    return END_COMMAND if action_id in commands else _END
 
 
 def _end_of_action_id(data: Union[bytes, bytearray]) -> int:
-    """Where the ActionID line after :data:`FOLLOWS` ends; 0 where there is none, -1 not yet."""
-    limit = len(FOLLOWS) + SERVER_INPUT_BUFFER  # no ActionID came in that was longer
-    end = data.find(b"\n", len(FOLLOWS), limit) + 1
-    if not end:
-        return -1 if len(data) < limit else 0
+    """Where the ActionID line after :data:`FOLLOWS` ends; 0 where there is none."""
+    # No ActionID came in that was longer than the server's buffer.
+    end = data.find(b"\n", len(FOLLOWS), len(FOLLOWS) + SERVER_INPUT_BUFFER) + 1
     # The lines of the text end in LF alone, the server's own in CR LF (11.25).
     line = data[len(FOLLOWS) : end]
     return end if line[:9].lower() == b"actionid:" and line.endswith(b"\r\n") else 0
@@ -87,11 +90,14 @@ class StanzaReader:
         self._max_stanza = max_stanza
         # It always starts with the stanza that is read next.
         self._buffer = bytearray()
-        self._stanzas = self._read()
-        #: How many commands wait for an answer that may be raw text, by ActionID; None stands for
-        #: those without one. Nothing else starts raw text: whoever can put a line break into a
-        #: value could start it otherwise, and make all that follows part of a text without end.
-        self.commands: Dict[Optional[str], int] = {}
+        #: Gives the banner line, then each stanza with its blank line; None until more bytes come.
+        #: Raises RemoteProtocolError when what comes next is over a limit, complete or not. Which
+        #: error that is does not depend on how the stream was cut. The reader is used up then.
+        self.next_stanza = self._read().__next__
+        #: The commands whose answers may be raw text, by ActionID. Nothing else starts raw text:
+        #: whoever can put a line break into a value could start it otherwise, and make all that
+        #: follows part of a text without end.
+        self.commands: Commands = {}
 
     def __len__(self) -> int:
         """Bytes that wait: unread stanzas, and the start of one that is not complete."""
@@ -100,14 +106,6 @@ class StanzaReader:
     def feed(self, data: bytes) -> None:
         """Take bytes as they came."""
         self._buffer += data
-
-    def next_stanza(self) -> Optional[bytes]:
-        """The banner line, then each stanza with its blank line; None until more bytes come.
-
-        :raises RemoteProtocolError: when what comes next is over a limit, complete or not. Which
-            error that is does not depend on how the stream was cut. The reader is used up then.
-        """
-        return next(self._stanzas)
 
     def _read(self) -> Iterator[Optional[bytes]]:
         buffer = self._buffer
@@ -141,12 +139,12 @@ class StanzaReader:
                 elif buffer[first - 1] != _CR:
                     found = _END_OF_LF_STANZA.search(buffer, max(first, searched))
                     end = found.end() - 1 if found else -1
-                elif self.commands and buffer.startswith(FOLLOWS):
-                    end = self._end_of_text(searched)
                 else:
-                    end = buffer.find(_END, searched)
+                    is_text = self.commands and buffer.startswith(FOLLOWS)
+                    last = ending(buffer, self.commands) if is_text else _END
+                    end = buffer.find(last, searched)
                     if end >= 0:
-                        end += len(_END) - 1
+                        end += len(last) - 1
                 if end < 0:
                     if len(buffer) - line > self._max_line or len(buffer) > self._max_stanza:
                         line = self._check_limits(line, len(buffer))
@@ -154,18 +152,6 @@ class StanzaReader:
                     yield None
             if end >= self._max_line or end >= self._max_stanza:
                 self._check_limits(line, end + 1)
-
-    def _end_of_text(self, searched: int) -> int:
-        """The last LF of a stanza that starts as raw text does, or -1 where it has not come."""
-        buffer = self._buffer
-        start = _end_of_action_id(buffer)
-        if start < 0:
-            return -1
-        name = buffer[len(FOLLOWS) : start - 2].partition(b":")[2]
-        action_id = to_text(bytes(name.lstrip(b" "))) if start else None
-        end = END_COMMAND if action_id in self.commands else _END
-        found = buffer.find(end, searched)
-        return found + len(end) - 1 if found >= 0 else -1
 
     def _check_limits(self, line: int, end: int) -> int:
         """Refuse what is over a limit up to ``end``; return where the last line starts.

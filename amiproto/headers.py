@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 #: Words that name a secret, or what proves one, wherever they stand in the name of a header
 #: (``Secret``, ``MD5Secret``, ``Password``) or before the equals sign or colon of a setting in a
 #: value (``Line-000000-000000: secret=...``, ``Variable: DB_PASSWORD=...``).
-_SECRET_WORD = "secret|passw|passphrase|credential|token|auth_?key|api_?key|private_?key"
+_SECRET_WORD = "secret|passw|passphrase|md5_?cred|credential|token|auth_?key|api_?key|private_?key"
 _SECRET_NAME = re.compile(rf"(?i){_SECRET_WORD}|^(?:key|challenge|pin)$")
 _SECRET_SETTING = re.compile(rf"(?i)(?:(?:{_SECRET_WORD})[^=:]*|\b(?:key|challenge|pin) *)[=:]")
 
@@ -92,14 +92,14 @@ class Headers:
         # To split every line for the few that a program asks for would cost several times as
         # much as to look for them in the text. Only a name that can hold neither a colon, a
         # bracket nor a line end can be looked for like this.
-        if self._wire is None or not (name.isalnum() or _WORDS.fullmatch(name)):
+        wire = self._wire
+        if wire is None or not (name.isascii() and (name.isalnum() or _WORDS.fullmatch(name))):
             return next(iter(self.get_all(name)), default)
         text = self._text
         if text is None:
-            # bytes.lower() knows ASCII letters only, so that both texts have the same length.
-            text = self._text = "\r\n" + to_text(self._wire)
-            self._lowered = "\r\n" + to_text(self._wire.lower())
-        start = self._lowered.find(f"\r\n{_folded(name)}:")
+            text = self._text = "\r\n" + to_text(wire)
+            self._lowered = _folded(text)
+        start = self._lowered.find(f"\r\n{name.lower()}:")
         if start < 0:
             return default
         start += len(name) + 3
@@ -139,11 +139,14 @@ def split_line(line: str) -> Pair:
 
     The name ends at the first colon, and one blank after the colon is no part of the value. A
     line without a colon has the empty name. Asterisk 11 writes ``ChanVariable(SIP/x:1-2): a=b``:
-    a colon between brackets in the name ends no name.
+    a colon between brackets in the name ends no name, unless a blank comes after it.
 
     >>> split_line("Uniqueid: 1.2"), split_line("X:y"), split_line("no colon")
     (('Uniqueid', '1.2'), ('X', 'y'), ('', 'no colon'))
     """
+    name, blank, value = line.partition(": ")
+    if blank and ":" not in name:
+        return name, value
     name, colon, value = line.partition(":")
     if not colon:
         return "", line
@@ -158,11 +161,11 @@ def _split_stanza(wire: bytes) -> Tuple[Pair, ...]:
     """Name and value of each line of a stanza, its blank line left out."""
     items = []
     for line in to_text(wire).split("\r\n")[:-2]:
-        # What split_line does for any line, in one step for nearly all of Asterisk's.
         name, blank, value = line.partition(": ")
-        if not blank or ":" in name or "(" in name:
-            name, value = split_line(line)
-        items.append((name, value))
+        if blank and ":" not in name:
+            items.append((name, value))
+        else:
+            items.append(split_line(line))
     return tuple(items)
 
 
@@ -208,6 +211,7 @@ def _folded(name: str) -> str:
     """A name in lower case, as Asterisk compares them: only ASCII letters have a case."""
     if name.isascii():
         return name.lower()
+    # bytes.lower() knows ASCII letters only, and leaves the length as it is.
     return name.encode("utf-8", "surrogatepass").lower().decode("utf-8", "surrogatepass")
 
 

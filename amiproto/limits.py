@@ -64,11 +64,11 @@ MAX_BACKLOG = 16 * 1024 * 1024
 #: more than its window; without a bound, a server that never answers would fill the memory.
 MAX_OUTSTANDING = 4096
 
-#: Bytes of memory that a message costs beyond those it has on the wire, while it is kept: the
-#: object, its bytes object, its headers once one was asked for, its place in a list (some 350 on
-#: CPython 3.8 to 3.13, with tracemalloc). What is kept is counted with it, as a peer that sends
-#: many small messages could fill ten times the memory that a limit names otherwise.
-MESSAGE_OVERHEAD = 400
+#: Bytes of memory that a message costs beyond those it has on the wire, while it is kept and
+#: nobody has asked for its headers: its two objects and a place in a list (90 on CPython 3.11, by
+#: tracemalloc). What is kept is counted with it, as a peer that sends many small messages could
+#: fill several times the memory that a limit names otherwise.
+MESSAGE_OVERHEAD = 128
 
 #: Most bytes of memory that the events take which are collected for the lists of one session that
 #: are not complete yet: their bytes on the wire and MESSAGE_OVERHEAD for each.

@@ -1,13 +1,14 @@
 """Logging in, as an object of its own: which action comes next, and whether the server let us in.
 
-Apart from the session, so that a program with its own pairing of answers can use it alone.
+A program with its own pairing of answers can use it without the session.
 """
 
 from __future__ import annotations
 
 from .errors import HeaderRefused, LocalProtocolError, LoginRefused
+from .headers import REDACTED
 from .messages import Action, Response
-from .text import is_encodable, to_bytes, to_text
+from .text import is_encodable, plain_bytes, plain_str, to_bytes, to_text
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -47,16 +48,10 @@ class Login:
             raise LocalProtocolError(
                 f"no login mechanism {mechanism!r}; use {MD5!r} or {PLAIN!r}", field="mechanism"
             )
-        self._username = username
-        if isinstance(secret, str):
-            if not is_encodable(secret):
-                raise HeaderRefused(
-                    "the secret holds a lone surrogate, which no byte stands for", field="Secret"
-                )
-            secret = to_bytes(secret)
-        self._secret = bytes(memoryview(secret))
+        self._username = plain_str(username, "username")
+        self._secret = _plain_secret(secret)
         self._mechanism = mechanism
-        self._events = events
+        self._events = plain_str(events, "events")
         self._challenged = mechanism == PLAIN
         self._plain_action()  # what cannot be sent is refused now, not in mid-login
 
@@ -73,7 +68,7 @@ class Login:
         """
         challenge = response.headers.get("Challenge", "")
         if response.name != "Success" or not (self._challenged or challenge):
-            words = response.message or response.name
+            words = self._without_secret(response.message or response.name)
             raise LoginRefused(
                 f"the server refused the login of {self._username!r}: {words!r}; check user, "
                 "secret, and the permit and deny lines of manager.conf",
@@ -92,8 +87,24 @@ class Login:
     def _login(self, headers: List[Tuple[str, str]]) -> Action:
         return Action("Login", [*headers, ("Events", self._events)])
 
+    def _without_secret(self, words: str) -> str:
+        # A server that echoes what it was sent must not bring the secret into an error.
+        return words.replace(to_text(self._secret), REDACTED) if self._secret else words
+
     def __repr__(self) -> str:
         return f"<Login {self._username!r} by {self._mechanism}>"
+
+
+def _plain_secret(secret: Union[str, bytes]) -> bytes:
+    if isinstance(secret, str):
+        secret = plain_str(secret, "secret")
+        if not is_encodable(secret):
+            raise HeaderRefused(
+                "the secret holds a lone surrogate, which no byte stands for; give bytes",
+                field="Secret",
+            )
+        return to_bytes(secret)
+    return plain_bytes(secret, "secret")
 
 
 def _md5_hex(data: bytes) -> str:

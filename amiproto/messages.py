@@ -7,7 +7,7 @@ headers are read out of the bytes when asked for.
 
 from __future__ import annotations
 
-from .encoding import check_line_count, encode_action, encode_action_id, encode_stanza
+from .encoding import check_action_id, encode_action, encode_stanza
 from .errors import HeaderRefused
 from .framing import END_COMMAND, text_start
 from .headers import Headers, plain_pairs, redacted
@@ -61,7 +61,8 @@ class Message:
         """A message of just these bytes, line ends and blank line included, as if received."""
         # The constructors of the kinds take names and values, and this one takes bytes.
         message = cls.__new__(cls)
-        Message.__init__(message, wire)
+        message._wire = wire
+        message._headers = None
         return message
 
     @property
@@ -136,7 +137,7 @@ class Action(Message):
         pairs = _ordered("Action", name, headers, action_id)
         for key, value in pairs:
             if key.lower() == "actionid":
-                encode_action_id(value)  # which refuses more than other lines have to be refused for
+                check_action_id(value)
         super().__init__(encode_action(pairs))
         if not to_bytes(pairs[0][1]).strip(BLANKS):
             raise HeaderRefused(
@@ -167,14 +168,10 @@ class Action(Message):
 
         :raises HeaderRefused, LineTooLong, TooManyLines: as for a new action.
         """
-        line = encode_action_id(plain_str(action_id, "action_id"))
-        wire = self.wire
-        if b"actionid" in wire.lower():
-            kept = [pair for pair in self.headers.items() if pair[0].lower() != "actionid"]
-            wire = encode_action(kept)
-        check_line_count(wire.count(b"\n"))
-        start = wire.find(b"\n") + 1
-        return self.from_wire(wire[:start] + line + wire[start:])
+        action_id = plain_str(action_id, "action_id")
+        check_action_id(action_id)
+        head, *kept = [pair for pair in self.headers.items() if pair[0].lower() != "actionid"]
+        return self.from_wire(encode_action([head, ("ActionID", action_id), *kept]))
 
     def _head(self) -> bytes:
         return _with_crlf(action_lines(self.wire))

@@ -7,7 +7,6 @@ blocking client has, but for the sockets.
 from __future__ import annotations
 
 from collections import OrderedDict
-from dataclasses import dataclass
 
 from .connection import NEED_DATA, Connection, EndOfStream, Role
 from .errors import LocalProtocolError, RemoteProtocolError
@@ -21,14 +20,14 @@ from .limits import (
     MIN_ENTROPY,
 )
 from .login import MD5, Login
-from .messages import Action, Banner, Event, Response
+from .messages import Action, Banner, Event, Message, Response
+from .values import Value
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Dict, List, Optional, Tuple, TypeVar, Union
 
     from .connection import NeedData
-    from .messages import Message
 
     A = TypeVar("A", bound=Action)
 
@@ -37,20 +36,22 @@ if TYPE_CHECKING:
 _SERVERS_OWN = frozenset({"response", "actionid", "message", "ping", "timestamp", "challenge"})
 
 
-@dataclass(frozen=True)
-class LoggedIn:
+class LoggedIn(Value):
     """The session is open: the server accepted the login.
 
     :ivar Banner banner: the server's banner.
     :ivar Response response: its answer to the login.
     """
 
+    __slots__ = ("banner", "response")
     banner: Banner
     response: Response
 
+    def __init__(self, banner: Banner, response: Response) -> None:
+        self._fill(banner, response)
 
-@dataclass(frozen=True)
-class Answer:
+
+class Answer(Value):
     """What the server answered to one action.
 
     :ivar str action_id: the action's ActionID.
@@ -60,10 +61,20 @@ class Answer:
     :ivar complete: the event that closed the list (Event), or None where the answer is no list.
     """
 
+    __slots__ = ("action_id", "response", "events", "complete")
     action_id: str
     response: Response
-    events: Tuple[Event, ...] = ()
-    complete: Optional[Event] = None
+    events: Tuple[Event, ...]
+    complete: Optional[Event]
+
+    def __init__(
+        self,
+        action_id: str,
+        response: Response,
+        events: Tuple[Event, ...] = (),
+        complete: Optional[Event] = None,
+    ) -> None:
+        self._fill(action_id, response, events, complete)
 
     def __repr__(self) -> str:
         # A list can have thousands of events.
@@ -196,6 +207,10 @@ class Session:
             actions wait already, or one waits under this ActionID. Nothing has changed then.
         :raises LocalProtocolError: also as :meth:`Action.check_server` does for this server.
         """
+        if not isinstance(action, Action):
+            if isinstance(action, Message):
+                raise LocalProtocolError(f"a session sends actions, and no {type(action).__name__}")
+            raise TypeError(f"action is an Action, not {type(action).__name__}; give Action(name)")
         if self._login is not None:
             raise LocalProtocolError("log in first: the server answers nothing else before")
         if self._logoff is not None:
@@ -329,9 +344,10 @@ class Session:
         return all(name.lower() in _SERVERS_OWN for name in previous.headers)
 
     def _starts_list(self, response: Response) -> bool:
-        if b"eventlist" in response.wire.lower():  # cheaper than to read the headers
-            # One module writes "Start" (16.28, 22.10).
-            return _event_list(response) == "start"
+        # One module writes "Start" (16.28, 22.10).
+        event_list = _event_list(response)
+        if event_list:
+            return event_list == "start"
         # Some lists of Asterisk 11 say so in words only, and end with an event "...Complete".
         return (
             self._is_legacy
@@ -341,11 +357,14 @@ class Session:
         )
 
     def _take_event(self, event: Event) -> Union[Answer, Event, None]:
-        action_id = event.action_id
+        # Headers that were looked at stay with the event they were asked of. Those of a list are
+        # kept, some of them for long, and must not take more memory than they are counted with.
+        looked_at = Event.from_wire(event.wire)
+        action_id = looked_at.action_id
         if action_id is None or action_id not in self._lists:
             return event
         pending = self._lists[action_id]
-        if self._ends_list(event):
+        if self._ends_list(looked_at):
             del self._lists[action_id]
             self._list_bytes -= pending.size
             if not pending.wanted:
@@ -359,8 +378,8 @@ class Session:
             if self._list_bytes > self._max_list_bytes:
                 raise self._connection.fail(
                     RemoteProtocolError(
-                        f"the server's lists have over {self._max_list_bytes} bytes; ask for less "
-                        "or raise max_list_bytes",
+                        f"the server's lists take over {self._max_list_bytes} bytes of memory; ask "
+                        "for less or raise max_list_bytes",
                         limit=self._max_list_bytes,
                         action_id=action_id,
                     )
@@ -379,6 +398,9 @@ class Session:
 
 
 def _event_list(message: Message) -> str:
+    """The value of EventList in lower case; empty where the server wrote none."""
+    if b"eventlist" not in message.wire.lower():
+        return ""  # so that the lines of most need not be read
     # The server writes EventList before any value that is not its own. Further down it may be what
     # is behind a line break in a value: that would begin a list that never ends, or end one early.
     for name, value in message.headers.items()[1:]:
@@ -394,7 +416,7 @@ class _ActionIDs:
     """ActionIDs that nobody can guess who has seen others: the hash of a secret and a counter."""
 
     #: Bytes of each, written as twice as many hexadecimal digits.
-    _SIZE = 16
+    SIZE = 16
 
     def __init__(self, entropy: bytes) -> None:
         from hashlib import shake_256
@@ -406,4 +428,4 @@ class _ActionIDs:
         self._count += 1
         hashed = self._hash.copy()
         hashed.update(b"%d" % self._count)
-        return hashed.hexdigest(self._SIZE)
+        return hashed.hexdigest(self.SIZE)

@@ -269,10 +269,22 @@ def outcome(
 
 
 def opened(role: Role, banner: bytes = BANNER, **limits: int) -> Connection:
-    """A connection whose banner has gone by."""
+    """A connection whose banner has gone by; under an old one, a command waits for its answer."""
     connection = Connection(role, **limits)
     if role is Role.CLIENT:
         feed(connection, banner)
     else:
         connection.send(Banner.from_wire(banner))
+    if banner == OLD_BANNER:
+        for action_id in (None, None, "1", "3", "7"):
+            ask(connection, action_id)
     return connection
+
+
+def ask(connection: Connection, action_id: Optional[str]) -> bytes:
+    """Let a command wait for its answer, which may be raw text; return its bytes."""
+    command = Action("Command", {"Command": "x"}, action_id=action_id)
+    if connection.role is Role.CLIENT:
+        return connection.send(command)
+    feed(connection, command.wire)
+    return command.wire

@@ -31,13 +31,15 @@ from amiproto import (
     Role,
     State,
 )
-from amiproto.connection import _UsualKinds, kind_of_stanza
+from amiproto.connection import kind_of_stanza
+from amiproto.limits import MAX_OUTSTANDING
 from tests.strategies import (
     BANNER,
     END_COMMAND,
     FOLLOWS,
     OLD_BANNER,
     actions,
+    ask,
     banner_lines,
     bytewise,
     cut,
@@ -136,6 +138,8 @@ def test_stanzas_come_whole_in_order_whatever_lies_between(
     blank = b"\r\n" * (len(extra) % 3) + (b"\n" if bare else b"")
     data = blank + b"".join(message.wire + blank for message in sent)
     client = opened(Role.CLIENT, OLD_BANNER)
+    for message in sent:
+        ask(client, message.action_id)
     assert [exactly(event) for event in feed(client, data)] == [exactly(m) for m in sent]
 
 
@@ -190,9 +194,9 @@ def test_an_end_before_the_banner_is_an_end_too() -> None:
 def test_end_of_stream_is_a_value() -> None:
     end = EndOfStream(5)
     assert pickle.loads(pickle.dumps(end)) == end and hash(end) == hash(EndOfStream(5))
-    assert end != EndOfStream() and end != 5 and repr(end) == "<EndOfStream unread=5>"
+    assert end != EndOfStream() and end != 5 and repr(end) == "EndOfStream(unread=5)"
     with pytest.raises(AttributeError):
-        end.unread = 4  # type: ignore[misc]
+        end.unread = 4
     assert repr(NEED_DATA) == "NEED_DATA" and pickle.loads(pickle.dumps(NEED_DATA)) is NEED_DATA
 
 
@@ -337,16 +341,6 @@ def test_an_originate_response_is_an_event() -> None:
     assert event.headers["Response"] == "Failure"
 
 
-def test_the_cache_of_first_lines_is_bounded() -> None:
-    kinds = _UsualKinds()
-    for number in range(3 * kinds.MAX_LINES):
-        assert kinds[b"Event: %d" % number] is Event and len(kinds) <= kinds.MAX_LINES
-    kinds.clear()
-    assert kinds[b"Event: ".ljust(65, b"x")] is Event and not kinds
-    assert kinds[b"Event: \n"] is None and kinds[b""] is None
-    assert kinds[b"Response: Follows"] is None
-
-
 def test_many_odd_stanzas_take_linear_time() -> None:
     data = b"\nEvent: X\r\n\r\nno colon\n\nResponse: Follows\r\n\r\n" * 40_000
     started = time.perf_counter()
@@ -397,7 +391,8 @@ def test_a_refused_send_changes_nothing(role: Role, state: State, message: Messa
             drain(connection)
     assert connection.state is state
     before = vars(connection).copy()
-    allowed = state is State.OPEN and (
+    # After the peer's end, one's own messages can still be sent.
+    allowed = state in (State.OPEN, State.CLOSED) and (
         isinstance(message, Action)
         if role is Role.CLIENT
         else isinstance(message, (Response, Event, Orphan))
@@ -464,6 +459,74 @@ def test_follows_is_sent_where_the_other_end_finds_its_end(
         server.send(Event("X"))
 
 
+@pytest.mark.parametrize("role", Role)
+def test_the_two_directions_end_apart(role: Role) -> None:
+    connection = opened(role)
+    connection.receive_eof()
+    assert drain(connection) == [EndOfStream()] and connection.state is State.CLOSED
+    message = Action("Ping") if role is Role.CLIENT else Response("Success")
+    assert connection.send(message) == message.wire
+    assert drain(connection) == [EndOfStream()]
+
+
+@pytest.mark.parametrize("banner", [BANNER, OLD_BANNER])
+def test_a_proxy_passes_on_what_comes_after_a_half_close(banner: bytes) -> None:
+    # client | front = proxy = back | server, each end a connection.
+    client, front = Connection(Role.CLIENT), Connection(Role.SERVER)
+    back, server = Connection(Role.CLIENT), Connection(Role.SERVER)
+
+    def pass_on(data: bytes, reader: Connection, writer: Connection) -> bytes:
+        return b"".join([writer.send(message) for message in feed(reader, data)])
+
+    feed(client, pass_on(server.send(Banner.from_wire(banner)), back, front))
+    asked = [Action("Ping", action_id="1"), Action("Command", {"Command": "x"}, action_id="2")]
+    upwards = b"".join([client.send(action) for action in asked])
+    # The client says no more. Both ends of the proxy learn of it, and go on the other way.
+    seen = feed(server, pass_on(upwards, front, back))
+    front.receive_eof()
+    assert drain(front) == [EndOfStream()]
+    server.receive_eof()
+    assert seen == asked and drain(server) == [EndOfStream()]
+    text = Response("Follows" if banner == OLD_BANNER else "Success", {"Privilege": "Command"},
+                    action_id="2", output=["one", "two"])  # fmt: skip
+    answers = [Response("Success", {"Ping": "Pong"}, action_id="1"), text]
+    downwards = b"".join([server.send(answer) for answer in answers])
+    assert feed(client, pass_on(downwards, back, front)) == answers
+
+
+def test_a_server_whose_client_left_early_still_greets_first() -> None:
+    server = Connection(Role.SERVER)
+    server.receive_eof()
+    assert drain(server) == [EndOfStream()]
+    with pytest.raises(LocalProtocolError, match="sends no Response"):
+        server.send(Response("Success"))
+    assert server.send(Banner("1.3")) and server.send(Response("Success"))
+    assert server.state is State.CLOSED
+
+
+def test_commands_that_wait_are_counted_and_bounded() -> None:
+    client = opened(Role.CLIENT, OLD_BANNER)
+    text = FOLLOWS + b"a\r\n\r\nb\n" + END_COMMAND
+    (first,), (second,) = feed(client, text), feed(client, text)
+    assert first.wire == second.wire == text
+    # A third such answer is none: nobody asked for it.
+    assert len(feed(client, text)) > 1
+    feed(client, b"".join([b"Response: Error\r\nActionID: %d\r\n\r\n" % n for n in (1, 3, 7)]))
+    for number in range(MAX_OUTSTANDING):
+        ask(client, f"id {number}")
+    with pytest.raises(LocalProtocolError, match="commands wait for an answer") as caught:
+        ask(client, "one more")
+    assert caught.value.limit == MAX_OUTSTANDING and caught.value.action_id == "one more"
+    client.send(Action("Ping"))
+    server = opened(Role.SERVER, OLD_BANNER)
+    for number in range(MAX_OUTSTANDING + 10):
+        ask(server, f"id {number}")
+    late = Response("Follows", {"Privilege": "Command"}, action_id=f"id {MAX_OUTSTANDING + 9}",
+                    output=["a\r", "\r", "b"])  # fmt: skip
+    with pytest.raises(LocalProtocolError, match="Follows"):
+        server.send(late)
+
+
 # ---- wired to each other ----
 
 
@@ -482,6 +545,9 @@ def test_a_client_and_a_server_wired_to_each_other(
     to_client: List[Message] = []
     upwards = downwards = b""
     for message in sent:
+        if message.wire.startswith(FOLLOWS) and isinstance(message, Response):
+            command = ask(client, message.action_id)
+            feed(server, command)
         sender = client if isinstance(message, Action) else server
         try:
             wire = sender.send(message)

@@ -20,7 +20,7 @@ from amiproto import (
     Response,
     TooManyLines,
 )
-from amiproto.encoding import check_action_id, encode_action, encode_stanza
+from amiproto.encoding import encode_action, encode_stanza
 from tests.strategies import any_pairs, any_text, messages, output_lines
 
 Pairs = List[Tuple[str, str]]
@@ -134,10 +134,11 @@ def test_a_colon_between_brackets_ends_no_name() -> None:
     )
 
 
-@pytest.mark.parametrize("pair", [(1, "a"), ("a", 1), ("a", b"b"), ("a", None)])
-def test_anything_but_str_is_a_type_error(pair: Any) -> None:
-    with pytest.raises(TypeError, match="headers hold str"):
-        encode_stanza([pair])
+@pytest.mark.parametrize("pair", [(1, "a"), ("a", 1), ("a", b"b"), ("a", None), "ab", ("a",)])
+def test_anything_but_pairs_of_str_is_a_type_error(pair: Any) -> None:
+    for kind in (Action, Event, Response):
+        with pytest.raises(TypeError, match="headers"):
+            kind("X", [pair])
 
 
 @pytest.mark.parametrize("fill", ["x", "é"])
@@ -196,7 +197,7 @@ def test_an_action_id_of_67_bytes_leaves_and_one_of_68_does_not() -> None:
 @pytest.mark.parametrize("action_id", ["", " x", "\tx", "\x1fx", "a\r\nb", "a\0", "\ud800"])
 def test_an_action_id_the_server_would_not_echo_is_refused(action_id: str) -> None:
     refusals: List[Callable[[], object]] = [
-        lambda: check_action_id(action_id),
+
         lambda: Action("Ping", action_id=action_id),
         lambda: Action("Ping", {"ActionId": action_id}),
         lambda: Action("Ping").with_action_id(action_id),
@@ -210,7 +211,7 @@ def test_an_action_id_the_server_would_not_echo_is_refused(action_id: str) -> No
 def test_an_action_id_is_a_str() -> None:
     for wrong in (5, b"x"):
         with pytest.raises(TypeError):
-            check_action_id(wrong)  # type: ignore[arg-type]
+            Action("Ping").with_action_id(wrong)  # type: ignore[arg-type]
 
 
 @given(any_pairs)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import Any, List, Optional, Tuple, Union
+from typing import Any, Iterable, List, Optional, Tuple, Union
 
 import pytest
 from hypothesis import given
@@ -26,9 +26,20 @@ def all_of(reader: Union[StanzaReader, ActionReader]) -> List[Any]:
     raise AssertionError("next_stanza never comes to an end")
 
 
-def stanzas(data: bytes, max_line: int = 1000, max_stanza: int = 1000) -> List[bytes]:
-    """The stanzas of a server's stream, by the slow path alone."""
+def reader_of(
+    max_line: int = 1000, max_stanza: int = 1000, commands: Iterable[Optional[str]] = (None,)
+) -> StanzaReader:
+    """A reader that is past the banner, and expects the raw text of these commands."""
     reader = StanzaReader(max_line, max_stanza)
+    reader.feed(b"banner\r\n")
+    assert reader.next_stanza() == b"banner\r\n"
+    reader.commands.update(dict.fromkeys(commands, 1))
+    return reader
+
+
+def stanzas(data: bytes, max_line: int = 1000, max_stanza: int = 1000) -> List[bytes]:
+    """The stanzas of a server's stream."""
+    reader = reader_of(max_line, max_stanza)
     reader.feed(data)
     return all_of(reader)
 
@@ -60,7 +71,7 @@ def stanzas(data: bytes, max_line: int = 1000, max_stanza: int = 1000) -> List[b
 )  # fmt: skip
 def test_where_a_servers_stanzas_end(data: bytes, expected: List[bytes]) -> None:
     assert stanzas(data) == expected
-    reader = StanzaReader(1000, 1000)
+    reader = reader_of()
     found = []
     for byte in bytewise(data):
         reader.feed(byte)
@@ -68,6 +79,69 @@ def test_where_a_servers_stanzas_end(data: bytes, expected: List[bytes]) -> None
         if stanza is not None:
             found.append(stanza)
     assert found == expected
+
+
+MINE = FOLLOWS + b"ActionID: mine\r\n"
+
+
+@pytest.mark.parametrize(
+    "commands, start, is_text",
+    [
+        ((), FOLLOWS, False),
+        ((), MINE, False),
+        (("mine",), FOLLOWS, False),
+        (("mine",), MINE, True),
+        (("mine",), FOLLOWS + b"ACTIONID:mine\r\n", True),
+        (("other",), MINE, False),
+        ((None,), MINE, False),
+        ((None,), FOLLOWS, True),
+        ((None,), FOLLOWS + b"ActionID: a line of the text\n", True),
+        ((None,), FOLLOWS + b"x" * 1024 + b"\n", True),
+        (("é\udcff",), FOLLOWS + b"ActionID: \xc3\xa9\xff\r\n", True),
+    ],
+)
+def test_only_a_command_that_waits_starts_raw_text(
+    commands: Tuple[Optional[str], ...], start: bytes, is_text: bool
+) -> None:
+    data = start + b"text\n\r\n\r\n--END COMMAND--\r\n\r\nEvent: X\r\n\r\n"
+    ends = b"--END COMMAND--\r\n\r\n" if is_text else b"\r\n\r\n"
+    end = data.index(ends) + len(ends)
+    for chunks in ([data], bytewise(data)):
+        reader = reader_of(10_000, 10_000, commands)
+        found = []
+        for chunk in chunks:
+            reader.feed(chunk)
+            found += all_of(reader)
+        assert found[0] == data[:end]
+        assert found[-1] == b"Event: X\r\n\r\n" and len(reader) == 0
+
+
+def test_a_line_in_single_bytes_takes_linear_time() -> None:
+    # To look for the line's end from its start each time would take an hour.
+    reader = reader_of(4_000_000, 4_000_000)
+    started = time.perf_counter()
+    for _ in range(2_000_000):
+        reader.feed(b"x")
+        assert reader.next_stanza() is None
+    assert time.perf_counter() - started < 20
+
+
+@pytest.mark.parametrize("size", [257, 258])
+def test_the_first_line_is_no_longer_than_a_banner(size: int) -> None:
+    line = b"x" * (size - 1) + b"\n"
+    for chunks in ([line], bytewise(line), [line[:-1], line[-1:]]):
+        reader = StanzaReader(1000, 1000)
+        if size > 257:  # the LF is not counted
+            with pytest.raises(RemoteProtocolError, match="over 256 bytes") as caught:
+                for chunk in chunks:
+                    reader.feed(chunk)
+                    reader.next_stanza()
+            assert caught.value.limit == 256
+            continue
+        for chunk in chunks:
+            assert reader.next_stanza() is None
+            reader.feed(chunk)
+        assert reader.next_stanza() == line
 
 
 @pytest.mark.parametrize("end", [b"\r\n\r\n", b"\n\n"])
@@ -102,7 +176,7 @@ def test_what_comes_first_in_the_stream_is_the_error(line: int, stanza: int, sta
         data = start + b"x" * fill + b"\r\n" + b"y" * 80 + b"\r\n\r\n"
         seen = set()
         for chunks in ([data], bytewise(data), [data[:40], data[40:]]):
-            reader = StanzaReader(line, stanza)
+            reader = reader_of(line, stanza)
             with pytest.raises(RemoteProtocolError) as caught:
                 for chunk in chunks:
                     reader.feed(chunk)
@@ -116,7 +190,7 @@ def test_many_stanzas_at_once_take_linear_time(stanza: bytes) -> None:
     # A search that goes on to the end of what waits for each stanza took minutes here.
     data = stanza * (3_000_000 // len(stanza))
     started = time.perf_counter()
-    reader = StanzaReader(1000, len(data))
+    reader = reader_of(1000, len(data))
     reader.feed(data)
     while reader.next_stanza() is not None:
         pass

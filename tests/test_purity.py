@@ -3,20 +3,35 @@
 from __future__ import annotations
 
 import ast
+import enum
+import gc
+import importlib
 import inspect
 import json
+import re
 import shutil
 import subprocess
 import sys
+import tracemalloc
 from pathlib import Path
-from typing import Iterator, List, Set, Tuple
+from types import (
+    BuiltinFunctionType,
+    FunctionType,
+    GetSetDescriptorType,
+    MappingProxyType,
+    MemberDescriptorType,
+    ModuleType,
+)
+from typing import Callable, Iterator, List, Mapping, Set, Tuple
 
 import pytest
 
 import amiproto
+from amiproto import Action, LocalProtocolError, MessageSend
+from amiproto.messaging.technology import Technology
 
 PACKAGE = Path(amiproto.__file__).resolve().parent
-SOURCES = sorted(PACKAGE.glob("*.py"))
+SOURCES = sorted(PACKAGE.rglob("*.py"))
 
 #: What reads, writes, waits, or knows the time.
 IMPURE = {
@@ -60,7 +75,7 @@ def test_importing_it_loads_nothing_that_does_io_or_waits() -> None:
     before, new = json.loads(loaded)
     assert not NEVER & set(before), "the interpreter loads them anyway: the test shows nothing"
     assert not (IMPURE | NEVER) & set(new)
-    assert {f"amiproto.{path.stem}" for path in SOURCES if path.stem != "__init__"} <= set(new)
+    assert {f"amiproto.{name}".rstrip(".") for name in MODULES} <= set(new)
     # All of it comes with Python.
     assert {name.partition(".")[0] for name in new} - {"amiproto"} <= standard_library()
 
@@ -74,27 +89,40 @@ def standard_library() -> Set[str]:
     return set(names)
 
 
-def imports(path: Path) -> Iterator[Tuple[int, str]]:
-    """Every import of a module, wherever it stands: its level and the module's name."""
+def name_of(path: Path) -> str:
+    """The name of a module within the package: ``messaging.sip``, ``messaging`` for its own."""
+    parts = path.relative_to(PACKAGE).with_suffix("").parts
+    return ".".join(part for part in parts if part != "__init__")
+
+
+MODULES = {name_of(path): path for path in SOURCES}
+
+
+def imports(path: Path) -> Iterator[Tuple[bool, str]]:
+    """Every import of a module, wherever it stands: whether it is relative, and what of."""
+    package = path.relative_to(PACKAGE).parts[:-1]
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             for alias in node.names:
-                yield 0, alias.name
+                yield False, alias.name
+        elif isinstance(node, ast.ImportFrom) and node.level:
+            assert node.level <= len(package) + 1, "out of the package"
+            yield True, ".".join([*package[: len(package) + 1 - node.level], node.module or ""])
         elif isinstance(node, ast.ImportFrom):
-            yield node.level, node.module or ""
+            yield False, node.module or ""
 
 
-@pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.stem)
-def test_a_module_imports_its_neighbours_and_pure_modules(path: Path) -> None:
-    for level, name in imports(path):
-        top = name.partition(".")[0]
-        if level:
-            assert level == 1 and (PACKAGE / f"{top}.py").exists(), name
+@pytest.mark.parametrize("name", MODULES)
+def test_a_module_imports_its_neighbours_and_pure_modules(name: str) -> None:
+    for is_relative, other in imports(MODULES[name]):
+        top = other.partition(".")[0]
+        if is_relative:
+            assert other in MODULES
         else:
-            assert top not in IMPURE and top != "amiproto" and top in standard_library(), name
+            assert top not in IMPURE and top != "amiproto" and top in standard_library(), other
 
 
-@pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", SOURCES, ids=name_of)
 def test_a_module_calls_nothing_that_does_io(path: Path) -> None:
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
@@ -103,9 +131,8 @@ def test_a_module_calls_nothing_that_does_io(path: Path) -> None:
 
 def test_modules_are_read_leaves_first_and_in_no_circle() -> None:
     needs = {
-        path.stem: {name for level, name in imports(path) if level}
-        for path in SOURCES
-        if path.stem != "__init__"
+        name: {other for is_relative, other in imports(path) if is_relative}
+        for name, path in MODULES.items()
     }
     read: List[str] = []
     while needs:
@@ -114,6 +141,100 @@ def test_modules_are_read_leaves_first_and_in_no_circle() -> None:
         for name in ready:
             del needs[name]
         read += ready
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_every_module_is_in_the_reading_order(name: str) -> None:
+    package, _, module = name.rpartition(".")
+    told = ast.get_docstring(ast.parse(MODULES[package].read_text(encoding="utf-8")))
+    assert told is not None and (not module or f"``{module}``" in told)
+
+
+def underscores(tree: ast.AST) -> Iterator[Tuple[int, str]]:
+    """Every attribute with an underscore that is not asked of self or of the class itself."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute) and node.attr.startswith("_"):
+            if not node.attr.endswith("__"):
+                yield node.lineno, node.attr
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_no_underscore_is_used_across_modules(name: str) -> None:
+    tree = ast.parse(MODULES[name].read_text(encoding="utf-8"))
+    # What the module's own classes have, or inherit from the base whose hooks they fill.
+    own = {
+        node.attr for node in ast.walk(tree)
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name)
+        and node.value.id == "self" and isinstance(node.ctx, ast.Store)
+    }  # fmt: skip
+    own |= {node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)}
+    inherited = {"_fill", "_content", "_head"}
+    for line, attribute in underscores(tree):
+        assert attribute in own | inherited, f"line {line}: {attribute}"
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom):
+            for alias in node.names:
+                assert not alias.name.startswith("_"), f"line {node.lineno}: {alias.name}"
+
+
+def test_no_object_is_made_past_its_constructor() -> None:
+    made = [
+        f"{name}:{node.lineno}" for name, path in MODULES.items()
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Attribute) and node.attr == "__new__"
+    ]  # fmt: skip
+    # The one other way to make a message, out of its bytes.
+    assert [place.partition(":")[0] for place in made] == ["messages"]
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_no_module_has_state_that_changes(name: str) -> None:
+    module = importlib.import_module(f"amiproto.{name}".rstrip("."))
+    holders: List[Tuple[str, Mapping[str, object]]] = [(name, vars(module))]
+    holders += [
+        (f"{name}.{value.__name__}", vars(value)) for value in vars(module).values()
+        if isinstance(value, type) and value.__module__ == module.__name__
+    ]  # fmt: skip
+    allowed = (str, bytes, int, float, tuple, frozenset, type(None), bool, enum.Enum, type,
+               re.Pattern, MappingProxyType, ModuleType, FunctionType, BuiltinFunctionType,
+               property, classmethod, staticmethod, MemberDescriptorType, GetSetDescriptorType,
+               Technology, type(annotations))  # fmt: skip
+    for where, names in holders:
+        for key, value in names.items():
+            if not key.startswith("__") and key not in ("_member_map_", "_value2member_map_"):
+                if not key.startswith("_member") and not key.endswith("_"):
+                    assert isinstance(value, allowed), (where, key, type(value))
+                    assert not hasattr(value, "cache_clear"), (where, key)
+                if isinstance(value, tuple):
+                    hash(value)
+
+
+def test_nothing_refused_is_kept() -> None:
+    def refuse(number: int) -> None:
+        text = f"{number}".ljust(1_000_000, "x")
+        made: List[Callable[[], object]] = [
+            lambda: MessageSend(f"sip:{text}@@"),
+            lambda: MessageSend("pjsip:alice", from_=text + "\n"),
+            lambda: MessageSend("pjsip:alice", text),
+            lambda: MessageSend("pjsip:alice", variables={text: "x", text + " ": "y"}),
+            lambda: MessageSend("pjsip:alice", variables={"X": text}),
+            lambda: Action("X", {text: "a\nb"}),
+            lambda: Action("X", action_id=text),
+        ]
+        for make in made:
+            with pytest.raises(LocalProtocolError):
+                make()
+
+    refuse(0)
+    gc.collect()
+    tracemalloc.start()
+    try:
+        for number in range(1, 144):  # seven a round: 1,001 of them
+            refuse(number)
+        gc.collect()
+        assert tracemalloc.get_traced_memory()[0] < 1_000_000
+    finally:
+        tracemalloc.stop()
 
 
 USE = """
@@ -161,7 +282,7 @@ def test_its_folder_works_under_another_name_inside_another_package(tmp_path: Pa
     shutil.copytree(PACKAGE, outer / "vendored_ami", ignore=shutil.ignore_patterns("__pycache__"))
     (outer / "__init__.py").write_text("")
     assert python(USE, str(tmp_path)) == (
-        "Message successfully sent outer.vendored_ami.message_send\n"
+        "Message successfully sent outer.vendored_ami.messaging.message\n"
     )
 
 
@@ -214,7 +335,7 @@ def test_every_public_method_and_property_is_documented(kind: type) -> None:
             assert value.__doc__ and value.__doc__.strip().endswith((".", ":")), name
 
 
-@pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", SOURCES, ids=name_of)
 def test_every_module_says_what_lives_in_it(path: Path) -> None:
     text = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8")))
     assert text and text.splitlines()[0].endswith((".", ":"))

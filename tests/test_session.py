@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import random
+import time
 import tracemalloc
 from collections import deque
 from typing import Any, Deque, Dict, List, Optional, Set, Tuple
@@ -99,7 +101,7 @@ def test_login(mechanism: str) -> None:
     told = server.logs_in(session)
     assert session.logged_in and session.banner == told.banner == Banner("5.0.4")
     assert told.response.name == "Success" and session.outstanding == ()
-    assert repr(told) == "<LoggedIn <Banner 5.0.4>>"
+    assert repr(told).startswith("LoggedIn(banner=<Banner 5.0.4>, response=<Response ")
     assert session.data_to_send() == b"" and session.next_event() is NEED_DATA
 
 
@@ -225,6 +227,8 @@ def test_an_action_may_bring_its_own_action_id_and_any_type() -> None:
 @pytest.mark.parametrize("kind", ["state", "type", "full", "lines", "left", "eof", "error"])
 def test_a_refused_send_changes_nothing(kind: str) -> None:
     session, server = logged_in(max_outstanding=2, max_stanza=1000)
+    with pytest.raises(TypeError, match="action is an Action, not str"):
+        session.send("Ping")  # type: ignore[type-var]
     first = session.send(Action("Ping"))
     action: Any = Action("Other")
     if kind == "type":
@@ -459,7 +463,7 @@ def test_a_list_that_is_not_complete_counts_as_outstanding() -> None:
 
 
 def test_lists_are_bounded() -> None:
-    session, _ = logged_in(max_list_bytes=1000)
+    session, _ = logged_in(max_list_bytes=1500)
     for _ in range(3):
         one = key_of(session.send(Action("X")))
         start = Response("Success", {"EventList": "start"}, action_id=one)
@@ -471,9 +475,78 @@ def test_lists_are_bounded() -> None:
     start = Response("Success", {"EventList": "start"}, action_id=one)
     session.receive_data(start.wire + Event("I", {"A": "x" * 200}, action_id=one).wire * 5)
     for _ in range(2):
-        with pytest.raises(RemoteProtocolError, match="over 1000 bytes") as caught:
+        with pytest.raises(RemoteProtocolError, match="take over 1500 bytes") as caught:
             drain(session)
-        assert (caught.value.limit, caught.value.action_id) == (1000, one)
+        assert (caught.value.limit, caught.value.action_id) == (1500, one)
+
+
+@pytest.mark.parametrize("size", [0, 100, 5000])
+def test_an_endless_list_costs_what_the_limit_says(size: int) -> None:
+    limit = 4 * 1024 * 1024
+    session, _ = logged_in(max_list_bytes=limit)
+    one = key_of(session.send(Action("X")))
+    feed(session, Response("Success", {"EventList": "start"}, action_id=one).wire)
+    items = Event("I", {"A": "x" * size}, action_id=one).wire * 100
+    tracemalloc.start()
+    try:
+        with pytest.raises(RemoteProtocolError, match="lists take over"):
+            while True:
+                feed(session, items)
+        assert limit / 2 < tracemalloc.get_traced_memory()[1] < 2 * limit
+    finally:
+        tracemalloc.stop()
+
+
+def answers_in(order: str, count: int) -> float:
+    """Seconds in which a session pairs so many answers that come in that order."""
+    session, _ = logged_in(max_outstanding=count)
+    ids = [key_of(session.send(Action("Ping"))) for _ in range(count)]
+    if order == "reverse":
+        ids.reverse()
+    elif order == "random":
+        random.Random(5).shuffle(ids)
+    elif order == "inside out":
+        ids = ids[count // 2 :] + ids[: count // 2]
+    data = b"".join([Response("Success", action_id=one).wire for one in ids])
+    started = time.perf_counter()
+    assert [answer.action_id for answer in feed(session, data)] == ids
+    return time.perf_counter() - started
+
+
+@pytest.mark.parametrize("order", ["reverse", "random", "inside out"])
+def test_answers_in_any_order_take_linear_time(order: str) -> None:
+    # Quadratic, 40,000 would take a minute, and the right order takes a second.
+    assert answers_in(order, 40_000) < 10 * answers_in("right", 40_000)
+
+
+def test_abandoned_actions_do_not_slow_down_the_next() -> None:
+    def seconds(abandoned: int) -> float:
+        session, server = logged_in(max_outstanding=50_000)
+        for _ in range(abandoned):
+            session.abandon(key_of(session.send(Action("Ping"))))
+        started = time.perf_counter()
+        for _ in range(1000):
+            one = key_of(session.send(Action("Ping")))
+            (answer,) = feed(session, Response("Success", action_id=one).wire)
+            assert answer.action_id == one
+        return time.perf_counter() - started
+
+    assert seconds(40_000) < 10 * seconds(0)
+
+
+def test_a_forged_start_of_raw_text_makes_nobody_deaf() -> None:
+    forged = b"Event: UserEvent\r\nText: hi\r\n\r\nResponse: Follows\r\nPrivilege: Command\r\n"
+    for more in (b"", b"ActionID: 7\r\n", b"x\r\n"):
+        session, _ = logged_in("1.3")
+        command = key_of(session.send(Action("Command", {"Command": "x"})))
+        ping = key_of(session.send(Action("Ping")))
+        seen = feed(session, forged + more + b"\r\n")
+        assert not any(isinstance(event, Answer) for event in seen)
+        text = Response("Follows", {"Privilege": "Command"}, action_id=command, output=["a", ""])
+        pong = Response("Success", {"Ping": "Pong"}, action_id=ping)
+        first, second = feed(session, text.wire + pong.wire)
+        assert (first.action_id, first.response.output) == (command, ("a", ""))
+        assert second.action_id == ping
 
 
 def test_a_server_that_never_answers_fills_no_memory() -> None:

@@ -118,11 +118,9 @@ def _cut(window: str) -> int:
             return found + 1
     while end > half and not _is_boundary(window, end):
         end -= 1
-    return (
-        end
-        if end > half
-        else _prefix(window, max_size(window[: _prefix(window, MAX_BODY)].encode()))
-    )
+    if end > half:
+        return end
+    return _prefix(window, max_size(window[: _prefix(window, MAX_BODY)].encode()))
 
 
 def _fits(text: str) -> bool:

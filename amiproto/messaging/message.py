@@ -5,7 +5,7 @@ Written, it is an action like any other. Read, it is what the server makes of th
 
 from __future__ import annotations
 
-from ..encoding import encode_action
+from ..encoding import check_action_id, encode_action
 from ..errors import BodyRefused, TooManyLines
 from ..headers import plain_pairs
 from ..limits import MAX_ACTION_LINES
@@ -83,15 +83,19 @@ class MessageSend(Action):
         technology = technology_of(to if destination is None else destination)
         technology.check(to, from_, destination, text, named)
         pairs = [("Action", "MessageSend")]
+        if action_id is not None:
+            action_id = plain_str(action_id, "action_id")
+            check_action_id(action_id)
+            pairs.append(("ActionID", action_id))
         pairs.append(("To", to))
         if from_ is not None:
             pairs.append(("From", from_))
         if destination is not None:
             pairs.append(("Destination", destination))
-        # One line is the body's, and one is the ActionID's that a session adds where there is none.
-        pairs += variable_headers(named, MAX_ACTION_LINES - len(pairs) - 2)
-        pairs.append(body_header(text))
-        count = len(pairs) + 1
+        # The body has a line, and so has the ActionID that a session adds where there is none.
+        others = len(pairs) + 1 + (action_id is None)
+        headers = variable_headers(named, MAX_ACTION_LINES - others)
+        count = others + len(headers)
         if count > MAX_ACTION_LINES:
             raise TooManyLines(
                 f"the message has {len(named)} variables and its action over {MAX_ACTION_LINES} "
@@ -101,9 +105,7 @@ class MessageSend(Action):
                 actual=count,
                 action_id=action_id,
             )
-        Message.__init__(self, encode_action(pairs))
-        if action_id is not None:
-            Message.__init__(self, self.with_action_id(action_id).wire)
+        Message.__init__(self, encode_action([*pairs, *headers, body_header(text)]))
 
     @property
     def to(self) -> str:

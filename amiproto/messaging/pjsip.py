@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from typing import Optional
 
     from ..messages import Banner
-    from .message import MessageSend
+    from .technology import Addressed
 
 # All of the following was seen on 16.28 and 22.10 unless it says otherwise.
 
@@ -162,7 +162,7 @@ class PJSIP(SIPHeaders):
                 field="From",
             )
 
-    def check_server(self, message: MessageSend, banner: Banner) -> None:
+    def check_server(self, message: Addressed, banner: Banner) -> None:
         """Refuse what 16.28 and 22.10 do not both carry, where it is not the one that does."""
         super().check_server(message, banner)
         from_ = message.from_

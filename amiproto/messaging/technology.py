@@ -14,11 +14,26 @@ from ..limits import AMI_WITHOUT_DESTINATION
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import List, Optional
+    from typing import List, Optional, Protocol
 
     from ..headers import Pair
     from ..messages import Banner
-    from .message import MessageSend
+
+    class Addressed(Protocol):
+        """What a technology needs to know of a message that is built."""
+
+        @property
+        def to(self) -> str: ...
+
+        @property
+        def from_(self) -> Optional[str]: ...
+
+        @property
+        def destination(self) -> Optional[str]: ...
+
+        @property
+        def action_id(self) -> Optional[str]: ...
+
 
 _CONTROL = re.compile("[\x00-\x1f\x7f]")
 _SURROGATE = re.compile("[\ud800-\udfff]")
@@ -61,7 +76,7 @@ class Technology:
         self.check_body(body)
         self.check_variables(variables)
 
-    def check_server(self, message: MessageSend, banner: Banner) -> None:
+    def check_server(self, message: Addressed, banner: Banner) -> None:
         """Refuse a message that is exact on some versions of the server, and not on this one.
 
         :raises AddressRefused: naming what would happen to it.

@@ -6,11 +6,22 @@ says how each was made.
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from pathlib import Path
 from typing import Dict, Iterable, List, Sequence, Tuple
 
-from amiproto import NEED_DATA, Connection, EndOfStream, Event, Message, Response, Role
+from amiproto import (
+    NEED_DATA,
+    Action,
+    Banner,
+    Connection,
+    EndOfStream,
+    Event,
+    Message,
+    Response,
+    Role,
+)
 
 _HERE = Path(__file__).resolve().parent
 
@@ -28,7 +39,9 @@ def load(name: str) -> bytes:
 
 def decode(pieces: Iterable[bytes]) -> Tuple[List[Message], EndOfStream]:
     """Every message of a stream that arrives in these pieces, and how it ended."""
+    pieces = list(pieces)
     connection = Connection(Role.CLIENT)
+    commands = _commands(b"".join(pieces))
     messages: List[Message] = []
 
     def read() -> object:
@@ -37,6 +50,9 @@ def decode(pieces: Iterable[bytes]) -> Tuple[List[Message], EndOfStream]:
             if not isinstance(message, Message):
                 return message
             messages.append(message)
+            if isinstance(message, Banner):
+                for command in commands:
+                    connection.send(command)
 
     for piece in pieces:
         connection.receive_data(piece)
@@ -50,7 +66,17 @@ def decode(pieces: Iterable[bytes]) -> Tuple[List[Message], EndOfStream]:
 def encode(messages: Sequence[Message]) -> bytes:
     """The same stream as a server's connection sends it on, but for surplus blank lines."""
     connection = Connection(Role.SERVER)
+    for command in _commands(b"".join([message.wire for message in messages])):
+        connection.receive_data(command.wire)
+        assert isinstance(connection.next_event(), Action)
     return b"".join([connection.send(message) for message in messages])
+
+
+def _commands(data: bytes) -> List[Action]:
+    """The commands that were asked for the raw texts in a stream."""
+    text = rb"(?:^|\n)Response: Follows\r\nPrivilege: Command\r\n(?:ActionID: (.*)\r\n)?"
+    ids = re.findall(text, data)
+    return [Action("Command", action_id=action_id.decode() or None) for action_id in ids]
 
 
 def surplus(data: bytes, messages: Sequence[Message]) -> List[int]:
