@@ -111,15 +111,14 @@ class Technology:
         for name, value in variables:
             self.check_name(name)
             self.check_value(name, value)
-            seen.add(name.lower())
-        if len(seen) < len(variables):
-            names = [name.lower() for name, _ in variables]
-            name = next(name for name, _ in variables if names.count(name.lower()) > 1)
-            raise VariableRefused(
-                f"the variable {name!r} is given twice; servers disagree on which one counts; "
-                "give it once",
-                field=name,
-            )
+            lowered = name.lower()
+            if lowered in seen:
+                raise VariableRefused(
+                    f"the variable {name!r} is given twice; servers disagree on which one counts; "
+                    "give it once",
+                    field=name,
+                )
+            seen.add(lowered)
 
     def check_name(self, name: str) -> None:
         """Refuse a name of a variable that the server would read otherwise."""
