@@ -337,7 +337,7 @@ def test_what_was_on_its_way_is_given_up_by_who_stops_early() -> None:
         receipt = client.send_message("sip:a", "after")
         assert receipt.response.action_id == receipt.action_id
         assert list(client.events(timeout=0)) == []
-        assert client._link is not None and not client._link._answers
+        assert not client._shared().open_link._answers
 
 
 def test_what_was_on_its_way_when_another_closed_is_unknown() -> None:
@@ -383,9 +383,8 @@ def test_a_bulk_that_nobody_finishes_is_given_up_by_whoever_drops_it(
         results = client.send_messages(_items(10), window=5)
         next(results)
         del results
-        assert client._link is not None
-        assert client._link._session.outstanding == ()
         client.ping()
+        assert client._shared().open_link._session.outstanding == ()
 
 
 def test_an_interrupted_iterable(server: LoopbackServer) -> None:
