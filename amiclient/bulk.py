@@ -74,12 +74,10 @@ class _Entry(Generic[Item]):
             self.fail(error)
 
 
-class SendResults(Generic[Item]):
-    """The results of :meth:`amiclient.Client.send_messages`, in the order of the messages.
+class Bulk(Generic[Item]):
+    """Messages, of which up to ``window`` are on their way at once.
 
-    An iterator. Messages are sent as it is asked for results, so one that nobody iterates over
-    sends nothing. Iterate to the end, or call :meth:`close`; dropped before that, it warns
-    (:class:`ResourceWarning`) with what was left.
+    :param current: what the threads of this process share of the client, as it is when called.
     """
 
     def __init__(
@@ -100,53 +98,39 @@ class SendResults(Generic[Item]):
         self._trouble: Optional[Exception] = None
         self._postponed = 0.0  # seconds in the caller's code up to now
         self._yielded = 0
-        self._steps = self._run()
 
-    def __iter__(self) -> SendResults[Item]:
-        return self
+    def what_is_left(self) -> str:
+        """What became of the messages without a result, in words; empty where there are none."""
+        on_their_way = sum(1 for entry in self._entries if entry.result is None)
+        unread = len(self._entries) - on_their_way
+        rest = 0 if self._exhausted else length_hint(self._iterator, -1)
+        if not self._entries and not rest:
+            return ""
+        some = f"{rest} messages" if rest > 0 else "what is left of the messages"
+        return (
+            f"after {self._yielded} results: {unread} more were not read, {on_their_way} messages "
+            f"may be on their way, and {some + ' was not sent' if rest else 'nothing is left'}"
+        )
 
-    def __next__(self) -> SendResult[Item]:
-        return next(self._steps)
-
-    def close(self) -> None:
-        """Want no more results.
-
-        Messages that have not been taken from the iterable stay there; up to a window of them is
-        on its way, and may be delivered.
-        """
-        self._steps.close()
+    def leave(self) -> None:
+        """Want no more results, and leave no message behind that would be sent later."""
+        self._forget()
         self._entries.clear()
         self._exhausted = True
 
-    def __del__(self) -> None:
-        if not hasattr(self, "_steps"):
-            return  # it was never made
-        on_their_way = sum(1 for entry in self._entries if entry.result is None)
-        unread = len(self._entries) - on_their_way
-        left = 0 if self._exhausted else length_hint(self._iterator, -1)
-        if self._entries or left:
-            some = f"{left} messages" if left > 0 else "what is left of the messages"
-            warnings.warn(
-                f"send_messages() was dropped after {self._yielded} results: {unread} more were "
-                f"not read, {on_their_way} messages may be on their way, and "
-                f"{'nothing is left' if not left else some + ' was not sent'}; iterate to the "
-                "end, or call close()",
-                ResourceWarning,
-                source=self,
-            )
-
-    def _run(self) -> Generator[SendResult[Item], None, None]:
+    def run(self) -> Generator[SendResult[Item], None, None]:
+        """Yield the results."""
         # Twice, as an interrupt can strike while leaving, too.
         try:
             try:
                 yield from self._results()
             finally:
-                self._leave()
+                self._forget()
         except BaseException:
-            self._leave()
+            self._forget()
             raise
 
-    def _leave(self) -> None:
+    def _forget(self) -> None:
         entries = list(self._entries)
         self._link.forget([entry.ticket.action_id for entry in entries if entry.ticket])
 
@@ -284,3 +268,41 @@ class SendResults(Generic[Item]):
             return
         self._link.forget([ticket.action_id])
         entry.fail(given_up(Expired(), left=True, action_id=ticket.action_id))
+
+
+class SendResults(Generic[Item]):
+    """The results of :meth:`amiclient.Client.send_messages`, in the order of the messages.
+
+    An iterator. Messages are sent as it is asked for results, so one that nobody iterates over
+    sends nothing. Iterate to the end, or call :meth:`close`; dropped before that, it warns
+    (:class:`ResourceWarning`) with what was left.
+    """
+
+    def __init__(self, bulk: Bulk[Item]) -> None:
+        # Not one object: what it is dropped with must not hold it.
+        self._bulk = bulk
+        self._steps = bulk.run()
+
+    def __iter__(self) -> SendResults[Item]:
+        return self
+
+    def __next__(self) -> SendResult[Item]:
+        return next(self._steps)
+
+    def close(self) -> None:
+        """Want no more results.
+
+        Messages that have not been taken from the iterable stay there; up to a window of them is
+        on its way, and may be delivered.
+        """
+        self._steps.close()
+        self._bulk.leave()
+
+    def __del__(self) -> None:
+        self._steps.close()
+        left = self._bulk.what_is_left()
+        if left:
+            warnings.warn(
+                f"send_messages() was dropped {left}; iterate to the end, or call close()",
+                ResourceWarning,
+            )

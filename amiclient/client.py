@@ -14,7 +14,7 @@ from .arguments import (
     checked_text,
     checked_timeout,
 )
-from .bulk import MAX_WINDOW, SendResults
+from .bulk import MAX_WINDOW, Bulk, SendResults
 from .deadline import Deadline, Expired
 from .errors import ConnectError, NotConnected
 from .kept import MAX_EVENT_BYTES, MAX_EVENTS, KeptEvents
@@ -279,7 +279,7 @@ class Client:
         :raises NotConnected: when the client is not open; no message is taken then.
         """
         checked_number(window, "window", 1, MAX_WINDOW)
-        return SendResults(self._shared, messages, window, self._seconds(timeout))
+        return SendResults(Bulk(self._shared, messages, window, self._seconds(timeout)))
 
     def send_action(self, action: Action, *, timeout: Timeout = CLIENT_TIMEOUT) -> Answer:
         """Send any action, and return the server's answer, with its events where it is a list.

@@ -41,7 +41,7 @@ class Shared:
 
     @property
     def wanted(self) -> bool:
-        """Whether a call waits for its turn."""
+        """Whether a call waits for its turn that does more than to listen."""
         return self._turns.wanted
 
     @property

@@ -60,8 +60,8 @@ class Turns:
 
     @property
     def wanted(self) -> bool:
-        """Whether a call waits for its turn."""
-        return bool(self._waiting)
+        """Whether a call waits for its turn that does more than to listen."""
+        return any(turn.give_way is None for turn in list(self._waiting))
 
     def has(self, turn: Turn) -> bool:
         """Whether this is the turn that has the connection."""
@@ -83,7 +83,7 @@ class Turns:
         self._waiting.append(turn)
         while self._waiting[0] is not turn or holder.setdefault(_HOLDER, turn) is not turn:
             other = holder.get(_HOLDER)
-            if other is not None and other.give_way is not None:
+            if other is not None and other.give_way is not None and turn.give_way is None:
                 other.give_way()
             left = deadline.remaining()
             if left == 0.0:

@@ -132,10 +132,12 @@ def test_an_error_of_the_iterable_comes_after_the_results_before_it(
 
 def test_who_stops_early_leaves_the_client_usable(server: LoopbackServer) -> None:
     with client_of(server.port) as client:
-        for count, result in enumerate(client.send_messages(_items(1000), window=8)):
+        results = client.send_messages(_items(1000), window=8)
+        for count, result in enumerate(results):
             assert result.outcome == ACCEPTED
             if count == 5:
                 break
+        results.close()
         receipt = client.send_message("sip:a", "after")
         assert receipt.response.action_id == receipt.action_id
         assert list(client.events(timeout=0)) == []
@@ -331,8 +333,10 @@ def test_what_was_on_its_way_is_given_up_by_who_stops_early() -> None:
         peer.serve()
 
     with Script(talk) as script, client_of(script.port) as client:
-        for result in client.send_messages(_items(20), window=5):
+        results = client.send_messages(_items(20), window=5)
+        for result in results:
             break
+        results.close()
         stopped.set()
         receipt = client.send_message("sip:a", "after")
         assert receipt.response.action_id == receipt.action_id
@@ -382,7 +386,8 @@ def test_a_bulk_that_nobody_finishes_is_given_up_by_whoever_drops_it(
     with client_of(server.port) as client:
         results = client.send_messages(_items(10), window=5)
         next(results)
-        del results
+        with pytest.warns(ResourceWarning, match="after 1 results.* on their way"):
+            del results
         client.ping()
         assert client._shared().open_link._session.outstanding == ()
 
@@ -393,8 +398,10 @@ def test_an_interrupted_iterable(server: LoopbackServer) -> None:
         raise KeyboardInterrupt
 
     with client_of(server.port) as client:
+        results = client.send_messages(items(), window=2)
         with pytest.raises(KeyboardInterrupt):
-            list(client.send_messages(items(), window=2))
+            list(results)
+        results.close()
         client.ping()
 
 

@@ -212,7 +212,7 @@ class ClientMachine(RuleBasedStateMachine):
                 self.client.ping()
             if len(got) == stop:
                 break
-        results.close()  # type: ignore[attr-defined]  # it is a generator
+        results.close()
         assert time.monotonic() - begun < self.timeout + 2.0
         for number, result in enumerate(got):
             assert isinstance(result.message, MessageSend)

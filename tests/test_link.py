@@ -31,7 +31,7 @@ def test_a_record_that_left_in_part_is_not_forgotten() -> None:
     the action had left.
     """
     seen_whole = False
-    for attempt in range(40):
+    for attempt in range(160):
         go = threading.Event()
         received: List[str] = []
 
@@ -52,7 +52,7 @@ def test_a_record_that_left_in_part_is_not_forgotten() -> None:
             link = client._shared().link
             assert link is not None
             # A line of another length each time, so that the socket is full at another place.
-            action = Action("Ping", [("X", "x" * (attempt * 7))])
+            action = Action("Ping", [("X", "x" * (attempt * 3))])
             while True:
                 with pytest.raises(AMIError) as caught:
                     client.send_action(action, timeout=0.002)
