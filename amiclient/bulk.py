@@ -246,7 +246,7 @@ class Bulk(Generic[Item]):
                         link.step(self._deadline_of(entry))
                     except (Expired, Closed) as error:
                         # Answers come in order: behind one that does not come, none will.
-                        reason = error
+                        reason = error.with_traceback(None)
                         link.close("an answer did not come in time")
 
     def _given_up(

@@ -213,7 +213,7 @@ class Client:
     def logoff(self, *, timeout: Timeout = CLIENT_TIMEOUT) -> None:
         """Say goodbye to the server (``Action: Logoff``), wait for its answer, and close."""
         try:
-            self._call(Action("Logoff"), timeout)
+            self._call(Action("Logoff"), timeout, last=True)
         finally:
             self.close()
 
@@ -361,16 +361,24 @@ class Client:
         # Of two threads that come here first, both get the same one.
         return self._by_process.setdefault(pid, Shared()) if shared is None else shared
 
-    def _ask(self, action: Action, timeout: Timeout) -> Answer:
+    def _ask(self, action: Action, timeout: Timeout, last: bool = False) -> Answer:
         deadline = Deadline(self._seconds(timeout))
         shared = self._shared()
+
+        def ask() -> Answer:
+            try:
+                return shared.open_link.call(action, deadline)
+            finally:
+                if last:
+                    shared.close("the client logged off")
+
         try:
-            return shared.in_turn(lambda: shared.open_link.call(action, deadline), deadline)
+            return shared.in_turn(ask, deadline)
         except Busy as error:
             raise given_up(error, left=False) from None
 
-    def _call(self, action: Action, timeout: Timeout) -> Answer:
-        answer = self._ask(action, timeout)
+    def _call(self, action: Action, timeout: Timeout, last: bool = False) -> Answer:
+        answer = self._ask(action, timeout, last)
         name = answer.response.name
         if name == "Error":
             raise refused(answer)
@@ -435,7 +443,7 @@ class Client:
             raise
         except (Expired, Closed) as error:
             shared.close("the client could not be opened")
-            reason = error
+            reason = error.with_traceback(None)
         if reason is not None:
             # Not out of that error: its frames have seen what passed at the login.
             raise not_logged_in(reason, self._where)

@@ -125,7 +125,10 @@ class Link:
             refused = error
         if refused is not None:
             # As new: what the server said may echo the secret, and is in the frames of its reading.
-            raise refused.with_traceback(None)
+            try:
+                raise refused.with_traceback(None)
+            finally:
+                del refused  # of which this frame is a part now
 
     def _queue_login(self) -> None:
         # By itself, as the data holds the secret where the mechanism is plain, and must be in no
@@ -146,7 +149,7 @@ class Link:
             try:
                 self.step(deadline)
             except (Expired, Closed) as error:
-                reason = error
+                reason = error.with_traceback(None)  # which would hold this frame for ever
             answer = self.take(ticket.action_id)  # it may have come right before the end
             if answer is not None:
                 ticket.log(answer.response.name)

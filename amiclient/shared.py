@@ -102,6 +102,13 @@ class Shared:
 
     def end(self, why: str) -> None:
         """Close the connection, whoever uses it, from any thread."""
+        try:
+            self._end(why)
+        except BaseException:  # an interrupt: what was begun is finished
+            self._end(why)
+            raise
+
+    def _end(self, why: str) -> None:
         while True:
             if self.transport is not None:
                 self.transport.end(why)
