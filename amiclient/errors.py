@@ -26,13 +26,12 @@ is not retryable never works without a change: who queues again by ``outcome`` a
 
 from __future__ import annotations
 
+from amiproto import Response
 from amiproto.errors import NOT_SENT, REFUSED, SHUTTING_DOWN, UNKNOWN, AMIError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Optional
-
-    from amiproto import Response
 
 
 class NotSent(AMIError):
@@ -96,8 +95,8 @@ class Refused(AMIError):
 
     Not retryable, but where the server says that it is shutting down: the next one may take it.
 
-    :ivar response: the answer (:class:`amiproto.Response`), or None where the error was made
-        without one, as by a queue that keeps only the sentence.
+    :ivar response: the answer (:class:`amiproto.Response`); a bare ``Error`` where the error was
+        made without one, as by a queue that keeps only the sentence.
     :ivar str server_message: its ``Message`` header.
     """
 
@@ -110,7 +109,8 @@ class Refused(AMIError):
         response: Optional[Response] = None,
         action_id: Optional[str] = None,
     ) -> None:
-        words = "" if response is None else response.message
+        response = Response("Error") if response is None else response
+        words = response.message
         super().__init__(message, action_id=action_id, retryable=words == SHUTTING_DOWN)
         self.response = response
         self.server_message = words

@@ -31,7 +31,10 @@ def arguments_of(url: str) -> Dict[str, Any]:
         raise ValueError("url names no user and secret; write ami://user:secret@host")
     if any(character in login for character in "/?#[]@"):
         raise ValueError("url has one of /?#[]@ in user or secret; write it with a percent sign")
-    parts = urlsplit(f"//{place}")
+    try:
+        parts = urlsplit(f"//{place}")
+    except ValueError as error:
+        raise ValueError(f"url has a host that is none: {error}") from None
     if parts.path not in ("", "/") or parts.fragment:
         raise ValueError("url has something between host and question mark, or behind a #")
     try:

@@ -55,7 +55,7 @@ def _items(count: int, to: str = "sip:a") -> Iterator[Item]:
             yield MessageSend(to, f"{number}")
 
 
-def _outcomes(results: List[SendResult]) -> List[str]:
+def _outcomes(results: List[SendResult[Any]]) -> List[str]:
     return [result.outcome for result in results]
 
 
@@ -86,7 +86,7 @@ def test_refused_ones_do_not_stop_the_rest(server: LoopbackServer) -> None:
     with client_of(server.port) as client:
         results = list(client.send_messages(items, window=4))
         client.ping()
-    expected = [ACCEPTED] * 12
+    expected: List[str] = [ACCEPTED] * 12
     expected[3] = expected[11] = REFUSED
     expected[5] = NOT_SENT
     assert _outcomes(results) == expected
@@ -119,7 +119,7 @@ def test_an_error_of_the_iterable_comes_after_the_results_before_it(
         yield {"no": "such argument"} if broken == "mapping" else None
         raise AssertionError("never asked for")
 
-    results: List[SendResult] = []
+    results: List[SendResult[Any]] = []
     kinds = {"error": ZeroDivisionError, "refused": LocalProtocolError}
     with client_of(server.port) as client:
         with pytest.raises(kinds.get(broken, TypeError)):

@@ -84,7 +84,6 @@ def test_a_refusal_has_the_server_s_words() -> None:
     error = _one_of(Refused)
     assert isinstance(error, Refused)
     assert error.server_message == "No such thing"
-    assert error.response is not None
     assert error.response.action_id == error.action_id == "17"
 
 
@@ -107,7 +106,11 @@ def test_every_error_is_in_the_tree_that_the_docstring_draws() -> None:
     from amiclient import errors
 
     assert errors.__doc__ is not None
-    kinds = [value for value in vars(errors).values() if isinstance(value, type)]
+    kinds = [
+        value
+        for value in vars(errors).values()
+        if isinstance(value, type) and issubclass(value, AMIError)
+    ]
     assert len(kinds) == len(_NOT_SENT) + len(_UNKNOWN) + 3  # AMIError, Refused, EventOverflow
     for kind in kinds:
         assert kind.__name__ in errors.__doc__
