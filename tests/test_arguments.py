@@ -67,7 +67,8 @@ def test_the_default_time_out_has_a_name() -> None:
 def test_a_secret_of_bytes_that_can_change_is_copied() -> None:
     secret = bytearray(SECRET.encode())
     with LoopbackServer() as server:
-        client = Client(port=server.port, username=USERNAME, secret=secret)  # type: ignore[arg-type]
+        options: Dict[str, Any] = {"username": USERNAME, "secret": secret}
+        client = Client(port=server.port, **options)
         secret[:] = b"x" * len(secret)
         with client:
             client.ping()

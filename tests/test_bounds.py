@@ -1,4 +1,4 @@
-"""What servers do at their worst is bounded, in bytes and in time; and secrets stay where they are."""
+"""What servers do at their worst is bounded, in bytes and in time; and no error shows a secret."""
 
 from __future__ import annotations
 
