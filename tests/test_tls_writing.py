@@ -54,14 +54,10 @@ def _talk(peer: Peer) -> None:
 
 def _message(size: int) -> MessageSend:
     """A message whose action has so many bytes, the ActionID of a session included."""
-    empty = MessageSend("pjsip:a", "", action_id="0" * 32)
-    body = size - len(empty.wire)
-    message = MessageSend("pjsip:a", "x" * min(body, 900))
-    if body > 900:
-        more = {"X": "y" * 500, "Z": "y"}
-        start = MessageSend("pjsip:a", "x" * 500, None, more, action_id="0" * 32)
-        more["Z"] = "y" * (1 + size - len(start.wire))
-        message = MessageSend("pjsip:a", "x" * 500, None, more)
+    variables = {"Y": "y" * 900, "Z": "z"} if size > 1500 else {"Z": "z"}
+    start = MessageSend("pjsip:a", "x" * 300, None, variables, action_id="0" * 32)
+    variables["Z"] = "z" * (1 + size - len(start.wire))
+    message = MessageSend("pjsip:a", "x" * 300, None, variables)
     assert len(message.with_action_id("0" * 32).wire) == size
     return message
 
