@@ -144,8 +144,7 @@ class Bulk(Generic[Item]):
                     break
                 self._exchange(wait=entries[0].result is None)
             result = entries[0].result
-            if result is None:
-                continue
+            assert result is not None
             entries.popleft()
             self._yielded += 1
             start = monotonic()

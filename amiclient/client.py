@@ -435,8 +435,8 @@ class Client:
             try:
                 link.log_in(deadline)
             finally:
-                if session.banner is not None:
-                    shared.server_version = session.banner.version
+                banner = session.banner
+                shared.server_version = None if banner is None else banner.version
             shared.link = link
         except AMIError:
             shared.close("the client could not be opened")

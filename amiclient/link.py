@@ -1,8 +1,8 @@
 """One open connection with its session: writes, reads, and keeps answers until they are asked for.
 
 Apart from the client, which knows how to open one, whose turn it is, and what callers like to see.
-A link is used by the call whose turn it is, but for :meth:`Link.end`, :meth:`Link.wake` and
-:meth:`Link.forget`, which any thread may call at any time. It is used up when it fails.
+A link is used by the call whose turn it is, but for :meth:`Link.wake`, :meth:`Link.forget` and
+:meth:`Link.take`, which any thread may call at any time. It is used up when it fails.
 """
 
 from __future__ import annotations
@@ -85,10 +85,6 @@ class Link:
         return self._transport.is_tls
 
     # -- For any thread at any time.
-
-    def end(self, why: str) -> None:
-        """Make the call whose turn it is fail, and close."""
-        self._transport.end(why)
 
     def wake(self) -> None:
         """Make the wait of the call whose turn it is end, so that it looks who else wants one."""

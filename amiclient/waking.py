@@ -29,11 +29,8 @@ class Waker:
             pass  # full of calls that nobody has heeded yet
 
     def clear(self) -> None:
-        """Take all calls up to now as heeded."""
-        try:
-            self._inner.recv(4096)
-        except OSError:
-            pass  # there were none
+        """Take all calls up to now as heeded, of which there is one at the least."""
+        self._inner.recv(4096)
 
     def __del__(self) -> None:
         self._inner.close()

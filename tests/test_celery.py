@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import shutil
 import signal
@@ -11,7 +12,7 @@ import sys
 import time
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any, Dict, Iterator, List
+from typing import Any, Dict, Iterator, List, Optional
 
 import pytest
 
@@ -24,11 +25,9 @@ _COUNT = 200
 
 
 def _missing() -> str:
-    try:
-        import celery  # noqa: F401
-        import redis  # noqa: F401
-    except ImportError as error:
-        return str(error)
+    for name in ("celery", "redis"):
+        if importlib.util.find_spec(name) is None:
+            return f"no {name}"
     return "" if shutil.which("redis-server") else "no redis-server"
 
 
@@ -128,6 +127,8 @@ def test_a_worker_that_is_killed_in_the_middle(
         }
     came = [message.text for server in servers for message in server.messages]
     assert len(came) == len(set(came)), "a message was sent twice"
+    expected: str
+    error: Optional[str]
     for number, (body, result) in enumerate(told.items()):
         outcome = result["outcome"]
         if outcome == UNKNOWN:

@@ -11,6 +11,7 @@ import random
 import signal
 import threading
 import time
+from functools import partial
 from types import FrameType
 from typing import Dict, Optional
 
@@ -139,7 +140,7 @@ def test_everything_at_once() -> None:
         try:
             helpers = [in_thread(make_noise), in_thread(keep_open)]
             callers = [
-                in_thread(lambda name=f"thread {number}": call(name, _CALLS // _THREADS))  # type: ignore
+                in_thread(partial(call, f"thread {number}", _CALLS // _THREADS))
                 for number in range(_THREADS)
             ]
             number = 0

@@ -168,6 +168,36 @@ def test_an_interrupt_while_connecting_leaves_no_socket() -> None:
         signal.signal(signal.SIGALRM, old)
 
 
+@pytest.mark.skipif(not hasattr(socket, "AF_UNIX"), reason="needs sockets of Unix")
+def test_a_connection_that_is_there_or_refused_at_once(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    path = str(tmp_path / "socket")
+    found = [(socket.AF_UNIX, socket.SOCK_STREAM, 0, "", path)]
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *arguments: found)
+    with pytest.raises(ConnectError, match="No such file"):
+        client_of(5038).connect()
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(path)
+        listener.listen(1)
+        with pytest.raises(ConnectTimeout, match="did not finish the login"):
+            client_of(5038, 0.1).connect()
+
+
+def test_a_wait_to_be_connected_that_is_woken_goes_on() -> None:
+    with _full_backlog() as port:
+        client = client_of(port, 0.5)
+        threading.Timer(0.1, lambda: _wake(client)).start()
+        error = error_within(0.5, client.connect)
+        assert type(error) is ConnectTimeout
+
+
+def _wake(client: Client) -> None:
+    transport = client._shared().transport
+    assert transport is not None
+    transport.wake()
+
+
 # -- TLS.
 
 

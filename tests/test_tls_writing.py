@@ -105,5 +105,10 @@ def test_pieces_over_tls_and_without() -> None:
             outbox.took(len(pieces[-1]))
         assert pieces == expected
         assert "1" not in outbox
+        outbox.put("1", wire)
+        outbox.put("2", wire)
+        assert not outbox.take_back("2") and "1" in outbox
+        outbox.took(1)
+        assert outbox.take_back("1") and not outbox
         with pytest.raises(KeyError):
             outbox.take_back("1")
