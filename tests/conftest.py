@@ -4,9 +4,13 @@ and because every hypothesis test has the same profile."""
 from __future__ import annotations
 
 import os
+import signal
 
 import pytest
 from hypothesis import HealthCheck, settings
+
+# In the background of a shell SIGINT is ignored, and would be by every process that a test starts.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # No deadline: a loaded machine is not a bug. HYPOTHESIS_PROFILE=long looks twenty times as far.
 _SLOW = [HealthCheck.too_slow, HealthCheck.data_too_large]
