@@ -1,4 +1,4 @@
-"""Running the command in tests, in a process of its own or in this one; most of its tests need it."""
+"""Running the command in tests, in a process of its own or in this one."""
 
 from __future__ import annotations
 

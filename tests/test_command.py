@@ -11,7 +11,6 @@ import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 from typing import Dict, Iterator, List, Type
 
 import pytest
@@ -353,7 +352,9 @@ class _Broken(io.RawIOBase):
         raise OSError("the disk is on fire")
 
 
-def test_standard_input_that_cannot_be_read(run: Runner, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_standard_input_that_cannot_be_read(
+    run: Runner, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(sys, "stdin", None)
     code, out, err = run("--to", "pjsip:a", "--loopback")
     one_line(code, 66, err, "standard input")
@@ -404,7 +405,9 @@ def test_a_signal_that_is_ignored_stays_so(run: Runner) -> None:
 
 
 @pytest.mark.skipif(os.name != "posix", reason="needs a broken pipe")
-def test_a_closed_pipe(run: Runner, server: LoopbackServer, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_closed_pipe(
+    run: Runner, server: LoopbackServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
     reading, writing = os.pipe()
     os.close(reading)
     with open(writing, "w") as pipe, monkeypatch.context() as patch:

@@ -1,4 +1,4 @@
-"""Where the command finds its server and its secret, and what it says of settings that are wrong."""
+"""Where the command finds its server and its secret, and what it says of wrong settings."""
 
 from __future__ import annotations
 
@@ -91,6 +91,8 @@ def test_an_address_in_one_word(run: Runner, server: LoopbackServer, tmp_path: P
     assert run(*MESSAGE, AMI_URL=url)[0] == 0
     file = written(tmp_path / "conf", f"[amisend]\nurl = {url}\n")
     assert run(*MESSAGE, "--config", file)[::2] == (0, "")
+    login = {"AMI_USERNAME": "me", "AMI_SECRET": "t0p s3cret ", "AMI_PORT": "", "AMI_TIMEOUT": ""}
+    assert run(*MESSAGE, AMI_URL=f"ami://localhost:{server.port}", **login)[0] == 0
     code, out, err = run(*MESSAGE, AMI_URL=url, AMI_USERNAME="eve")
     one_line(code, 77, err, "eve")
     with LoopbackServer(users={"me": "x"}, tls=server_tls()) as other:

@@ -132,15 +132,12 @@ class Batch:
             yield line
 
     def _chosen(self) -> Iterator[Line]:
-        try:
-            for line in self._lines:
-                wanted = again(line) if self._is_retry else line
-                if wanted is None:
-                    self._passed_over += 1
-                else:
-                    yield wanted
-        except OSError as error:
-            raise Problem(NO_INPUT, f"the input cannot be read: {error}") from error
+        for line in self._lines:
+            wanted = again(line) if self._is_retry else line
+            if wanted is None:
+                self._passed_over += 1
+            else:
+                yield wanted
 
     def _account_for_the_rest(self, account: Account, error: Optional[AMIError]) -> None:
         """Write every line that is left as one that was not sent."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 
+from .exits import NO_INPUT, Problem
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, List, Optional
@@ -28,6 +30,8 @@ class Source:
 
     :param descriptor: its descriptor (int); it stays the caller's.
     :param interrupts: what ends a wait.
+
+    Each method raises :class:`Problem` when it cannot be read.
     """
 
     def __init__(self, descriptor: int, interrupts: Interrupts) -> None:
@@ -86,7 +90,10 @@ class Source:
         return True
 
     def _fill(self) -> None:
-        data = os.read(self._descriptor, _CHUNK)
+        try:
+            data = os.read(self._descriptor, _CHUNK)
+        except OSError as error:
+            raise Problem(NO_INPUT, f"the input cannot be read: {error}") from error
         self.ended = not data
         self.position += len(data)
         self._buffer += data
