@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     import argparse
     from typing import Callable, Iterator, List, Optional
 
-    from amiproto import MessageSend
-
     from .client import Client
     from .command.interrupts import Interrupts
 
@@ -85,24 +83,12 @@ def _with_server(options: argparse.Namespace, send: Callable[[Client], int]) -> 
     with LoopbackServer(keep=0 if _is_batch(options) else None) as server:
         code = send(Client(server.host, server.port, username=USERNAME, secret=SECRET))
         for message in server.messages:
-            _show(message)
+            print(f"The loopback server received:\n{message}", flush=True)
     return code
 
 
 def _is_batch(options: argparse.Namespace) -> bool:
     return options.batch is not None or options.retry is not None
-
-
-def _show(message: MessageSend) -> None:
-    print("The loopback server received:")
-    print(f"  To: {message.to}")
-    if message.from_ is not None:
-        print(f"  From: {message.from_}")
-    if message.destination is not None:
-        print(f"  Destination: {message.destination}")
-    for name, value in message.variables:
-        print(f"  Variable: {name}={value}")
-    print(f"  Body: {message.text!r}", flush=True)
 
 
 @contextmanager

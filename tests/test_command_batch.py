@@ -52,7 +52,7 @@ def test_each_line_comes_out_with_what_became_of_it(
 ) -> None:
     path = tmp_path / "in.jsonl"
     path.write_bytes(
-        b'\xef\xbb\xbf{"to": "pjsip:a", "body": "x", "id": 1.5, "mine": null}\n'
+        b'\xef\xbb\xbf{"to": "pjsip:a", "body": "x", "id": 1.5, "mine": null, "from": null}\n'
         b"\n"
         b'{"to": "fax:a", "body": ""}\r\n'
         b'{"to": "pjsip:a\\n", "body": "x"}\n'
