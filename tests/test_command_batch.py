@@ -80,7 +80,7 @@ def test_each_line_comes_out_with_what_became_of_it(
     words = [
         None, "technology not found", "line 4: AddressRefused", "line 5: LocalProtocolError: this",
         "no JSON object", "NaN", "too large", "twice", "not UTF-8", "no JSON", "'body'", "'to'",
-        "'body' is no text", "'variables' is", "'variables' is", "'variables' is",
+        "'body' is no text", "'variables' is no", "'variables' is no", "'variables' is no",
         "write 'variables'", "write 'from'", None,
     ]  # fmt: skip
     assert len(results) == len(words)
