@@ -13,7 +13,8 @@ README = (ROOT / "README.rst").read_text(encoding="utf-8")
 
 def blocks(language: str) -> List[str]:
     """Every block of a language, in order, without its indentation."""
-    found = re.findall(rf"^\.\. code-block:: {language}\n\n((?:    .*\n|\n)+)", README, re.MULTILINE)
+    pattern = rf"^\.\. code-block:: {language}\n\n((?:    .*\n|\n)+)"
+    found = re.findall(pattern, README, re.MULTILINE)
     return [textwrap.dedent(block).strip("\n") + "\n" for block in found]
 
 

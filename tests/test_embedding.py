@@ -57,7 +57,8 @@ def test_fifty_connections_of_the_manual_in_one_loop() -> None:
             )
             for number in range(COUNT)
         ]
-        return await asyncio.gather(*jobs)
+        answers: List[Answer] = await asyncio.gather(*jobs)
+        return answers
 
     with LoopbackServer(handlers={"MessageSend": meet()}) as server:
         met = asyncio.run(talk(server.port))

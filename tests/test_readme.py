@@ -1,4 +1,4 @@
-"""The README's examples run, as they stand there, and its table of errors is the errors there are."""
+"""The README's examples run as they stand there, and its table has the errors there are."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any, Dict, Iterator, List, Set, Tuple, Type
+from typing import Any, Dict, Iterator, Set, Tuple, Type
 
 import pytest
 
@@ -223,7 +223,8 @@ def test_types_of_the_examples(part: str, tmp_path: Path) -> None:
         options = ["--ignore-missing-imports", "--check-untyped-defs"]
         text = block("python", "def send_by_any(") + text
     path = tmp_path / "example.py"
-    path.write_text(f"from typing import List\nfrom amiclient import Client\n{EXAMPLES[part]}{text}")
+    given = f"from typing import List\nfrom amiclient import Client\n{EXAMPLES[part]}"
+    path.write_text(given + text)
     done = subprocess.run(
         [sys.executable, "-m", "mypy", "--config-file", os.devnull, "--cache-dir",
          str(ROOT / ".mypy_cache" / "readme"), *options, str(path)],

@@ -212,7 +212,9 @@ def _variables(value: Any) -> List[Tuple[str, str]]:
         checked = [("", None)]
     for pair in checked:
         if not all(isinstance(part, str) for part in pair):
-            raise LocalProtocolError("'variables' is no object of texts; write {\"X-Name\": \"value\"}")
+            raise LocalProtocolError(
+                "'variables' is no object of texts; write {\"X-Name\": \"value\"}"
+            )
     return checked
 
 
