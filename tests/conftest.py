@@ -30,7 +30,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption(
         "--live", choices=("auto", "require", "provision"),
         default=os.environ.get("AMICLIENT_LIVE") or "auto",
-        help="what to do about missing servers: leave their tests out (auto), fail them "
-        "(require), or make the servers, and fail if that does not work (provision); default: the environment's "
-        "AMICLIENT_LIVE, or auto",
+        help="what to do about missing servers: leave their tests out (auto), fail them (require), "
+        "or make the servers, and fail if that does not work (provision); default: the "
+        "environment's AMICLIENT_LIVE, or auto",
     )
