@@ -84,10 +84,10 @@ class Source:
 
     def _is_short(self) -> bool:
         """Whether there is less than a line, and more can come."""
-        if self.ended or len(self._buffer) > MAX_LINE or b"\n" in self._buffer[self._looked :]:
+        if self.ended or self._buffer.find(b"\n", self._looked) >= 0:
             return False
         self._looked = len(self._buffer)
-        return True
+        return self._looked <= MAX_LINE
 
     def _fill(self) -> None:
         try:
