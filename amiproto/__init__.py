@@ -11,6 +11,7 @@ from .connection import NEED_DATA, Connection, EndOfStream, Role, State
 from .errors import (
     NOT_SENT,
     REFUSED,
+    SHUTTING_DOWN,
     UNKNOWN,
     AddressRefused,
     AMIError,
@@ -77,6 +78,7 @@ __all__ = [
     "RemoteProtocolError",
     "Response",
     "Role",
+    "SHUTTING_DOWN",
     "Session",
     "State",
     "TOO_MANY_LINES",

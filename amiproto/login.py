@@ -73,7 +73,7 @@ class Login:
         """
         challenge = response.headers.get("Challenge", "")
         if response.name != "Success" or not (self._challenged or challenge):
-            words = response.message or response.name
+            words = self._without_secret(response.message or response.name)
             raise LoginRefused(
                 f"the server refused the login of {self._username!r}: {words!r}; check user, "
                 "secret, and the permit and deny lines of manager.conf",
@@ -91,6 +91,11 @@ class Login:
 
     def _login(self, headers: List[Tuple[str, str]]) -> Action:
         return Action("Login", [*headers, ("Events", self._events)])
+
+    def _without_secret(self, words: str) -> str:
+        # A server can echo what it was sent, and errors are logged.
+        secret = to_text(self._secret)
+        return words.replace(secret, "[secret]") if secret else words
 
     def __repr__(self) -> str:
         return f"<Login {self._username!r} by {self._mechanism}>"

@@ -315,6 +315,11 @@ class Orphan(Message):
         self._set(encode_stanza(pairs))
 
     @property
+    def name(self) -> str:
+        """The name of its first header (str), which stands where others have ``Event``."""
+        return self.headers.items()[0][0]
+
+    @property
     def action_id(self) -> Optional[str]:
         """The value of the first ``ActionID`` header (str), the first line's too, or None."""
         return self.headers.get("ActionID")

@@ -107,7 +107,7 @@ class ClientMachine(RuleBasedStateMachine):
         assert self.client.connected == self.open
         return error
 
-    def note(self, text: str, result: Union[Receipt, AMIError, SendResult]) -> None:
+    def note(self, text: str, result: Union[Receipt, AMIError, SendResult[MessageSend]]) -> None:
         self.outcomes[text] = result.outcome
         if isinstance(result, Receipt):
             assert result.response.action_id == result.action_id
@@ -199,7 +199,7 @@ class ClientMachine(RuleBasedStateMachine):
                 yield MessageSend("smoke:signal" if number in bad else "sip:alice", text)
 
         begun = time.monotonic()
-        got: List[SendResult] = []
+        got: List[SendResult[MessageSend]] = []
         try:
             results = self.client.send_messages(each(), window=window, timeout=self.timeout)
         except NotConnected:
@@ -212,7 +212,7 @@ class ClientMachine(RuleBasedStateMachine):
                 self.client.ping()
             if len(got) == stop:
                 break
-        results.close()  # type: ignore[attr-defined]  # it is a generator
+        results.close()
         assert time.monotonic() - begun < self.timeout + 2.0
         for number, result in enumerate(got):
             assert isinstance(result.message, MessageSend)

@@ -82,12 +82,11 @@ def test_default_ports() -> None:
 
 @pytest.mark.parametrize("port", [0, -1, 65536, 99999, 65536 + 5038])
 def test_a_port_that_there_is_not(port: int) -> None:
-    with pytest.raises(ConnectError, match="no port") as caught:
-        client_of(port).connect()
-    assert caught.value.field == "port"
+    with pytest.raises(ValueError, match="port is .*; give 1 to 65535"):
+        client_of(port)
 
 
-@pytest.mark.parametrize("host", ["no.such.host.invalid", "a..b", "", "\udcff", "a\0b"])
+@pytest.mark.parametrize("host", ["no.such.host.invalid", "a..b", "\udcff", "a\0b"])
 def test_a_host_that_there_is_not(host: str) -> None:
     with pytest.raises(ConnectError, match="cannot be looked up") as caught:
         Client(host, username="u", secret="s").connect()
@@ -266,8 +265,11 @@ def test_each_line_is_a_record_and_no_record_is_over_1024_bytes() -> None:
         client.close()
         assert done.wait(5.0)
     sizes = [size - 24 for kind, size in _records(bytes(proxy.up.passed)) if kind == 23]
-    lines = received[0].split(b"\n")[:-1]
-    assert sizes == [len(line) + 1 for line in lines]
+    # And the last CR and the last LF of an action are records of their own.
+    expected: List[int] = []
+    for line in received[0].split(b"\n")[:-1]:
+        expected += [1, 1] if line == b"\r" else [len(line) + 1]
+    assert sizes == expected
     assert max(sizes) == 1024
 
 
