@@ -488,4 +488,5 @@ def test_nothing_to_send(run: Runner, server: LoopbackServer, tmp_path: Path) ->
 
 def test_a_line_is_a_mapping_of_arguments() -> None:
     line = Line(1, {"to": "pjsip:a", "id": 7}, {"body": "x"})
-    assert len(line) == 2 and list(line) == ["body", "to"] and dict(line) == {"to": "pjsip:a", "body": "x"}
+    assert len(line) == 2 and list(line) == ["body", "to"]
+    assert dict(line) == {"to": "pjsip:a", "body": "x"}

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from amiproto import AMIError
 
-    from ..results import Receipt
+    from ..outcomes import Receipt
     from .lines import Line
     from .progress import Progress
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import stat
 import sys
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 
 from amiproto import AMIError, LocalProtocolError, MessageSend
 
@@ -110,10 +110,11 @@ class Batch:
         """Send lines until there is none without a wait; gives the error that ended it all."""
         number = 0
         try:
-            for result in client.send_messages(self._ready()):
-                line: Any = result.message
-                number = line.number
-                account.write(line, result.receipt, result.error, self._source.position)
+            with closing(client.send_messages(self._ready())) as results:
+                for result in results:
+                    number = result.message.number
+                    position = self._source.position
+                    account.write(result.message, result.receipt, result.error, position)
         except AMIError as error:  # the connection has ended since the lines before
             return error
         except OSError:

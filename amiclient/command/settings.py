@@ -60,8 +60,8 @@ class Settings:
             found["secret"] = _ask(found["username"])
         try:
             return Client(**found)
-        except LocalProtocolError as error:
-            raise Problem(CONFIG, f"--username or the secret: {error}") from error
+        except (LocalProtocolError, ValueError) as error:
+            raise Problem(CONFIG, f"the settings: {error}") from error
 
     def _take(self, words: Mapping[str, Union[str, bool, None]], source: str, code: int) -> None:
         """Take from one source what no earlier one has said."""
@@ -116,31 +116,10 @@ def _secret(word: str) -> bytes:
 
 
 def _url(word: str) -> Dict[str, Any]:
-    from urllib.parse import parse_qsl, unquote_to_bytes, urlsplit
+    from ..url import arguments_of
 
-    # The sentences do not show the address, as there is a secret in it.
-    try:
-        parts = urlsplit(word)
-        port = parts.port
-        query = dict(parse_qsl(parts.query, strict_parsing=bool(parts.query)))
-    except ValueError:
-        raise ValueError("this is no address of the form ami://user:secret@host:port") from None
-    if parts.scheme not in ("ami", "amis") or not parts.hostname or parts.path.strip("/"):
-        raise ValueError("this is no address of the form ami://user:secret@host:port")
-    found: Dict[str, Any] = {"host": parts.hostname, "tls": parts.scheme == "amis"}
-    if port is not None:
-        found["port"] = _port(str(port))
-    if parts.username:
-        found["username"] = os.fsdecode(unquote_to_bytes(parts.username))
-    if parts.password:
-        found["secret"] = unquote_to_bytes(parts.password)
-    if "timeout" in query:
-        found["timeout"] = _seconds(query.pop("timeout"))
-    if "cafile" in query and parts.scheme == "amis":
-        found["tls"] = query.pop("cafile")
-    if query:
-        raise ValueError(f"{next(iter(query))!r} is no setting here; there are timeout and cafile")
-    return found
+    found = arguments_of(word)
+    return {name: value for name, value in found.items() if value is not None}
 
 
 def _default_file() -> Optional[str]:
