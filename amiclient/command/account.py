@@ -40,15 +40,14 @@ class Account:
         :param position: bytes of the input that were read so far (int).
         :raises OSError: when standard output takes no more.
         """
-        if error is None:
-            assert receipt is not None
-            outcome, retryable, code = receipt.outcome, False, OK
-            action_id: Optional[str] = receipt.action_id
-            text = None
-        else:
-            outcome, retryable, code = error.outcome, error.retryable, code_of(error)
-            action_id = error.action_id
+        text: Optional[str] = None
+        retryable, code = False, OK
+        if error is not None:
+            retryable, code = error.retryable, code_of(error)
             text = f"line {line.number}: {type(error).__name__}: {sentence(error)}"
+        told = receipt if error is None else error
+        assert told is not None
+        outcome, action_id = told.outcome, told.action_id
         fields = {
             **line.fields,
             "outcome": outcome, "retryable": retryable, "action_id": action_id, "error": text,
