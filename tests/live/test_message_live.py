@@ -29,6 +29,7 @@ _BODIES: List[Union[str, bytes]] = [
     "\ta tab in front, a blank behind ",
     "x" * 1016,
     "\n" + "x" * 755,
+    "\n" + "x" * 756,
     _JAPANESE,
     "hi\r\n\r\nAction: Ping",
     b"\xff\xfe no UTF-8 \x80",
@@ -123,12 +124,12 @@ def test_as_many_variables_as_there_is_room_for(live: Live) -> None:
     ("to", "body", "error"),
     [
         ("alice", "x" * 1017, BodyTooLong),
-        ("alice", "\n" + "x" * 756, BodyTooLong),
+        ("alice", "\n" + "x" * 757, BodyTooLong),
         ("alice", "a\0b", BodyRefused),
         ("hi\r\n\r\nAction: Ping", "x", AddressRefused),
         ("alice\r\nVariable: X-Injected=1", "x", AddressRefused),
     ],
-    ids=["1017", "757", "NUL", "To", "Variable"],
+    ids=["1017", "758", "NUL", "To", "Variable"],
 )
 def test_refused_before_a_byte_leaves(
     live: Live, to: str, body: str, error: Type[LocalProtocolError]
