@@ -98,14 +98,8 @@ class AMIError(Exception):
         }
 
     def __reduce__(self) -> Tuple[Any, ...]:
-        # Exceptions pickle by calling the class with args, which loses keyword arguments.
-        return _rebuild, (type(self), self.message), self.__dict__
-
-
-def _rebuild(kind: Type[AMIError], message: str) -> AMIError:
-    error = kind.__new__(kind)
-    AMIError.__init__(error, message)
-    return error
+        # Every class takes the sentence alone; what else it holds comes with the attributes.
+        return type(self), (self.message,), self.__dict__
 
 
 class ProtocolError(AMIError):
