@@ -264,7 +264,7 @@ class SipReader:
         if asked is None:
             return NameAddr("asterisk", f"sip:asterisk@{own}")
         if "<" not in asked:
-            looks = re.match(r"\S*@|(sips?|pjsip|tel|xmpp|mailto):", asked)
+            looks = re.match(r"(?i)\S*@|(sips?|pjsip|tel|xmpp|mailto):", asked)
             if looks and " " not in asked.strip(" "):
                 return None  # it asks for an address, and chan_sip knows none without brackets
             return NameAddr(asked, f"sip:asterisk@{own}")

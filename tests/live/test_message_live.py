@@ -120,6 +120,16 @@ def test_as_many_variables_as_there_is_room_for(live: Live) -> None:
         assert message.content_length == 1
 
 
+def test_more_variables_than_an_action_has_lines(live: Live) -> None:
+    """Packed: as many as a datagram holds."""
+    variables = [(f"X-{number}", f'{number},"(') for number in range(3000)]
+    with Delivery(live, "pjsip") as delivery:
+        delivery.send(to="pjsip:alice", body="x", variables=variables)
+        (message,) = delivery.arrived()
+    found = [(name.decode(), value.decode()) for name, value in message.headers]
+    assert [pair for pair in found if pair[0].startswith("X-")] == variables
+
+
 @pytest.mark.parametrize(
     ("to", "body", "error"),
     [

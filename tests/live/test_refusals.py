@@ -247,6 +247,7 @@ ROWS = [
     _target("capitals in lr", f"sip:a@{_AT};LR", f"sip:a@{_AT};lr", "pjsip"),
     _target("order of parameters", f"sip:a@{_AT};x=1;user=phone",
             f"sip:a@{_AT};user=phone;x=1", "pjsip"),
+    _target("quote in front of a parameter", f"sip:a@{_AT};x=%22", f'sip:a@{_AT};x="', "pjsip"),
     _target("blank in a parameter", f'sip:a@{_AT};x="a b"', f'sip:a@{_AT};x="a b"', "pjsip"),
     _target("blank in user", f"sip:a@{_AT};user=a%20b", f"sip:a@{_AT};user=a b", "pjsip"),
     _target("scheme in capitals", f"SIP:bob@{_AT}", f"sip:SIP:bob@{_AT}", "pjsip"),
