@@ -1,8 +1,10 @@
 """A blocking client of the Asterisk Manager Interface (AMI), on top of :mod:`amiproto`.
 
-Reading order: ``errors`` and ``results``, what callers see; ``deadline``, ``opening`` and
-``transport``, what knows sockets; ``link``, one open connection; ``client`` and ``bulk``, the
-calls. ``loopback`` is a server to try them against, ``__main__`` the command ``amisend``.
+Reading order: ``errors``, what callers see; ``deadline``, ``waking``, ``transport`` and
+``opening``, what knows sockets; ``turns``, whose turn it is; ``outcomes``, what became of an
+action; ``outbox``, ``kept`` and ``link``, one open connection; ``shared``, what threads share of
+it; ``client`` and ``bulk``, the calls, with ``arguments`` and ``url``. ``loopback`` is a server to
+try them against, ``__main__`` the command ``amisend``.
 """
 
 from amiproto import (
@@ -11,6 +13,7 @@ from amiproto import (
     UNKNOWN,
     Action,
     AMIError,
+    Answer,
     Event,
     LocalProtocolError,
     LoginRefused,
@@ -19,9 +22,12 @@ from amiproto import (
     split_body,
 )
 
+from .arguments import CLIENT_TIMEOUT, ClientTimeout
+from .bulk import SendResults
 from .client import Client
 from .errors import (
     AnswerTimeout,
+    CallInProgress,
     ConnectError,
     ConnectionLost,
     ConnectTimeout,
@@ -35,15 +41,19 @@ from .errors import (
     ServerClosed,
     TLSError,
 )
-from .results import ACCEPTED, Receipt, Reply, SendResult
+from .outcomes import ACCEPTED, Receipt, SendResult
 from .version import __version__
 
 __all__ = [
     "ACCEPTED",
     "AMIError",
     "Action",
+    "Answer",
     "AnswerTimeout",
+    "CLIENT_TIMEOUT",
+    "CallInProgress",
     "Client",
+    "ClientTimeout",
     "ConnectError",
     "ConnectTimeout",
     "ConnectionLost",
@@ -60,9 +70,9 @@ __all__ = [
     "REFUSED",
     "Receipt",
     "Refused",
-    "Reply",
     "Response",
     "SendResult",
+    "SendResults",
     "SendTimeout",
     "ServerClosed",
     "TLSError",

@@ -1,161 +1,307 @@
 """Many messages over one link: several on their way at once, results in order.
 
-Apart from the client because it is the one call that is spread over many turns.
+Apart from the client because it is the one call that is spread over many turns, and over the code
+of its caller, which may take its time between them.
 """
 
 from __future__ import annotations
 
+import warnings
 from collections import deque
+from operator import length_hint
+from time import monotonic
 
 from amiproto import AMIError, LocalProtocolError, MessageSend
 
 from .deadline import Deadline, Expired
-from .errors import NotConnected, ServerClosed
-from .results import SendResult
+from .errors import ServerClosed
+from .generic import Generic, Item
+from .outcomes import SendResult, given_up, not_open, receipt_of
 from .transport import Closed
+from .turns import Busy
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Callable, Deque, Iterable, Iterator, Mapping
-    from typing import Optional, Union
+    from typing import Callable, Deque, Generator, Iterable, Iterator, Optional, Union
 
     from amiproto import Answer
 
-    from .link import Link
-    from .results import Receipt
-
-    Item = Union[MessageSend, Mapping[str, Any]]
+    from .generic import Given
+    from .link import Link, Ticket
+    from .shared import Shared
 
 #: Most messages on their way at once. More than 32 gave nothing on loopback; a quarter of what a
 #: session holds (MAX_OUTSTANDING) leaves room for those that were given up.
 MAX_WINDOW = 1024
 
+#: Seconds to wait for the connection, where there is a result to give meanwhile.
+_PATIENCE = 0.05
 
-class _Entry:
+#: Seconds in the caller's code from which on what can be written is written before its next part.
+#: A caller that is faster has its messages written many at a time.
+_SLOW = 0.001
+
+
+class _Entry(Generic[Item]):
     """A message whose result was not yielded yet."""
 
-    __slots__ = ("item", "message", "action_id", "deadline", "result")
+    __slots__ = ("item", "message", "ticket", "deadline", "postponed", "result")
 
-    def __init__(self, item: Item) -> None:
+    def __init__(self, item: Item, postponed: float) -> None:
         self.item = item
         self.message: Optional[MessageSend] = None
-        self.action_id: Optional[str] = None
+        self.ticket: Optional[Ticket] = None
+        #: When to give up; it starts when the message can leave. Seconds in the caller's code
+        #: before that, which are not this message's.
         self.deadline: Optional[Deadline] = None
-        self.result: Optional[SendResult] = None
+        self.postponed = postponed
+        self.result: Optional[SendResult[Item]] = None
+        given: Given = item
         try:
-            self.message = item if isinstance(item, MessageSend) else MessageSend(**item)
+            self.message = given if isinstance(given, MessageSend) else MessageSend(**given)
         except LocalProtocolError as error:
             self.fail(error)
 
     def fail(self, error: AMIError) -> None:
         self.result = SendResult(self.item, None, error)
 
+    def answer(self, answer: Answer) -> None:
+        assert self.ticket is not None
+        self.ticket.log(answer.response.name)
+        try:
+            self.result = SendResult(self.item, receipt_of(answer), None)
+        except AMIError as error:
+            self.fail(error)
 
-def send_messages(
-    link: Link,
-    take_turn: Callable[[], Any],
-    receipt: Callable[[Answer], Receipt],
-    items: Iterable[Item],
-    window: int,
-    timeout: Optional[float],
-) -> Iterator[SendResult]:
-    """Yield a result for each item, in order, with up to ``window`` on their way.
 
-    :param take_turn: takes the connection for a while, so that other threads may have it in
-        between; to release what is returned gives it back.
-    :param receipt: a receipt of an answer; raises an error for any but Success.
+class Bulk(Generic[Item]):
+    """Messages, of which up to ``window`` are on their way at once.
+
+    :param current: what the threads of this process share of the client, as it is when called.
     """
-    if link.is_tls:
-        window = 1
-    iterator = iter(items)
-    entries: Deque[_Entry] = deque()
-    trouble: Optional[Exception] = None
-    exhausted = False
-    try:
+
+    def __init__(
+        self,
+        current: Callable[[], Shared],
+        messages: Iterable[Item],
+        window: int,
+        timeout: Optional[float],
+    ) -> None:
+        self._current = current
+        self._shared = current()
+        self._link = self._shared.open_link
+        self._iterator = iter(messages)
+        self._window = 1 if self._link.is_tls else window
+        self._timeout = timeout
+        self._entries: Deque[_Entry[Item]] = deque()
+        self._exhausted = False
+        self._trouble: Optional[Exception] = None
+        self._postponed = 0.0  # seconds in the caller's code up to now
+        self._yielded = 0
+
+    def what_is_left(self) -> str:
+        """What became of the messages without a result, in words; empty where there are none."""
+        on_their_way = sum(1 for entry in self._entries if entry.result is None)
+        unread = len(self._entries) - on_their_way
+        rest = 0 if self._exhausted else length_hint(self._iterator, -1)
+        if not self._entries and not rest:
+            return ""
+        some = f"{rest} messages" if rest > 0 else "what is left of the messages"
+        return (
+            f"after {self._yielded} results: {unread} more were not read, {on_their_way} messages "
+            f"may be on their way, and {some + ' was not sent' if rest else 'nothing is left'}"
+        )
+
+    def leave(self) -> None:
+        """Want no more results, and leave no message behind that would be sent later."""
+        self._forget()
+        self._entries.clear()
+        self._exhausted = True
+
+    def run(self) -> Generator[SendResult[Item], None, None]:
+        """Yield the results."""
+        # Twice, as an interrupt can strike while leaving, too.
+        try:
+            try:
+                yield from self._results()
+            finally:
+                self._forget()
+        except BaseException:
+            self._forget()
+            raise
+
+    def _forget(self) -> None:
+        entries = list(self._entries)
+        self._link.forget([entry.ticket.action_id for entry in entries if entry.ticket])
+
+    def _results(self) -> Iterator[SendResult[Item]]:
+        entries = self._entries
+        is_slow = False
         while True:
-            while not exhausted and len(entries) < window:
-                # Outside of any turn: what the caller's iterable does may take its time.
-                try:
-                    entries.append(_Entry(next(iterator)))
-                except StopIteration:
-                    exhausted = True
-                except Exception as error:  # raised when the messages before it are settled
-                    exhausted, trouble = True, error
-            if not entries:
-                break
-            turn = take_turn()
-            try:
-                _look(link)
-                for entry in entries:
-                    if entry.result is None and entry.action_id is None:
-                        _put(link, entry, timeout)
-                _settle(link, receipt, entries)
-            finally:
-                turn.release()
-            while entries:
-                result = entries[0].result
-                if result is None:
+            if is_slow or not entries or entries[0].result is None:
+                self._take_messages()
+                if not entries:
                     break
-                entries.popleft()
-                yield result
-    finally:
-        if entries:  # the caller wants no more results
-            turn = take_turn()
+                self._exchange(wait=entries[0].result is None)
+            result = entries[0].result
+            assert result is not None
+            entries.popleft()
+            self._yielded += 1
+            start = monotonic()
+            yield result
+            away = monotonic() - start
+            self._postponed += away
+            is_slow = away > _SLOW
+        if self._trouble is not None:
+            raise self._trouble
+
+    def _take_messages(self) -> None:
+        # Outside of any turn: what the caller's iterable does may take its time.
+        entries = self._entries
+        while not self._exhausted and len(entries) < self._window:
+            start = monotonic()
             try:
-                for entry in entries:
-                    if entry.action_id is not None and entry.result is None:
-                        link.drop(entry.action_id)
-            finally:
-                turn.release()
-    if trouble is not None:
-        raise trouble
-
-
-def _look(link: Link) -> None:
-    # What is found dead before a message is put has not sent it, and _put says so.
-    try:
-        if link.failure is None:
-            link.look(Deadline(None))
-    except ServerClosed:
-        pass
-
-
-def _put(link: Link, entry: _Entry, timeout: Optional[float]) -> None:
-    assert entry.message is not None
-    try:
-        if link.failure is not None:
-            raise NotConnected(
-                f"not sent, as the connection has ended: {link.failure}; connect again and send "
-                "again"
-            )
-        entry.action_id = link.put(entry.message)
-        entry.deadline = Deadline(timeout)
-    except (LocalProtocolError, NotConnected) as error:
-        entry.fail(error)
-
-
-def _settle(link: Link, receipt: Callable[[Answer], Receipt], entries: Deque[_Entry]) -> None:
-    """Wait until the first entry has its result, and take what came for the others, too."""
-    reason: Union[Expired, Closed, None] = None
-    first = entries[0]
-    for entry in entries:
-        while entry.result is None and entry.action_id is not None:
-            answer = link.take(entry.action_id)
-            if answer is not None:
-                try:
-                    entry.result = SendResult(entry.item, receipt(answer), None)
-                except AMIError as error:
-                    entry.fail(error)
-            elif reason is not None:
-                entry.fail(link.give_up(entry.action_id, reason))
-                reason = Closed(link.failure)
-            elif entry is not first:
+                item = next(self._iterator)
+                away = monotonic() - start
+                self._postponed += away
+                entries.append(_Entry(item, self._postponed))
+            except StopIteration:
+                self._exhausted = True
                 return
-            else:
-                assert entry.deadline is not None
-                try:
-                    link.step(entry.deadline)
-                except (Expired, Closed) as error:
-                    # Answers come in order: behind one that does not come, none will.
-                    reason = error
-                    link.close("an answer did not come in time")
+            except Exception as error:  # raised when the messages before it are settled
+                self._exhausted, self._trouble = True, error
+                return
+            if away > _SLOW:
+                self._exchange(wait=False)
+                if entries[0].result is not None:
+                    return
+
+    def _exchange(self, wait: bool) -> None:
+        """Write what there is to write, take what has come, and wait for the first result."""
+        first = next((entry for entry in self._entries if entry.result is None), None)
+        if first is None:
+            return
+        if self._current() is not self._shared:
+            self._link.close("it belongs to the process that opened it")
+            self._collect(self._link, wait=False)
+            return
+        for entry in self._entries:
+            if entry.deadline is None:
+                entry.deadline = Deadline(self._timeout)
+                entry.postponed = self._postponed
+        deadline = self._deadline_of(first) if wait else Deadline(_PATIENCE)
+        try:
+            self._shared.in_turn(lambda: self._exchange_now(deadline, wait), deadline)
+        except Busy as error:
+            if wait:
+                self._give_up_without_a_turn(first, error)
+
+    def _deadline_of(self, entry: _Entry[Item]) -> Deadline:
+        assert entry.deadline is not None
+        entry.deadline.postpone(self._postponed - entry.postponed)
+        entry.postponed = self._postponed
+        return entry.deadline
+
+    def _exchange_now(self, deadline: Deadline, wait: bool) -> None:
+        link = self._link
+        if link.failure is None:
+            try:
+                link.look(Deadline(None))
+            except ServerClosed:
+                pass  # a message that was not put has not been sent, and _put says so
+        for entry in self._entries:
+            if entry.result is None and entry.ticket is None:
+                self._put(link, entry)
+        link.flush(deadline)
+        self._collect(link, wait)
+
+    def _put(self, link: Link, entry: _Entry[Item]) -> None:
+        assert entry.message is not None
+        try:
+            if link.failure is not None:
+                raise not_open(link.failure)
+            entry.ticket = link.put(entry.message)
+        except AMIError as error:
+            entry.fail(error)
+
+    def _collect(self, link: Link, wait: bool) -> None:
+        """Take what came, and wait until the first entry has its result, if it is to."""
+        reason: Union[Expired, Closed, None] = None
+        if link.failure is not None:
+            reason = Closed(link.failure)
+        first = self._entries[0]
+        for entry in self._entries:
+            while entry.result is None:
+                answer = None if entry.ticket is None else link.take(entry.ticket.action_id)
+                if answer is not None:
+                    entry.answer(answer)
+                elif reason is not None:
+                    entry.fail(self._given_up(link, entry, reason))
+                    reason = Closed(link.failure)
+                elif not wait or entry is not first:
+                    return
+                else:
+                    try:
+                        link.step(self._deadline_of(entry))
+                    except (Expired, Closed) as error:
+                        # Answers come in order: behind one that does not come, none will.
+                        reason = error.with_traceback(None)
+                        link.close("an answer did not come in time")
+
+    def _given_up(
+        self, link: Link, entry: _Entry[Item], reason: Union[Expired, Closed]
+    ) -> AMIError:
+        if entry.ticket is None:
+            return not_open(link.failure)
+        return link.give_up(entry.ticket, reason)
+
+    def _give_up_without_a_turn(self, entry: _Entry[Item], reason: Busy) -> None:
+        # Another thread has the connection, and goes on to have it.
+        ticket = entry.ticket
+        if ticket is None:
+            entry.fail(given_up(reason, left=False))
+            return
+        answer = self._link.take(ticket.action_id)
+        if answer is not None:
+            entry.answer(answer)
+            return
+        self._link.forget([ticket.action_id])
+        entry.fail(given_up(Expired(), left=True, action_id=ticket.action_id))
+
+
+class SendResults(Generic[Item]):
+    """The results of :meth:`amiclient.Client.send_messages`, in the order of the messages.
+
+    An iterator. Messages are sent as it is asked for results, so one that nobody iterates over
+    sends nothing. Iterate to the end, or call :meth:`close`; dropped before that, it warns
+    (:class:`ResourceWarning`) with what was left.
+    """
+
+    def __init__(self, bulk: Bulk[Item]) -> None:
+        # Not one object: what it is dropped with must not hold it.
+        self._bulk = bulk
+        self._steps = bulk.run()
+
+    def __iter__(self) -> SendResults[Item]:
+        return self
+
+    def __next__(self) -> SendResult[Item]:
+        return next(self._steps)
+
+    def close(self) -> None:
+        """Want no more results.
+
+        Messages that have not been taken from the iterable stay there; up to a window of them is
+        on its way, and may be delivered.
+        """
+        self._steps.close()
+        self._bulk.leave()
+
+    def __del__(self) -> None:
+        self._steps.close()
+        left = self._bulk.what_is_left()
+        if left:
+            warnings.warn(
+                f"send_messages() was dropped {left}; iterate to the end, or call close()",
+                ResourceWarning,
+            )

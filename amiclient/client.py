@@ -3,50 +3,53 @@
 from __future__ import annotations
 
 import os
-from threading import RLock
 
-from amiproto import MD5, Action, AMIError, MessageSend, RemoteProtocolError, Session
+from amiproto import MD5, Action, AMIError, Login, MessageSend, Session
 
-from .bulk import MAX_WINDOW, send_messages
-from .deadline import Deadline, Expired
-from .errors import (
-    ConnectError,
-    ConnectionLost,
-    ConnectTimeout,
-    EventOverflow,
-    NotAManager,
-    NotConnected,
-    OutcomeUnknown,
-    Refused,
-    SendTimeout,
-    ServerClosed,
+from .arguments import (
+    CLIENT_TIMEOUT,
+    ClientTimeout,
+    checked_number,
+    checked_secret,
+    checked_text,
+    checked_timeout,
 )
+from .bulk import MAX_WINDOW, Bulk, SendResults
+from .deadline import Deadline, Expired
+from .errors import ConnectError, NotConnected
+from .kept import MAX_EVENT_BYTES, MAX_EVENTS, KeptEvents
 from .link import Link
 from .log import log
-from .opening import DEFAULT_PORT, DEFAULT_TLS_PORT, open_socket, start_tls, tls_context, tune
-from .results import Receipt, Reply
-from .transport import Closed
+from .opening import DEFAULT_PORT, DEFAULT_TLS_PORT, open_transport, start_tls, tls_context, tune
+from .outcomes import (
+    given_up,
+    listening_ended,
+    no_answer,
+    not_logged_in,
+    receipt_of,
+    refused,
+)
+from .shared import Shared
+from .transport import Closed, Transport
+from .turns import Busy
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import socket
     from types import TracebackType
-    from typing import Any, Callable, Iterable, Iterator, Mapping, Optional
-    from typing import Tuple, Type, Union
+    from typing import Any, Dict, Iterable, Iterator, Optional, Tuple, Type, Union
 
-    from amiproto import Answer, Message
+    from amiproto import Answer
     from amiproto.headers import Pairs
 
+    from .arguments import Timeout
+    from .generic import Item
+    from .kept import Unasked
     from .opening import TLS
-    from .results import SendResult
-
-#: Events kept while nobody asks for them; at some kilobytes each, tens of megabytes at the most.
-MAX_EVENTS = 10_000
+    from .outcomes import Receipt
 
 #: Seconds that leaving a ``with`` block waits for the server's goodbye, at the most.
 _GOODBYE = 2.0
-
-_DEFAULT: Any = object()
 
 
 class Client:
@@ -55,14 +58,17 @@ class Client:
     Use it in a ``with`` statement, or call :meth:`connect` and :meth:`close`. After a failure
     :meth:`connect` opens the same client again. Each call ends within its ``timeout``. A failed
     call raises an :class:`amiproto.AMIError` whose ``outcome`` says what became of the action; no
-    action is ever sent twice. A call that is interrupted, as by Ctrl-C, closes the connection.
+    action is ever sent twice. A call that is interrupted, as by Ctrl-C, closes the connection, or
+    has done nothing; no later call sends what was left of it.
 
-    One client may be shared by threads: their calls are carried out one at a time, and the wait
-    for one's turn counts; :meth:`close` ends a call of another thread. The child of a fork has to
-    :meth:`connect` anew.
+    One client may be shared by threads: their calls are carried out one at a time, first come,
+    first served, and the wait for one's turn counts; a thread that waits for :meth:`events` lets
+    the others go first. :meth:`close` ends a call of another thread, :meth:`connect` too. The child
+    of a fork has to :meth:`connect` anew. A signal handler, or ``__del__``, cannot call in the
+    middle of a call of the same thread: that is :class:`CallInProgress`.
 
     :param host: host name or address, IPv4 or IPv6 (str).
-    :param port: TCP port (int); None for 5038, or 5039 with TLS.
+    :param port: TCP port (int, 1 to 65535); None for 5038, or 5039 with TLS.
     :param username: the user's section in manager.conf (str); to send messages it needs the write
         class ``message``.
     :param secret: its secret (str, or bytes where the file is not UTF-8).
@@ -76,6 +82,8 @@ class Client:
     :param events: which events the server is to send: ``"off"``, ``"on"``, or classes such as
         ``"call,system"``.
     :param max_events: events kept while nobody asks for them (int).
+    :param max_event_bytes: bytes of them, as they came (int).
+    :raises TypeError, ValueError: for an argument of the wrong type or out of range, by its name.
     :raises LocalProtocolError: for a user or secret that the wire cannot carry.
     """
 
@@ -92,29 +100,43 @@ class Client:
         mechanism: str = MD5,
         events: str = "off",
         max_events: int = MAX_EVENTS,
+        max_event_bytes: int = MAX_EVENT_BYTES,
     ) -> None:
-        self.host = host
+        self.host = checked_text(host, "host")
         # Nothing else means "no TLS": an empty path is a mistake to be told.
         self._tls = None if tls is None or tls is False else tls
         default = DEFAULT_PORT if self._tls is None else DEFAULT_TLS_PORT
-        self.port = default if port is None else port
-        self.timeout = timeout
-        self._tls_hostname = tls_hostname or host
+        self.port = default if port is None else checked_number(port, "port", 1, 65535)
+        self.timeout = checked_timeout(timeout)
+        name = host if tls_hostname is None else checked_text(tls_hostname, "tls_hostname")
+        self._tls_hostname = name
         self._mechanism = mechanism
-        self._event_mask = events
-        self._username = username
-        self._secret = secret
-        self._session = self._new_session()
-        self._from_socket = False
+        self._event_mask = checked_text(events, "events")
+        self._username = checked_text(username, "username")
+        self._secret = checked_secret(secret)
+        self._max_events = checked_number(max_events, "max_events", 0)
+        self._max_event_bytes = checked_number(max_event_bytes, "max_event_bytes", 0)
+        Login(username, self._secret, mechanism=mechanism, events=events)  # may refuse
+        self._is_from_socket = False
         self._given: Optional[socket.socket] = None
-        self._link: Optional[Link] = None
-        self._pid = 0  # of the process that opened the link
-        self._lock, self._lock_pid = RLock(), os.getpid()
-        self._max_events = max_events
+        # By process, as the child of a fork has none of the threads that may have a turn, and
+        # must not speak on its parent's connection.
+        self._by_process: Dict[int, Shared] = {}
 
     @classmethod
     def from_socket(
-        cls, sock: socket.socket, *, username: str, secret: Union[str, bytes], **options: Any
+        cls,
+        sock: socket.socket,
+        *,
+        username: str,
+        secret: Union[str, bytes],
+        timeout: Optional[float] = 10.0,
+        tls: Optional[TLS] = False,
+        tls_hostname: Optional[str] = None,
+        mechanism: str = MD5,
+        events: str = "off",
+        max_events: int = MAX_EVENTS,
+        max_event_bytes: int = MAX_EVENT_BYTES,
     ) -> Client:
         """A client over a socket that is connected already: a tunnel, a proxy, a test.
 
@@ -122,73 +144,76 @@ class Client:
         or the ``with`` statement, logs in over it, once: there is no address to open it again.
 
         :param sock: a connected stream socket.
-        :param options: ``timeout``, ``mechanism``, ``events``, ``max_events``, and ``tls`` with
-            ``tls_hostname``, as for the class.
+
+        The others are as for the class; with ``tls``, the certificate is checked for
+        ``tls_hostname``, or else for 127.0.0.1.
         """
-        client = cls(username=username, secret=secret, **options)
+        client = cls(
+            username=username, secret=secret, timeout=timeout, tls=tls, tls_hostname=tls_hostname,
+            mechanism=mechanism, events=events, max_events=max_events,
+            max_event_bytes=max_event_bytes,
+        )  # fmt: skip
         client._given = sock
-        client._from_socket = True
+        client._is_from_socket = True
         return client
+
+    @classmethod
+    def from_url(cls, url: str) -> Client:
+        """A client by a URL, as settings files and environment variables hold it.
+
+        ``ami://user:secret@host:5038?timeout=5``, or ``amis://`` for TLS. What is no letter or
+        digit in user and secret is written with percent signs. After the question mark may stand
+        ``timeout`` (seconds, or ``none``), ``cafile`` (for ``amis``: the path that ``tls`` takes),
+        ``tls_hostname``, ``mechanism``, ``events`` and ``max_events``.
+
+        :raises ValueError: for any other URL; the secret is in no error.
+        """
+        from .url import arguments_of
+
+        return cls(**arguments_of(url))
 
     @property
     def connected(self) -> bool:
         """Whether the client is open, as far as is known without asking the server."""
-        link = self._link
-        return link is not None and link.failure is None and self._pid == os.getpid()
+        link = self._shared().link
+        return link is not None and link.failure is None
 
     @property
     def server_version(self) -> Optional[str]:
         """The version of AMI that the server's banner named (str), or None before one came."""
-        banner = self._session.banner
-        return None if banner is None else banner.version
+        return self._shared().server_version
 
     def connect(self) -> None:
         """Open the connection and log in; a connection that is open is closed first.
 
         :raises ConnectError, TLSError: when there is no connection to be had.
         :raises ConnectTimeout: when there is none, or no login, within ``timeout``.
-        :raises ServerClosed, NotAManager: when what answers does not go on, or is no manager.
+        :raises ServerClosed, NotAManager: when what answers does not go on, or is no manager, and
+            when another thread closes the client.
         :raises LoginRefused: when the server does not accept the user and secret.
         """
         deadline = Deadline(self.timeout)
-        turn = self._take_turn(deadline)
+        shared = self._shared()
         try:
-            link, self._link = self._link, None
-            if link is not None:
-                link.close("the client was opened anew")
-            session = self._new_session()
-            sock = self._open_socket(deadline)
-            self._session, self._pid = session, os.getpid()
-            self._link = link = Link(sock, session, self._max_events)
-            self._log_in(link, deadline)
-        except BaseException:
-            self.close()
-            raise
-        finally:
-            turn.release()
+            shared.in_turn(lambda: self._open(shared, deadline), deadline)
+        except Busy as error:
+            raise not_logged_in(error, self._where) from None
 
     def close(self) -> None:
-        """Close the connection at once, without a word to the server; closed already is fine."""
-        lock = self._own_lock()
-        if not lock.acquire(blocking=False):
-            link = self._link
-            if link is not None and self._pid == os.getpid():
-                link.end("the client was closed")  # whoever has the turn gives it up then
-            lock.acquire()
-        try:
-            link, self._link = self._link, None
-            if link is not None:
-                link.close("the client was closed")
-            given, self._given = self._given, None
-            if given is not None:
-                given.close()
-        finally:
-            lock.release()
+        """Close the connection at once, without a word to the server; closed already is fine.
 
-    def logoff(self, timeout: Optional[float] = _DEFAULT) -> None:
+        The call of another thread ends with an error. From a signal handler in the middle of a
+        call, that call ends so, too, when the handler returns.
+        """
+        self._shared().end("the client was closed")
+        given, self._given = self._given, None
+        if given is not None:
+            given.close()
+
+    def logoff(self, *, timeout: Timeout = CLIENT_TIMEOUT) -> None:
         """Say goodbye to the server (``Action: Logoff``), wait for its answer, and close."""
         try:
-            self._call(Action("Logoff"), timeout)
+            self._call(Action("Logoff"), timeout, last=True)
         finally:
             self.close()
 
@@ -200,7 +225,7 @@ class Client:
         variables: Optional[Pairs] = None,
         destination: Optional[str] = None,
         *,
-        timeout: Optional[float] = _DEFAULT,
+        timeout: Timeout = CLIENT_TIMEOUT,
     ) -> Receipt:
         """Send one message (``Action: MessageSend``) and return what the server said.
 
@@ -215,7 +240,7 @@ class Client:
         message = MessageSend(to, body, from_, variables, destination)
         return receipt_of(self._ask(message, timeout))
 
-    def send(self, message: MessageSend, *, timeout: Optional[float] = _DEFAULT) -> Receipt:
+    def send(self, message: MessageSend, *, timeout: Timeout = CLIENT_TIMEOUT) -> Receipt:
         """Send a message that is built already; otherwise as :meth:`send_message`.
 
         :param message: an :class:`amiproto.MessageSend`; one without ActionID gets one.
@@ -224,11 +249,11 @@ class Client:
 
     def send_messages(
         self,
-        messages: Iterable[Union[MessageSend, Mapping[str, Any]]],
+        messages: Iterable[Item],
         *,
         window: int = 32,
-        timeout: Optional[float] = _DEFAULT,
-    ) -> Iterator[SendResult]:
+        timeout: Timeout = CLIENT_TIMEOUT,
+    ) -> SendResults[Item]:
         """Send many messages, several at a time, and yield what became of each, in order.
 
         A message that is refused, here or by the server, does not stop the rest. When the
@@ -238,31 +263,35 @@ class Client:
         ``window`` ahead of the result that is yielded. An error of the iterable itself is raised
         after the results of the messages before it.
 
+        Messages are sent as results are asked for: nothing is sent before the first is. While the
+        caller works on a result, or on the next message, up to a window of messages is on its way
+        to the server, and no time-out runs; more is written when the next result is asked for.
+        Who leaves before the end leaves the rest unsent, and up to a window on its way
+        (:class:`SendResults` warns).
+
         :param messages: any iterable of :class:`amiproto.MessageSend`, or of mappings with the
             arguments of :meth:`send_message`.
         :param window: most messages on their way at once (int, 1 to 1024); over TLS always 1,
             as Asterisk reads no second action there while it carries out one.
-        :param timeout: seconds to wait for the answer to each (float); None waits.
+        :param timeout: seconds to wait for the answer to each (float), from the moment that it can
+            leave; None waits.
+        :return: an iterator of :class:`SendResult`.
         :raises NotConnected: when the client is not open; no message is taken then.
         """
-        if not 0 < window <= MAX_WINDOW:
-            raise ValueError(f"a window of {window}; give one of 1 to {MAX_WINDOW}")
-        self._own_lock()
-        link = self._open_link()
-        seconds = self._seconds(timeout)
-        return send_messages(link, self._turn_on(link), receipt_of, messages, window, seconds)
+        checked_number(window, "window", 1, MAX_WINDOW)
+        return SendResults(Bulk(self._shared, messages, window, self._seconds(timeout)))
 
-    def send_action(self, action: Action, *, timeout: Optional[float] = _DEFAULT) -> Reply:
+    def send_action(self, action: Action, *, timeout: Timeout = CLIENT_TIMEOUT) -> Answer:
         """Send any action, and return the server's answer, with its events where it is a list.
 
         :param action: an :class:`amiproto.Action`; one without ActionID gets one.
         :param timeout: seconds for the whole call (float); None waits.
+        :return: an :class:`amiproto.Answer`.
         :raises NotSent, Refused, OutcomeUnknown, LocalProtocolError: as :meth:`send_message`.
         """
-        answer = self._call(action, timeout)
-        return Reply(answer.response, answer.events, answer.complete)
+        return self._call(action, timeout)
 
-    def command(self, text: str, *, timeout: Optional[float] = _DEFAULT) -> Tuple[str, ...]:
+    def command(self, text: str, *, timeout: Timeout = CLIENT_TIMEOUT) -> Tuple[str, ...]:
         """Run a command of Asterisk's CLI (``Action: Command``) and return its output.
 
         :param text: the command (str); the user needs the write class ``command``.
@@ -272,33 +301,27 @@ class Client:
         """
         return self._call(Action("Command", [("Command", text)]), timeout).response.output
 
-    def ping(self, *, timeout: Optional[float] = _DEFAULT) -> None:
+    def ping(self, *, timeout: Timeout = CLIENT_TIMEOUT) -> None:
         """Ask the server for a sign of life (``Action: Ping``).
 
         :raises NotSent, Refused, OutcomeUnknown: as :meth:`send_message`.
         """
         self._call(Action("Ping"), timeout)
 
-    def events(self, *, timeout: Optional[float] = _DEFAULT) -> Iterator[Message]:
+    def events(self, *, timeout: Timeout = CLIENT_TIMEOUT) -> Iterator[Unasked]:
         """Iterate over the events that the server sends; ends when none came in ``timeout``.
 
         What belongs to no action of this client is given too: an :class:`amiproto.Orphan`, or a
-        :class:`amiproto.Response` that answers nothing.
+        :class:`amiproto.Response` that answers nothing. Each has ``name`` and ``headers``.
 
-        :param timeout: seconds to wait for each event (float); None waits for ever. Calls of
-            other threads wait as long.
-        :raises EventOverflow: when more came than ``max_events`` while nobody asked: after those
-            that were kept. To go on, iterate anew.
+        While it waits, calls of other threads are let through at once; the wait goes on after.
+
+        :param timeout: seconds to wait for each event (float); None waits for ever.
+        :raises EventOverflow: when more came than ``max_events`` or ``max_event_bytes`` while
+            nobody asked: after those that were kept. To go on, iterate anew.
         :raises ConnectionLost: when the connection breaks; NotConnected when it is not open.
         """
-        while True:
-            try:
-                event = self._next_event(self._seconds(timeout))
-            except SendTimeout:
-                return  # calls of other threads took all the time
-            if event is None:
-                return
-            yield event
+        return self._events(self._seconds(timeout))
 
     def __enter__(self) -> Client:
         self.connect()
@@ -314,163 +337,133 @@ class Client:
             self.close()
             return
         try:
-            self.logoff(_GOODBYE if self.timeout is None else min(self.timeout, _GOODBYE))
+            self.logoff(timeout=_GOODBYE if self.timeout is None else min(self.timeout, _GOODBYE))
         except AMIError as error:
             log.debug("no goodbye from the server: %s", error)
 
     def __repr__(self) -> str:
         state = "connected" if self.connected else "closed"
-        return f"<Client {self._username!r} at {self.host} port {self.port}, {state}>"
+        return f"<Client {self._username!r} at {self._where}, {state}>"
 
-    def _new_session(self) -> Session:
-        return Session(
-            self._username,
-            self._secret,
-            entropy=os.urandom(16),
-            mechanism=self._mechanism,
-            events=self._event_mask,
-        )
+    def __reduce__(self) -> Tuple[Any, ...]:
+        raise TypeError("a client has a connection, and a secret, and cannot be pickled or copied")
 
-    def _seconds(self, timeout: Optional[float]) -> Optional[float]:
-        return self.timeout if timeout is _DEFAULT else timeout
+    @property
+    def _where(self) -> str:
+        return "a given socket" if self._is_from_socket else f"{self.host} port {self.port}"
 
-    def _own_lock(self) -> Any:
-        # A lock that another thread held at a fork is never released in the child.
+    def _seconds(self, timeout: Timeout) -> Optional[float]:
+        return self.timeout if isinstance(timeout, ClientTimeout) else checked_timeout(timeout)
+
+    def _shared(self) -> Shared:
         pid = os.getpid()
-        if self._lock_pid != pid:
-            self._lock, self._lock_pid = RLock(), pid
-        return self._lock
+        shared = self._by_process.get(pid)
+        # Of two threads that come here first, both get the same one.
+        return self._by_process.setdefault(pid, Shared()) if shared is None else shared
 
-    def _take_turn(self, deadline: Deadline) -> Any:
-        """Wait for a thread's turn on the connection; to release what is returned ends it."""
-        lock = self._own_lock()
-        if not lock.acquire(blocking=False):
-            left = deadline.remaining()
-            if not lock.acquire(timeout=-1 if left is None else left):
-                raise SendTimeout("another thread's call took all the time; nothing was sent")
-        return lock
-
-    def _turn_on(self, link: Link) -> Callable[[], Any]:
-        def take_turn() -> Any:
-            if self._pid != os.getpid():
-                link.close("it belongs to the process that opened it")
-            return self._take_turn(Deadline(None))
-
-        return take_turn
-
-    def _open_link(self) -> Link:
-        # Asked by the owner of a lock, which is this process's own.
-        link = self._link
-        if link is None:
-            raise NotConnected("the client is not open; call connect(), or use it in a with block")
-        if self._pid != self._lock_pid:
-            raise NotConnected(
-                "this connection belongs to the process that opened it; call connect() for "
-                "another in this one"
-            )
-        if link.failure is not None:
-            raise NotConnected(f"the connection has ended ({link.failure}); call connect()")
-        return link
-
-    def _ask(self, action: Action, timeout: Optional[float]) -> Answer:
+    def _ask(self, action: Action, timeout: Timeout, last: bool = False) -> Answer:
         deadline = Deadline(self._seconds(timeout))
-        turn = self._take_turn(deadline)
-        try:
-            answer = self._open_link().call(action, deadline)
-        finally:
-            turn.release()
-        log.debug("%r: %r", action, answer)
-        return answer
+        shared = self._shared()
 
-    def _call(self, action: Action, timeout: Optional[float]) -> Answer:
-        answer = self._ask(action, timeout)
+        def ask() -> Answer:
+            try:
+                return shared.open_link.call(action, deadline)
+            finally:
+                if last:
+                    shared.close("the client logged off")
+
+        try:
+            return shared.in_turn(ask, deadline)
+        except Busy as error:
+            raise given_up(error, left=False) from None
+
+    def _call(self, action: Action, timeout: Timeout, last: bool = False) -> Answer:
+        answer = self._ask(action, timeout, last)
         name = answer.response.name
         if name == "Error":
-            raise refusal(answer)
+            raise refused(answer)
         if name == "Goodbye" and action.name.lower() != "logoff":
             raise no_answer(answer)
         return answer
 
-    def _next_event(self, timeout: Optional[float]) -> Optional[Message]:
+    def _events(self, timeout: Optional[float]) -> Iterator[Unasked]:
+        while True:
+            event = self._next_event(timeout)
+            if event is None:
+                return
+            yield event
+
+    def _next_event(self, timeout: Optional[float]) -> Optional[Unasked]:
         deadline = Deadline(timeout)
-        turn = self._take_turn(deadline)
+        shared = self._shared()
+
+        def listen() -> Optional[Unasked]:
+            link = shared.link
+            if link is None or not link.events:
+                link = shared.open_link
+            return link.next_event(deadline, lambda: shared.wanted)
+
+        event = None
+        while event is None:  # another call came first
+            try:
+                event = shared.in_turn(listen, deadline, listens=True)
+            except Expired:
+                return None
+            except Closed as error:
+                raise listening_ended(error) from error
+        return event
+
+    def _open(self, shared: Shared, deadline: Deadline) -> None:
+        for pid in list(self._by_process):
+            if self._by_process[pid] is not shared:  # a copy of the parent's, who goes on with its
+                self._by_process.pop(pid).close("it belongs to the process that opened it")
+        shared.close("the client was opened anew")
+        shared.link = None
+        shared.transport = transport = Transport()
+        reason: Union[Expired, Closed, None] = None
         try:
-            link = self._link
-            if link is None or not (link.events or link.lost_events):
-                link = self._open_link()
-            if link.lost_events and not link.events:
-                lost, link.lost_events = link.lost_events, 0
-                raise EventOverflow(
-                    f"{lost} events were lost, as over {self._max_events} came and nobody asked; "
-                    "ask more often, or for fewer",
-                    limit=self._max_events,
-                    actual=lost,
+            self._connect(transport, deadline)
+            session = Session(
+                self._username,
+                self._secret,
+                entropy=os.urandom(16),
+                mechanism=self._mechanism,
+                events=self._event_mask,
+            )
+            events = KeptEvents(self._max_events, self._max_event_bytes)
+            link = Link(transport, session, events)
+            try:
+                link.log_in(deadline)
+            finally:
+                banner = session.banner
+                shared.server_version = None if banner is None else banner.version
+            shared.link = link
+        except AMIError:
+            shared.close("the client could not be opened")
+            raise
+        except (Expired, Closed) as error:
+            shared.close("the client could not be opened")
+            reason = error.with_traceback(None)
+        if reason is not None:
+            # Not out of that error: its frames have seen what passed at the login.
+            raise not_logged_in(reason, self._where)
+        log.debug("logged in at %s, AMI %s", self._where, shared.server_version)
+
+    def _connect(self, transport: Transport, deadline: Deadline) -> None:
+        if self._is_from_socket:
+            sock, self._given = self._given, None
+            if sock is None:
+                raise NotConnected(
+                    "this client was made of a socket, which is used up; make a new one",
+                    retryable=False,
                 )
-            return link.next_event(deadline)
-        except Expired:
-            return None
-        except Closed as error:
-            raise ConnectionLost(f"the connection broke while waiting: {error}") from error
-        finally:
-            turn.release()
-
-    def _log_in(self, link: Link, deadline: Deadline) -> None:
-        where = f"{self.host} port {self.port}"
-        try:
-            link.log_in(deadline)
-        except Expired:
-            raise ConnectTimeout(
-                f"{where} took the connection and did not finish the login in time; check that "
-                "this is the manager's port, and TLS or not"
-            ) from None
-        except Closed as error:
-            if isinstance(error.__cause__, RemoteProtocolError):
-                raise NotAManager(f"{where}: {error}") from error
-            raise ServerClosed(
-                f"{where}: {error} before the login was done; check permit, deny, authlimit and "
-                "authtimeout in manager.conf, and TLS or not"
-            ) from error
-        log.debug("logged in at %s as %s, AMI %s", where, self._username, self.server_version)
-
-    def _open_socket(self, deadline: Deadline) -> socket.socket:
+            if sock.fileno() < 0:
+                raise ConnectError("the socket that was given is closed", field="sock")
+            transport.adopt(sock)
+            tune(sock)
+        # Before a connection is opened: what is wrong with a file is no reason to open one.
         context = None if self._tls is None else tls_context(self._tls)
-        if not self._from_socket:
-            return open_socket(self.host, self.port, context, self._tls_hostname, deadline)
-        sock, self._given = self._given, None
-        if sock is None:
-            raise NotConnected("this client was made of a socket, which is used up; make a new one")
-        if sock.fileno() < 0:
-            raise ConnectError("the socket that was given is closed", field="sock")
-        tune(sock)
-        return sock if context is None else start_tls(sock, context, self._tls_hostname, deadline)
-
-
-def refusal(answer: Answer) -> Refused:
-    """The error that the answer ``Error`` stands for."""
-    response = answer.response
-    return Refused(
-        f"the server answered {response.name}: {response.message!r}; nothing was carried out",
-        response=response,
-        action_id=answer.action_id,
-    )
-
-
-def receipt_of(answer: Answer) -> Receipt:
-    """The receipt that the answer to a MessageSend stands for.
-
-    :raises Refused, OutcomeUnknown: for any answer but Success.
-    """
-    name = answer.response.name
-    if name != "Success":
-        raise refusal(answer) if name == "Error" else no_answer(answer)
-    return Receipt(answer.action_id, answer.response)
-
-
-def no_answer(answer: Answer) -> OutcomeUnknown:
-    """The error that a response stands for which tells nothing of the action."""
-    response = answer.response
-    return OutcomeUnknown(
-        f"the server answered {response.name}: {response.message!r}, which leaves open what "
-        "became of the action: it may have been carried out; find out before you send it again",
-        action_id=answer.action_id,
-    )
+        if not self._is_from_socket:
+            open_transport(transport, self.host, self.port, deadline)
+        if context is not None:
+            start_tls(transport, context, self._tls_hostname, deadline)

@@ -29,6 +29,11 @@ class Deadline:
         self._end = None if timeout is None or endless else monotonic() + timeout
         self._passed = False
 
+    def postpone(self, seconds: float) -> None:
+        """Add seconds (float) in which the caller did something else."""
+        if self._end is not None:
+            self._end += seconds
+
     def remaining(self) -> Optional[float]:
         """Seconds left (float, never below 0), or None for no limit."""
         if self._end is None:

@@ -1,71 +1,110 @@
 """One open connection with its session: writes, reads, and keeps answers until they are asked for.
 
 Apart from the client, which knows how to open one, whose turn it is, and what callers like to see.
-A link is used up when it fails; what had left by then and what had not is known here.
+A link is used by the call whose turn it is, but for :meth:`Link.wake`, :meth:`Link.forget` and
+:meth:`Link.take`, which any thread may call at any time. It is used up when it fails.
 """
 
 from __future__ import annotations
 
 from collections import deque
+from time import monotonic
 
-from amiproto import NEED_DATA, Answer, EndOfStream, Message, RemoteProtocolError
+from amiproto import (
+    NEED_DATA,
+    Answer,
+    EndOfStream,
+    Event,
+    LocalProtocolError,
+    LoginRefused,
+    Orphan,
+    RemoteProtocolError,
+    Response,
+)
+from amiproto.limits import MAX_OUTSTANDING
 
 from .deadline import Expired
-from .errors import AnswerTimeout, ConnectionLost, SendTimeout, ServerClosed
+from .log import log
+from .outbox import Outbox
+from .outcomes import given_up
 from .transport import Closed, Transport
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    import socket
-    from typing import Deque, Dict, Optional, Tuple, Union
+    from typing import Callable, Deque, Dict, Iterable, Optional, Union
 
-    from amiproto import Action, Session
+    from amiproto import Action, AMIError, Session
 
     from .deadline import Deadline
+    from .kept import KeptEvents, Unasked
 
-#: Most chunks (16 MiB, more than a socket's buffer has) read before an action leaves: a server
-#: that still has more is not dead, and might never stop.
+#: Most chunks (16 MiB, more than a socket's buffer has) read before an action leaves, or after a
+#: write failed: a server that still has more is not dead, and might never stop.
 _MOST_LOOKS = 256
+
+
+class Ticket:
+    """An action that was taken to be sent, for whoever waits for its answer."""
+
+    __slots__ = ("action_id", "name", "start")
+
+    def __init__(self, action_id: str, name: str) -> None:
+        self.action_id = action_id
+        self.name = name
+        self.start = monotonic()
+
+    def log(self, what: str) -> None:
+        """Log what became of it, and how long that took; never what it holds."""
+        log.debug(
+            "%s, ActionID %s: %s after %.4f s",
+            self.name, self.action_id, what, monotonic() - self.start,
+        )  # fmt: skip
 
 
 class Link:
     """A connection in use.
 
-    :param sock: a connected socket, owned from here on.
+    :param transport: connected, with TLS or without; owned from here on.
     :param session: a new session of the codec.
-    :param max_events: events kept while nobody asks for them.
+    :param events: where events go that nobody has asked for yet.
     """
 
-    def __init__(self, sock: socket.socket, session: Session, max_events: int) -> None:
-        self._transport = Transport(sock)
+    def __init__(self, transport: Transport, session: Session, events: KeptEvents) -> None:
+        self._transport = transport
         self._session = session
-        self._max_events = max_events
-        #: Events that nobody has asked for yet, and how many were lost behind the last of them.
-        self.events: Deque[Message] = deque()
-        self.lost_events = 0
+        self._outbox = Outbox(transport.is_tls)
+        self._answers: Dict[str, Answer] = {}
+        self._forgotten: Deque[str] = deque()
+        self.events = events
         #: Why nothing can be sent any more, or None.
         self.failure: Optional[str] = None
-        self._ending: Optional[str] = None
-        # Actions of which some byte has not left, oldest first; _offset bytes of the first have.
-        self._queue: Deque[Tuple[str, bytes]] = deque()
-        self._offset = 0
-        self._answers: Dict[str, Answer] = {}
 
     @property
     def is_tls(self) -> bool:
         """Whether the connection has TLS on it."""
         return self._transport.is_tls
 
+    # -- For any thread at any time.
+
+    def wake(self) -> None:
+        """Make the wait of the call whose turn it is end, so that it looks who else wants one."""
+        self._transport.wake()
+
+    def forget(self, action_ids: Iterable[str]) -> None:
+        """Wait no longer for actions: those that have not left will not leave in a later turn."""
+        self._forgotten.extend(action_ids)
+
+    def take(self, action_id: str) -> Optional[Answer]:
+        """The answer to an action, once, if it has come."""
+        return self._answers.pop(action_id, None)
+
+    # -- For the call whose turn it is.
+
     def close(self, why: str) -> None:
         """Close the connection; ``why`` is told to whoever still wants something of it."""
         if self.failure is None:
-            self.failure = self._ending or why
-            self._transport.close()
-
-    def end(self, why: str) -> None:
-        """Make another thread's call fail and close, which may be in the middle of anything."""
-        self._ending = why
-        self._transport.end()
+            self.failure = self._transport.ending or why
+        self._transport.close()
 
     def log_in(self, deadline: Deadline) -> None:
         """Read the banner and log in.
@@ -73,11 +112,26 @@ class Link:
         :raises Expired, Closed: as :meth:`step`.
         :raises LoginRefused: when the server does not let the user in.
         """
-        while not self._session.logged_in:
-            self.step(deadline)
-            data = self._session.data_to_send()
-            if data:
-                self._queue.append(("", data))
+        refused: Optional[LoginRefused] = None
+        try:
+            while not self._session.logged_in:
+                self.step(deadline)
+                self._queue_login()
+        except LoginRefused as error:
+            refused = error
+        if refused is not None:
+            # As new: what the server said may echo the secret, and is in the frames of its reading.
+            try:
+                raise refused.with_traceback(None)
+            finally:
+                del refused  # of which this frame is a part now
+
+    def _queue_login(self) -> None:
+        # By itself, as the data holds the secret where the mechanism is plain, and must be in no
+        # frame that an error passes through.
+        data = self._session.data_to_send()
+        if data:
+            self._outbox.put("", data)
 
     def call(self, action: Action, deadline: Deadline) -> Answer:
         """Send an action and wait for its answer.
@@ -85,18 +139,19 @@ class Link:
         :raises NotSent, OutcomeUnknown, LocalProtocolError: as :meth:`Client.send_message`.
         """
         self.look(deadline)
-        action_id = self.put(action)
-        reason: Union[Expired, Closed, None] = None
+        ticket = self.put(action)
         while True:
+            reason: Union[Expired, Closed, None] = None
             try:
                 self.step(deadline)
             except (Expired, Closed) as error:
-                reason = error
-            answer = self.take(action_id)  # it may have come right before the end
+                reason = error.with_traceback(None)  # which would hold this frame for ever
+            answer = self.take(ticket.action_id)  # it may have come right before the end
             if answer is not None:
+                ticket.log(answer.response.name)
                 return answer
             if reason is not None:
-                raise self.give_up(action_id, reason) from reason
+                raise self.give_up(ticket, reason) from reason
 
     def look(self, deadline: Deadline) -> None:
         """Read what has come unasked, so that a dead connection is seen before anything leaves.
@@ -105,39 +160,42 @@ class Link:
         :raises SendTimeout: when there is no time left.
         """
         try:
-            for _ in range(_MOST_LOOKS):
-                data = self._transport.receive() if self._transport.readable() else None
-                if data is None:
-                    break
-                self._take_in(data)
-                if deadline.remaining() == 0.0:
-                    break
-        except Closed as error:
-            self.close(str(error))
-            raise ServerClosed(
-                f"the connection was found closed before the action left ({self.failure}); "
-                "connect again and send again"
-            ) from error
-        except BaseException:
-            self._interrupted()
-            raise
-        if deadline.remaining() == 0.0:
-            raise SendTimeout("the time was up before the action left; send it again")
+            self._read_what_is_there(deadline)
+            if deadline.remaining() == 0.0:
+                raise Expired
+        except (Expired, Closed) as error:
+            raise given_up(error, left=False) from error
 
-    def put(self, action: Action) -> str:
-        """Take an action to be written by the next :meth:`step`; return its ActionID."""
-        action = self._session.send(action)
-        action_id = action.action_id
-        assert action_id is not None
-        self._queue.append((action_id, action.wire))
-        return action_id
+    def put(self, action: Action) -> Ticket:
+        """Take an action to be written by the next :meth:`step` or :meth:`flush`.
 
-    def take(self, action_id: str) -> Optional[Answer]:
-        """The answer to an action, once, if it has come."""
-        return self._answers.pop(action_id, None)
+        :raises LocalProtocolError: as :meth:`amiproto.Session.send`.
+        :raises ServerClosed: when the server owes so many answers that it takes no more actions.
+        """
+        try:
+            action = self._session.send(action)
+        except LocalProtocolError as error:
+            is_full = type(error) is LocalProtocolError and error.limit == MAX_OUTSTANDING
+            if not is_full or len(self._session.outstanding) > MAX_OUTSTANDING // 2:
+                raise
+            # Nobody waits for most of those answers, and none of them came: none will.
+            self.close(f"the server left {error.limit} actions without an answer")
+            raise given_up(Closed(self.failure), left=False) from error
+        assert action.action_id is not None
+        self._outbox.put(action.action_id, action.wire)
+        return Ticket(action.action_id, action.name)
+
+    def flush(self, deadline: Deadline) -> None:
+        """Write what there is room for, and wait for nothing; :attr:`failure` says if it fails."""
+        try:
+            self._write(deadline)
+        except Closed:
+            pass
 
     def step(self, deadline: Deadline) -> None:
         """Write what there is room for; wait for something to come, and read it.
+
+        Returns with nothing read when another thread ended the wait.
 
         :raises Expired: when the deadline passes first.
         :raises Closed: when the connection has ended, or the server broke the protocol.
@@ -145,114 +203,83 @@ class Link:
         if self.failure is not None:
             raise Closed(self.failure)
         try:
-            if self._queue:
-                self._write()
-            data = self._transport.receive_before(bool(self._queue), deadline)
+            self._write(deadline)
+            if self.failure is not None:  # by an action that was forgotten half-way
+                raise Closed(self.failure)
+            data = self._transport.receive_before(bool(self._outbox), deadline)
             if data is not None:
                 self._take_in(data)
-        except Expired:
-            raise
         except Closed as error:
-            self.close(f"reading failed: {error}")
+            self.close(str(error))
             error.args = (self.failure,)
             raise
-        except BaseException:
-            self._interrupted()
-            raise
 
-    def next_event(self, deadline: Deadline) -> Message:
-        """The next event.
+    def next_event(self, deadline: Deadline, wanted: Callable[[], bool]) -> Optional[Unasked]:
+        """The next event; None when another call wants the connection.
 
         :raises Expired, Closed: as :meth:`step`.
+        :raises EventOverflow: where some were lost.
         """
         while not self.events:
+            if wanted():
+                return None
             self.step(deadline)
-        return self.events.popleft()
+        return self.events.take()
 
-    def _interrupted(self) -> None:
-        # An interrupt can strike between the socket and what is noted here about it: then what
-        # has left, or where a stanza starts, is not known.
-        self.close("a call was interrupted")
-
-    def give_up(
-        self, action_id: str, reason: Union[Expired, Closed]
-    ) -> Union[SendTimeout, ServerClosed, AnswerTimeout, ConnectionLost]:
+    def give_up(self, ticket: Ticket, reason: Union[Expired, Closed]) -> AMIError:
         """Wait no longer for an action, and say what may have become of it."""
-        left = self.drop(action_id)
-        if isinstance(reason, Expired):
-            if left:
-                return AnswerTimeout(
-                    "the action left and no answer came in time: it may have been carried out; "
-                    "find out before you send it again",
-                    action_id=action_id,
-                )
-            return SendTimeout(
-                "the server read too slowly: the time was up before the action had left; "
-                "send it again",
-                action_id=action_id,
-            )
-        if left:
-            return ConnectionLost(
-                f"the connection broke before the answer came ({reason}): the action may have "
-                "been carried out; find out before you send it again",
-                action_id=action_id,
-            )
-        return ServerClosed(
-            f"the connection broke before the action had left ({reason}); "
-            "connect again and send again",
-            action_id=action_id,
-        )
+        error = given_up(reason, self._drop(ticket.action_id), ticket.action_id)
+        ticket.log(error.outcome)
+        return error
 
-    def drop(self, action_id: str) -> bool:
+    def _drop(self, action_id: str) -> bool:
         """Wait no longer for an action, and say whether its last byte has left."""
-        for index, (queued, _) in enumerate(self._queue):
-            if queued == action_id:
-                if index == 0 and (self._offset or self._transport.has_half_record):
-                    # The server waits for the rest, and would take the next action for it.
-                    self.close("an action was given up when a part of it had left")
-                del self._queue[index]
-                self._session.retract(action_id)
-                return False
+        if action_id in self._outbox:
+            if self._outbox.take_back(action_id) or self._transport.has_half_record:
+                # The server waits for the rest, and would take the next action for it.
+                self.close("an action was given up when a part of it had left")
+            self._session.retract(action_id)
+            return False
         self._session.abandon(action_id)
         self._answers.pop(action_id, None)
         return True
 
-    def _write(self) -> None:
-        queue = self._queue
-        while queue:
-            if self.is_tls:
-                # A record for each line: Asterisk polls the socket and not the TLS layer, so that
-                # over 1024 bytes of one write wait for the next (11.25, 16.28, 22.10).
-                wire = queue[0][1]
-                end = wire.find(b"\n", self._offset) + 1
-                data = wire[self._offset : end]
-            elif len(queue) == 1:
-                data = queue[0][1]
-                if self._offset:
-                    data = data[self._offset :]
-            else:
-                data = b"".join([wire for _, wire in queue])[self._offset :]
+    def _write(self, deadline: Deadline) -> None:
+        while self._forgotten:
+            self._drop(self._forgotten.popleft())
+        while self._outbox and self.failure is None:
             try:
-                count = self._transport.send(data)
+                count = self._transport.send(self._outbox.piece())
             except Closed as error:
-                self._read_the_rest()
-                self.close(f"writing failed: {error}")
+                try:
+                    self._read_what_is_there(deadline)  # answers from before are answers
+                except Closed:
+                    pass
+                self.close(str(error))
                 raise
-            self._offset += count
-            while queue and self._offset >= len(queue[0][1]):
-                self._offset -= len(queue.popleft()[1])
-            if count < len(data):
+            if not count:
                 return
+            self._outbox.took(count)
 
-    def _read_the_rest(self) -> None:
-        # Answers that came before the server closed are answers all the same.
+    def _read_what_is_there(self, deadline: Deadline) -> None:
+        """Read what has come, without waiting for more.
+
+        :raises Closed: when the connection has ended, or the server broke the protocol.
+        """
         try:
-            data = self._transport.receive()
-            while data is not None:
-                self._take_in(data)
+            for _ in range(_MOST_LOOKS):
+                if not self._transport.readable():
+                    return
                 data = self._transport.receive()
-        except Closed:
-            pass
+                if data is None:
+                    return
+                self._take_in(data)
+                if deadline.remaining() == 0.0:
+                    return
+        except Closed as error:
+            self.close(str(error))
+            error.args = (self.failure,)
+            raise
 
     def _take_in(self, data: bytes) -> None:
         session = self._session
@@ -266,19 +293,13 @@ class Link:
                 if event is NEED_DATA:
                     return
                 if isinstance(event, Answer):
-                    if self._queue and event.action_id in [queued for queued, _ in self._queue]:
+                    if self._outbox and event.action_id in self._outbox:
                         # Whatever this answers: were it taken, the rest would still leave.
                         raise RemoteProtocolError("the server answered before it was asked")
                     self._answers[event.action_id] = event
-                elif isinstance(event, Message):
-                    # None behind a gap is kept, so that the gap is reported where it is.
-                    if len(self.events) < self._max_events and not self.lost_events:
-                        self.events.append(event)
-                    else:
-                        self.lost_events += 1
+                elif isinstance(event, (Event, Response, Orphan)):
+                    self.events.add(event)
                 elif isinstance(event, EndOfStream):
-                    self.close("the server closed the connection")
-                    raise Closed(self.failure)
+                    raise Closed("the server closed the connection")
         except RemoteProtocolError as error:
-            self.close(str(error))
-            raise Closed(self.failure) from error
+            raise Closed(str(error)) from error

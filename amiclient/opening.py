@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import socket
 
-from .deadline import Deadline
+from .deadline import Deadline, Expired
 from .errors import ConnectError, ConnectTimeout, TLSError
+from .transport import Transport
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    import os
     import ssl
-    from typing import Optional, Union
+    from typing import Any, Optional, Tuple, Union
 
     TLS = Union[bool, str, "os.PathLike[str]", ssl.SSLContext]
 
@@ -46,52 +48,56 @@ def tls_context(tls: TLS) -> ssl.SSLContext:
     return context
 
 
-def open_socket(
-    host: str, port: int, context: Optional[ssl.SSLContext], server_name: str, deadline: Deadline
-) -> socket.socket:
-    """A connected socket, with TLS if there is a context, its certificate checked.
+def open_transport(transport: Transport, host: str, port: int, deadline: Deadline) -> None:
+    """Connect a transport to a host; TLS is a step of its own (:func:`start_tls`).
 
     The look-up of a name cannot be cut short by any portable means; the deadline is looked at
     again when it is done. Each address of the host gets its share of the time that is left.
 
-    :raises ConnectError: when no address of the host accepts; TLSError when TLS fails.
+    :raises ConnectError: when no address of the host accepts.
     :raises ConnectTimeout: when the deadline passes.
+    :raises Closed: when another thread ends the transport.
     """
-    if not 0 < port < 65536:  # the look-up would take the rest of a division, and not say so
-        raise ConnectError(f"there is no port {port}; give one of 1 to 65535", field="port")
     try:
         addresses = socket.getaddrinfo(host, port, 0, socket.SOCK_STREAM)
     except (OSError, ValueError) as error:
         raise ConnectError(
             f"the host name {host!r} cannot be looked up: {error}; check it", field="host"
         ) from error
-    failure: Optional[OSError] = None
+    failure: Optional[BaseException] = None
     for number, (family, kind, protocol, _, address) in enumerate(addresses):
         left = _left(deadline, host, port)
         if left is not None:
             left /= len(addresses) - number  # so that one that hangs leaves time for the others
         try:
-            sock = socket.socket(family, kind, protocol)
+            transport.adopt(socket.socket(family, kind, protocol))
         except OSError as error:
             failure = error  # a kernel without IPv6
             continue
         try:
-            sock.settimeout(left)
-            sock.connect(address)
-        except BaseException as error:
-            sock.close()
-            if not isinstance(error, OSError):
-                raise
+            _connect(transport, address, Deadline(left))
+        except (OSError, Expired) as error:
             failure = error
             continue
-        tune(sock)
-        return sock if context is None else start_tls(sock, context, server_name, deadline)
+        tune(transport.sock)
+        return
     _left(deadline, host, port)
     raise ConnectError(
         f"nothing accepts connections at {host} port {port}: {failure}; check host and port, "
         "that Asterisk runs, and bindaddr, port and tlsenable in manager.conf",
         field="port",
     ) from failure
+
+
+def _connect(transport: Transport, address: Tuple[Any, ...], deadline: Deadline) -> None:
+    sock = transport.sock
+    code = sock.connect_ex(address)
+    if code in (errno.EINPROGRESS, errno.EWOULDBLOCK, errno.EAGAIN):
+        while not transport.wait(True, deadline.remaining()):
+            pass  # woken for nothing
+        code = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+    if code:
+        raise OSError(code, os.strerror(code))
 
 
 def tune(sock: socket.socket) -> None:
@@ -106,21 +112,27 @@ def tune(sock: socket.socket) -> None:
 
 
 def start_tls(
-    sock: socket.socket, context: ssl.SSLContext, server_name: str, deadline: Deadline
-) -> socket.socket:
-    """The socket with TLS on it, the certificate checked; the plain one is closed on failure."""
+    transport: Transport, context: ssl.SSLContext, server_name: str, deadline: Deadline
+) -> None:
+    """Put TLS on a connected transport, and check the certificate.
+
+    :raises TLSError: when there is no TLS, or the certificate is not trusted.
+    :raises ConnectTimeout: when the deadline passes.
+    :raises Closed: when another thread ends the transport.
+    """
     import ssl
 
-    left = deadline.remaining()
     try:
-        if left == 0.0:
-            raise socket.timeout("no time was left")
-        sock.settimeout(left)
         # What fails here would leave a socket open in wrap_socket (Python before 3.12).
         server_name.encode("idna")
-        sock.getpeername()
-        return context.wrap_socket(sock, server_hostname=server_name)
-    except socket.timeout as error:
+        transport.sock.getpeername()
+        transport.adopt(
+            context.wrap_socket(
+                transport.sock, server_hostname=server_name, do_handshake_on_connect=False
+            )
+        )
+        _shake_hands(transport, deadline)
+    except Expired as error:
         raise ConnectTimeout(
             f"{server_name} gave no answer to TLS in time; is this the TLS port?"
         ) from error
@@ -134,8 +146,21 @@ def start_tls(
             f"no TLS with {server_name}: {error}; check tlsenable and tlsbindaddr in manager.conf, "
             "and that this is the TLS port"
         ) from error
-    finally:
-        sock.close()  # wrap_socket has detached it, if it came that far
+
+
+def _shake_hands(transport: Transport, deadline: Deadline) -> None:
+    import ssl
+
+    sock = transport.sock
+    assert isinstance(sock, ssl.SSLSocket)
+    while True:
+        left = deadline.next_wait()
+        try:
+            sock.do_handshake()
+            return
+        except ssl.SSLWantReadError:
+            pass  # a hello is a few hundred bytes, for which a new socket has room
+        transport.wait(False, left)
 
 
 def _left(deadline: Deadline, host: str, port: int) -> Optional[float]:

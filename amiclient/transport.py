@@ -1,7 +1,7 @@
-"""A connected socket that waits no longer than it is told: plain or TLS, apart from any AMI.
+"""A stream socket that waits no longer than it is told: plain or TLS, apart from any AMI.
 
-The socket never blocks; all waiting is done in one place, for reading and writing at once, so that
-a peer that does not read cannot keep us from reading.
+The socket never blocks; all waiting is done in one place, for reading, for writing and for another
+thread's call at once, so that neither a peer that does not read nor a silent one can hold us up.
 """
 
 from __future__ import annotations
@@ -10,12 +10,15 @@ import select
 import socket
 
 from .deadline import Expired
+from .waking import Waker
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Callable, Optional, Tuple, Type, Union
+    from typing import Callable, List, Optional, Tuple, Type
 
     from .deadline import Deadline
+
+    Wait = Callable[[bool, Optional[float]], List[int]]
 
 #: Bytes asked of the socket at once. Answers to a window of messages are some kilobytes.
 _CHUNK = 64 * 1024
@@ -26,36 +29,94 @@ class Closed(Exception):
 
 
 class Transport:
-    """A connected stream socket, owned from here on.
+    """A stream socket, from before it is connected until it is closed."""
 
-    :param sock: the socket (:class:`socket.socket` or :class:`ssl.SSLSocket`).
-    """
-
-    def __init__(self, sock: socket.socket) -> None:
-        self._sock = sock
-        sock.setblocking(False)
+    def __init__(self) -> None:
+        self._sock: Optional[socket.socket] = None
+        self._waker: Optional[Waker] = Waker()
+        self._wait: Optional[Wait] = None
+        self._again: Tuple[Type[BaseException], ...] = (BlockingIOError, InterruptedError)
         #: Whether writes go through TLS.
-        self.is_tls = hasattr(sock, "getpeercert")
+        self.is_tls = False
         #: Whether TLS keeps a part of a record that was not written: it has to go before any other.
         self.has_half_record = False
-        self._again: Tuple[Type[BaseException], ...] = (BlockingIOError, InterruptedError)
-        if self.is_tls:
+        #: Why another thread ended the connection, or None.
+        self.ending: Optional[str] = None
+
+    def adopt(self, sock: socket.socket) -> None:
+        """Take a socket, owned from here on, in place of any before: the same with TLS on it."""
+        old, self._sock = self._sock, sock
+        if old is not None:
+            old.close()
+        sock.setblocking(False)
+        if hasattr(sock, "getpeercert"):
             import ssl
 
+            self.is_tls = True
             self._again += (ssl.SSLWantReadError, ssl.SSLWantWriteError)
-        self._wait = _poll(sock) if hasattr(select, "poll") else _select(sock)
+        assert self._waker is not None
+        self._wait = (_poll if hasattr(select, "poll") else _select)(sock, self._waker)
+
+    @property
+    def sock(self) -> socket.socket:
+        """The socket as it is now."""
+        assert self._sock is not None
+        return self._sock
+
+    def wake(self) -> None:
+        """Make the wait of another thread end, or else the next one."""
+        waker = self._waker
+        if waker is not None:
+            waker.wake()
+
+    def end(self, why: str) -> None:
+        """End the connection for whoever uses it, in another thread; closing is up to them."""
+        self.ending = why
+        self.wake()
+
+    def close(self) -> None:
+        """Close the socket at once; what was written and not sent yet is the system's affair."""
+        self._waker = None
+        try:
+            if self._sock is not None:
+                self._sock.close()
+        except OSError:
+            pass  # a reset that is reported only now changes nothing
+
+    def wait(self, write: bool, seconds: Optional[float]) -> bool:
+        """Wait until there is something to read, or room to write if ``write``.
+
+        :return: False when another thread's call ended the wait.
+        :raises Expired: when the time is up first.
+        :raises Closed: when another thread has ended the connection.
+        """
+        assert self._wait is not None and self._waker is not None
+        if self.ending is None:
+            ready = self._wait(write, seconds)
+            if not ready:
+                raise Expired
+            if ready != [self._waker.fileno()]:
+                return True
+            self._waker.clear()
+        if self.ending is not None:
+            raise Closed(self.ending)
+        return False
 
     def readable(self) -> bool:
         """Whether :meth:`receive` would find something, an end included, without waiting."""
-        if self.is_tls and self._sock.pending():  # type: ignore[attr-defined]
+        if self.is_tls and self._sock.pending():  # type: ignore[union-attr]
             return True
-        return self._wait(False, 0.0)
+        try:
+            return self.wait(False, 0.0)
+        except Expired:
+            return False
 
     def receive(self) -> Optional[bytes]:
         """Bytes that have come, ``b""`` at the end of the stream, None when there are none yet.
 
         :raises Closed: when the connection is broken.
         """
+        assert self._sock is not None
         try:
             return self._sock.recv(_CHUNK)
         except self._again:
@@ -64,14 +125,15 @@ class Transport:
             # A peer that closes without TLS's own goodbye, as Asterisk does, ends the stream too.
             if type(error).__name__ in ("SSLEOFError", "SSLZeroReturnError"):
                 return b""
-            raise Closed(str(error)) from error
+            raise Closed(f"reading failed: {error}") from error
 
     def receive_before(self, write: bool, deadline: Deadline) -> Optional[bytes]:
         """Bytes as soon as there are any, ``b""`` at the end of the stream.
 
         :param write: whether to come back, with None, when there is room to write, too.
+        :return: None, too, when another thread's call ended the wait.
         :raises Expired: when the deadline passes first.
-        :raises Closed: when the connection is broken.
+        :raises Closed: when the connection is broken, or another thread has ended it.
         """
         while True:
             left = deadline.next_wait()
@@ -79,17 +141,18 @@ class Transport:
             data = self.receive() if self.is_tls else None
             if data is not None:
                 return data
-            if not self._wait(write, left):
-                raise Expired
+            if not self.wait(write, left):
+                return None
             data = self.receive()
             if data is not None or write:
                 return data
 
-    def send(self, data: Union[bytes, memoryview]) -> int:
+    def send(self, data: bytes) -> int:
         """Write what there is room for, and return how many bytes that was.
 
         :raises Closed: when the connection is broken.
         """
+        assert self._sock is not None
         try:
             count = self._sock.send(data)
             self.has_half_record = False
@@ -98,40 +161,30 @@ class Transport:
             self.has_half_record = self.is_tls
             return 0
         except OSError as error:
-            raise Closed(str(error)) from error
-
-    def end(self) -> None:
-        """End the connection for whoever waits for it, in another thread; closing is up to them."""
-        try:
-            # Not as SSLSocket does it: what another thread is about to write would go out plain.
-            socket.socket.shutdown(self._sock, socket.SHUT_RDWR)
-        except OSError:
-            pass  # it has ended already
-
-    def close(self) -> None:
-        """Close the socket at once; what was written and not sent yet is the system's affair."""
-        try:
-            self._sock.close()
-        except OSError:
-            pass  # a reset that is reported only now changes nothing
+            data = b""  # it may hold a secret, and this frame ends up in reports of the error
+            raise Closed(f"writing failed: {error}") from error
 
 
-def _poll(sock: socket.socket) -> Callable[[bool, Optional[float]], bool]:
+def _poll(sock: socket.socket, waker: Waker) -> Wait:
     reading = select.poll()
-    reading.register(sock, select.POLLIN)
     both = select.poll()
-    both.register(sock, select.POLLIN | select.POLLOUT)
+    for poll, events in ((reading, select.POLLIN), (both, select.POLLIN | select.POLLOUT)):
+        poll.register(sock, events)
+        poll.register(waker, select.POLLIN)
 
-    def wait(write: bool, timeout: Optional[float]) -> bool:
+    def wait(write: bool, timeout: Optional[float]) -> List[int]:
         # Rounded up: a wait that ends a fraction of a millisecond early would spin.
         milliseconds = None if timeout is None else int(timeout * 1000.0) + (timeout > 0.0)
-        return bool((both if write else reading).poll(milliseconds))
+        return [number for number, _ in (both if write else reading).poll(milliseconds)]
 
     return wait
 
 
-def _select(sock: socket.socket) -> Callable[[bool, Optional[float]], bool]:
-    def wait(write: bool, timeout: Optional[float]) -> bool:
-        return any(select.select([sock], [sock] if write else [], [], timeout))
+def _select(sock: socket.socket, waker: Waker) -> Wait:
+    def wait(write: bool, timeout: Optional[float]) -> List[int]:
+        writing = [sock.fileno()] if write else []
+        # A connection that is refused is told as an exception by some systems.
+        found = select.select([sock.fileno(), waker.fileno()], writing, writing, timeout)
+        return [number for ready in found for number in ready]
 
     return wait

@@ -10,6 +10,7 @@ from .connection import NEED_DATA, Connection, EndOfStream, Role, State
 from .errors import (
     NOT_SENT,
     REFUSED,
+    SHUTTING_DOWN,
     UNKNOWN,
     AddressRefused,
     AMIError,
@@ -79,6 +80,7 @@ __all__ = [
     "RemoteProtocolError",
     "Response",
     "Role",
+    "SHUTTING_DOWN",
     "Session",
     "State",
     "TOO_MANY_LINES",

@@ -24,14 +24,20 @@ from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Dict, Optional, Tuple, Type
+    from typing import Any, Dict, Literal, Optional, Tuple, Type
+
+    Failure = Literal["not sent", "refused", "unknown"]
 
 #: Outcome of an action that never left: to try again is safe.
-NOT_SENT = "not sent"
+NOT_SENT: Literal["not sent"] = "not sent"
 #: Outcome of an action that the server answered with an error: it was not carried out.
-REFUSED = "refused"
+REFUSED: Literal["refused"] = "refused"
 #: Outcome of an action whose bytes may have left and whose answer never came.
-UNKNOWN = "unknown"
+UNKNOWN: Literal["unknown"] = "unknown"
+
+#: What a server that was told to stop answers to each action; it carries none of them out, and the
+#: next server, or the same one in a minute, may (11.25, 16.28, 22.10).
+SHUTTING_DOWN = "Asterisk is shutting down"
 
 
 class AMIError(Exception):
@@ -47,17 +53,18 @@ class AMIError(Exception):
         message or of the set-up, and without the risk that it arrives twice.
     """
 
-    outcome = UNKNOWN
+    outcome: Failure = UNKNOWN
     retryable = False
 
     def __init__(
         self,
-        message: str,
+        message: str = "",
         *,
         field: Optional[str] = None,
         limit: Optional[int] = None,
         actual: Optional[int] = None,
         action_id: Optional[str] = None,
+        retryable: Optional[bool] = None,
     ) -> None:
         super().__init__(message)
         self.message = message
@@ -65,6 +72,8 @@ class AMIError(Exception):
         self.limit = limit
         self.actual = actual
         self.action_id = action_id
+        if retryable is not None:
+            self.retryable = retryable
 
     def __str__(self) -> str:
         return self.message
@@ -100,13 +109,17 @@ def _rebuild(kind: Type[AMIError], message: str) -> AMIError:
 
 
 class ProtocolError(AMIError):
-    """Base of the errors about the protocol itself."""
+    """Base of the errors about the protocol itself.
+
+    Not retryable, as no error is whose class does not say otherwise.
+    """
 
 
 class LocalProtocolError(ProtocolError):
     """What the caller asked for cannot be said on the wire, or not in this state.
 
-    Nothing was sent, and the connection is as it was before the call.
+    Nothing was sent, and the connection is as it was before the call. Not retryable, and neither is
+    any class below: the same would be refused again.
     """
 
     outcome = NOT_SENT
@@ -143,20 +156,26 @@ class AddressRefused(LocalProtocolError):
 class RemoteProtocolError(ProtocolError):
     """The peer sent what is not AMI, or more than the limits allow.
 
-    The connection cannot go on: what follows in the stream has no known meaning.
+    The connection cannot go on: what follows in the stream has no known meaning. Not retryable: the
+    action that was on its way may have been carried out.
     """
 
 
 class LoginRefused(ProtocolError):
     """The server did not accept the user and secret.
 
+    Not retryable, but where the server says that it is shutting down.
+
     :ivar str server_message: the server's own words, ``"Authentication failed"`` for most causes.
     """
 
     outcome = NOT_SENT
 
-    def __init__(self, message: str, *, server_message: str = "", action_id: Optional[str] = None):
-        super().__init__(message, action_id=action_id)
+    def __init__(
+        self, message: str = "", *, server_message: str = "", action_id: Optional[str] = None
+    ) -> None:
+        is_leaving = server_message == SHUTTING_DOWN
+        super().__init__(message, action_id=action_id, retryable=is_leaving)
         self.server_message = server_message
 
 
@@ -173,6 +192,7 @@ __all__ = [
     "ProtocolError",
     "REFUSED",
     "RemoteProtocolError",
+    "SHUTTING_DOWN",
     "TooManyLines",
     "UNKNOWN",
     "VariableRefused",

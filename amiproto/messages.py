@@ -283,6 +283,11 @@ class Orphan(Message):
             )
         super().__init__(encode_stanza(pairs))
 
+    @property
+    def name(self) -> str:
+        """The name of its first header (str), which stands where others have ``Event``."""
+        return next(iter(self.headers), "")
+
 
 class Malformed(Message):
     """A client's stanza that the server cannot read as an action: what is left of it, and why.

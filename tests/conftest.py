@@ -4,9 +4,13 @@ and because every hypothesis test has the same profile."""
 from __future__ import annotations
 
 import os
+import signal
 
 import pytest
 from hypothesis import HealthCheck, settings
+
+# In the background of a shell SIGINT is ignored, and would be by every process that a test starts.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # No deadline: a loaded machine is not a bug. HYPOTHESIS_PROFILE=long looks twenty times as far.
 _SLOW = [HealthCheck.too_slow, HealthCheck.data_too_large]
@@ -26,7 +30,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption(
         "--live", choices=("auto", "require", "provision"),
         default=os.environ.get("AMICLIENT_LIVE") or "auto",
-        help="what to do about missing servers: skip their tests (auto), fail them (require), or "
-        "make the servers, and fail if that does not work (provision); default: the environment's "
-        "AMICLIENT_LIVE, or auto",
+        help="what to do about missing servers: leave their tests out (auto), fail them (require), "
+        "or make the servers, and fail if that does not work (provision); default: the "
+        "environment's AMICLIENT_LIVE, or auto",
     )

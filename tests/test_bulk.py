@@ -55,7 +55,7 @@ def _items(count: int, to: str = "sip:a") -> Iterator[Item]:
             yield MessageSend(to, f"{number}")
 
 
-def _outcomes(results: List[SendResult]) -> List[str]:
+def _outcomes(results: List[SendResult[Any]]) -> List[str]:
     return [result.outcome for result in results]
 
 
@@ -86,7 +86,7 @@ def test_refused_ones_do_not_stop_the_rest(server: LoopbackServer) -> None:
     with client_of(server.port) as client:
         results = list(client.send_messages(items, window=4))
         client.ping()
-    expected = [ACCEPTED] * 12
+    expected: List[str] = [ACCEPTED] * 12
     expected[3] = expected[11] = REFUSED
     expected[5] = NOT_SENT
     assert _outcomes(results) == expected
@@ -119,7 +119,7 @@ def test_an_error_of_the_iterable_comes_after_the_results_before_it(
         yield {"no": "such argument"} if broken == "mapping" else None
         raise AssertionError("never asked for")
 
-    results: List[SendResult] = []
+    results: List[SendResult[Any]] = []
     kinds = {"error": ZeroDivisionError, "refused": LocalProtocolError}
     with client_of(server.port) as client:
         with pytest.raises(kinds.get(broken, TypeError)):
@@ -132,10 +132,12 @@ def test_an_error_of_the_iterable_comes_after_the_results_before_it(
 
 def test_who_stops_early_leaves_the_client_usable(server: LoopbackServer) -> None:
     with client_of(server.port) as client:
-        for count, result in enumerate(client.send_messages(_items(1000), window=8)):
+        results = client.send_messages(_items(1000), window=8)
+        for count, result in enumerate(results):
             assert result.outcome == ACCEPTED
             if count == 5:
                 break
+        results.close()
         receipt = client.send_message("sip:a", "after")
         assert receipt.response.action_id == receipt.action_id
         assert list(client.events(timeout=0)) == []
@@ -331,13 +333,15 @@ def test_what_was_on_its_way_is_given_up_by_who_stops_early() -> None:
         peer.serve()
 
     with Script(talk) as script, client_of(script.port) as client:
-        for result in client.send_messages(_items(20), window=5):
+        results = client.send_messages(_items(20), window=5)
+        for result in results:
             break
+        results.close()
         stopped.set()
         receipt = client.send_message("sip:a", "after")
         assert receipt.response.action_id == receipt.action_id
         assert list(client.events(timeout=0)) == []
-        assert client._link is not None and not client._link._answers
+        assert not client._shared().open_link._answers
 
 
 def test_what_was_on_its_way_when_another_closed_is_unknown() -> None:
@@ -382,10 +386,10 @@ def test_a_bulk_that_nobody_finishes_is_given_up_by_whoever_drops_it(
     with client_of(server.port) as client:
         results = client.send_messages(_items(10), window=5)
         next(results)
-        del results
-        assert client._link is not None
-        assert client._link._session.outstanding == ()
+        with pytest.warns(ResourceWarning, match="after 1 results.* on their way"):
+            del results
         client.ping()
+        assert client._shared().open_link._session.outstanding == ()
 
 
 def test_an_interrupted_iterable(server: LoopbackServer) -> None:
@@ -394,8 +398,10 @@ def test_an_interrupted_iterable(server: LoopbackServer) -> None:
         raise KeyboardInterrupt
 
     with client_of(server.port) as client:
+        results = client.send_messages(items(), window=2)
         with pytest.raises(KeyboardInterrupt):
-            list(client.send_messages(items(), window=2))
+            list(results)
+        results.close()
         client.ping()
 
 

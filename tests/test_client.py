@@ -12,7 +12,7 @@ import threading
 import time
 from pathlib import Path
 from types import FrameType
-from typing import Callable, Dict, Iterable, Iterator, List, Optional
+from typing import Callable, Dict, Iterable, Iterator, List, Optional, Union
 
 import pytest
 
@@ -579,7 +579,7 @@ def test_an_answer_that_comes_after_its_caller_gave_up(with_id: bool) -> None:
         gave_up.set()
         assert client.send_message("sip:a", "2").outcome == ACCEPTED
         assert list(client.events(timeout=0)) == []  # the late one is dropped, not an event
-        assert client._link is not None and not client._link._answers  # nor kept for ever
+        assert not client._shared().open_link._answers  # nor kept for ever
 
 
 def test_an_answer_in_the_last_moment_counts() -> None:
@@ -792,10 +792,9 @@ def test_no_timeout_waits() -> None:
 
 def test_no_time_at_all_sends_nothing(server: LoopbackServer) -> None:
     with client_of(server.port) as client:
-        for timeout in (0, -1):
-            with pytest.raises(SendTimeout) as caught:
-                client.send_message("sip:a", "b", timeout=timeout)
-            assert caught.value.outcome == NOT_SENT
+        with pytest.raises(SendTimeout) as caught:
+            client.send_message("sip:a", "b", timeout=0)
+        assert caught.value.outcome == NOT_SENT
         client.ping()
     assert server.messages == []
     with pytest.raises(ConnectTimeout):
@@ -868,15 +867,40 @@ def test_a_break_while_waiting_for_events(server: LoopbackServer) -> None:
             next(client.events())
 
 
-def test_events_give_other_threads_no_error_and_get_none(server: LoopbackServer) -> None:
+def test_two_listeners_do_not_keep_each_other_busy(server: LoopbackServer) -> None:
     with client_of(server.port, events="on") as client:
         waiting = in_thread(lambda: list(client.events(timeout=0.4)))
         time.sleep(0.1)
+        start = time.process_time()
         assert list(client.events(timeout=0.1)) == []  # its turn does not come in time
-        with pytest.raises(SendTimeout, match="another thread"):
-            client.ping(timeout=0.1)
-        waiting.join()
         client.ping()
+        assert time.process_time() - start < 0.08
+        waiting.join()
+
+
+def test_a_call_that_takes_all_the_time_of_another() -> None:
+    def talk(peer: Peer) -> None:
+        peer.log_in()
+        slow = peer.read()
+        done.wait(5.0)
+        peer.send(accepted(slow))
+        peer.serve()
+
+    done = threading.Event()
+    with Script(talk) as script, client_of(script.port) as client:
+        calling = in_thread(client.ping)
+        time.sleep(0.1)
+        error = error_within(0.2, lambda: client.ping(timeout=0.2))
+        assert type(error) is SendTimeout and "another thread" in str(error)
+        results = client.send_messages([MessageSend("sip:a", "b")], timeout=0.2)
+        (result,) = results
+        assert type(result.error) is SendTimeout and client.connected
+        client.timeout = 0.1
+        with pytest.raises(ConnectTimeout, match="another thread"):
+            client.connect()
+        done.set()
+        calling.join()
+        client.ping(timeout=5.0)
 
 
 # -- Threads, forks, interrupts.
@@ -931,29 +955,31 @@ def test_closing_ends_the_call_of_another_thread(tls: bool) -> None:
         assert len(errors) == 1 and not client.connected
 
 
-def test_closing_ends_an_opening_in_another_thread_or_waits_for_it() -> None:
+@pytest.mark.parametrize("tls", [False, SERVER_PEM], ids=["plain", "tls"])
+def test_closing_ends_an_opening_in_another_thread(tls: Union[bool, str]) -> None:
     with Script(Peer.swallow) as script:
-        for tls, error in ((False, ServerClosed), (SERVER_PEM, ConnectTimeout)):
-            client = client_of(script.port, 0.5, tls=tls)
-            errors: List[AMIError] = []
+        client = client_of(script.port, 5.0, tls=tls)
+        errors: List[AMIError] = []
 
-            def call() -> None:
-                with pytest.raises(AMIError) as caught:
-                    client.connect()
-                errors.append(caught.value)
+        def call() -> None:
+            with pytest.raises(ServerClosed, match="the client was closed") as caught:
+                client.connect()
+            errors.append(caught.value)
 
-            thread = in_thread(call)
-            time.sleep(0.1)
-            client.close()
-            thread.join()
-            assert not client.connected
-            assert [type(one) for one in errors] == [error]
+        thread = in_thread(call)
+        time.sleep(0.1)
+        start = time.monotonic()
+        client.close()
+        thread.join()
+        assert time.monotonic() - start < 1.0
+        assert len(errors) == 1 and not client.connected
 
 
 _FORK = """\
 import os, sys, threading, warnings
 sys.path.insert(0, sys.argv[1])
 from amiclient import Client, MessageSend, NotConnected
+from amiclient.deadline import Deadline
 client = Client(port=int(sys.argv[2]), username="loopback", secret="loopback", timeout=5.0)
 client.connect()
 client.send_message("sip:a", "parent 1")
@@ -963,9 +989,10 @@ assert first.outcome == "accepted"
 # Another thread is in a call when the process forks.
 held, go = threading.Event(), threading.Event()
 def hold():
-    with client._lock:
+    def work():
         held.set()
         go.wait()
+    client._shared().in_turn(work, Deadline(None))
 thread = threading.Thread(target=hold)
 thread.start()
 held.wait()
@@ -1022,7 +1049,7 @@ def test_another_process_is_told_by_its_number(
         with monkeypatch.context() as patch:
             patch.setattr(os, "getpid", lambda: own + 1)
             assert not client.connected
-            with pytest.raises(NotConnected, match="another in this one"):
+            with pytest.raises(NotConnected, match="not open in this process"):
                 client.ping()
             outcomes = [result.outcome for result in results]
             assert outcomes[-1] == NOT_SENT
@@ -1225,7 +1252,7 @@ def test_the_secret_is_nowhere_to_be_seen(caplog: pytest.LogCaptureFixture) -> N
             )
             seen.append(repr(client))
             with client:
-                seen.extend((repr(client), repr(client._session), repr(client._link)))
+                seen.extend((repr(client), repr(client._shared().open_link)))
                 seen.append(repr(client.send_message("sip:a", "b")))
                 with pytest.raises(Refused) as refused:
                     client.send_action(Action("Nonsense", [("Secret", secret)]))

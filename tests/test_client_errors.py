@@ -15,6 +15,7 @@ from amiclient import (
     UNKNOWN,
     AMIError,
     AnswerTimeout,
+    CallInProgress,
     ConnectError,
     ConnectionLost,
     ConnectTimeout,
@@ -34,7 +35,7 @@ from amiclient import (
 
 _NOT_SENT: List[Type[AMIError]] = [
     NotSent, ConnectError, TLSError, ConnectTimeout, ServerClosed, NotAManager, NotConnected,
-    SendTimeout,
+    CallInProgress, SendTimeout,
 ]  # fmt: skip
 _UNKNOWN: List[Type[AMIError]] = [OutcomeUnknown, ConnectionLost, AnswerTimeout]
 _OTHERS: List[Type[AMIError]] = [LocalProtocolError, LoginRefused, EventOverflow]
@@ -86,11 +87,30 @@ def test_a_refusal_has_the_server_s_words() -> None:
     assert error.response.action_id == error.action_id == "17"
 
 
+def test_errors_can_be_built_anew_from_their_args() -> None:
+    for kind in _NOT_SENT + _UNKNOWN + _OTHERS + [Refused]:
+        for error in (kind("words"), kind(), kind(*_one_of(kind).args)):
+            twin = kind(*error.args)
+            assert type(twin) is kind and str(twin) == str(error)
+            assert twin.outcome == error.outcome and error.to_dict()["error"] == kind.__name__
+
+
+def test_each_class_says_whether_to_try_again() -> None:
+    again = {*_NOT_SENT, EventOverflow} - {TLSError, NotAManager}
+    for kind in _NOT_SENT + _UNKNOWN + _OTHERS + [Refused]:
+        assert "etryable" in (kind.__doc__ or ""), kind
+        assert kind("x").retryable is (kind in again), kind
+
+
 def test_every_error_is_in_the_tree_that_the_docstring_draws() -> None:
     from amiclient import errors
 
     assert errors.__doc__ is not None
-    kinds = [value for value in vars(errors).values() if isinstance(value, type)]
+    kinds = [
+        value
+        for value in vars(errors).values()
+        if isinstance(value, type) and issubclass(value, AMIError)
+    ]
     assert len(kinds) == len(_NOT_SENT) + len(_UNKNOWN) + 3  # AMIError, Refused, EventOverflow
     for kind in kinds:
         assert kind.__name__ in errors.__doc__

@@ -7,6 +7,7 @@ agree with what the server got.
 
 from __future__ import annotations
 
+import threading
 import time
 from typing import Callable, Dict, Iterator, List, Optional, Union
 
@@ -34,7 +35,7 @@ from amiclient import (
     ServerClosed,
 )
 from amiclient.loopback import LoopbackServer
-from tests.faults import Proxy, client_of
+from tests.faults import Proxy, client_of, in_thread
 
 #: Seconds of a call that is bound to end by its deadline, and of one that has no reason to.
 _SHORT = 0.03
@@ -63,6 +64,10 @@ class ClientMachine(RuleBasedStateMachine):
         self.wanted = False
         self.events_sent = 0
         self.last_event = -1
+        #: Another thread that waits for events, and what it fell over.
+        self.listener: Optional[threading.Thread] = None
+        self.stop_listening = threading.Event()
+        self.listener_errors: List[BaseException] = []
 
     # -- What the model knows.
 
@@ -75,6 +80,16 @@ class ClientMachine(RuleBasedStateMachine):
     def doomed(self) -> bool:
         """Whether a cut is on its way, or has come."""
         return self.proxy.up.cut is not None or self.proxy.down.cut is not None
+
+    @property
+    def may_be_noticed(self) -> bool:
+        """Whether the thread that listens may see a cut before any call does."""
+        return self.doomed and self.listener is not None
+
+    def notice(self) -> None:
+        """Take it that the client is closed, where the thread that listens may have seen why."""
+        if self.may_be_noticed and not self.client.connected:
+            self.open = False
 
     @property
     def timeout(self) -> float:
@@ -94,6 +109,8 @@ class ClientMachine(RuleBasedStateMachine):
         assert time.monotonic() - start < self.timeout + 2.0
         if not self.open:
             assert type(error) is NotConnected
+        elif self.may_be_noticed and isinstance(error, NotConnected):
+            pass
         elif self.held:
             late = isinstance(error, (AnswerTimeout, SendTimeout))
             assert late or self.doomed and isinstance(error, (ConnectionLost, ServerClosed)), error
@@ -104,10 +121,11 @@ class ClientMachine(RuleBasedStateMachine):
             assert error is None or error.outcome == REFUSED, error
         if isinstance(error, (ConnectionLost, ServerClosed)):
             self.open = False
+        self.notice()
         assert self.client.connected == self.open
         return error
 
-    def note(self, text: str, result: Union[Receipt, AMIError, SendResult]) -> None:
+    def note(self, text: str, result: Union[Receipt, AMIError, SendResult[MessageSend]]) -> None:
         self.outcomes[text] = result.outcome
         if isinstance(result, Receipt):
             assert result.response.action_id == result.action_id
@@ -199,10 +217,11 @@ class ClientMachine(RuleBasedStateMachine):
                 yield MessageSend("smoke:signal" if number in bad else "sip:alice", text)
 
         begun = time.monotonic()
-        got: List[SendResult] = []
+        got: List[SendResult[MessageSend]] = []
         try:
             results = self.client.send_messages(each(), window=window, timeout=self.timeout)
         except NotConnected:
+            self.notice()
             assert not self.open
             return
         assert self.open
@@ -212,7 +231,7 @@ class ClientMachine(RuleBasedStateMachine):
                 self.client.ping()
             if len(got) == stop:
                 break
-        results.close()  # type: ignore[attr-defined]  # it is a generator
+        results.close()
         assert time.monotonic() - begun < self.timeout + 2.0
         for number, result in enumerate(got):
             assert isinstance(result.message, MessageSend)
@@ -238,15 +257,52 @@ class ClientMachine(RuleBasedStateMachine):
         """A call that is no message."""
         self.call(lambda: self.client.ping(timeout=self.timeout))
 
+    def take_events(self, timeout: float) -> None:
+        for event in self.client.events(timeout=timeout):
+            assert isinstance(event, Event), event
+            number = int(event.headers["Number"])
+            assert number > self.last_event  # in order, none twice
+            self.last_event = number
+
+    @precondition(lambda self: self.wanted and self.listener is None)
+    @rule()
+    def listen(self) -> None:
+        """From now on another thread takes the events, whatever happens beside it."""
+
+        def listen() -> None:
+            try:
+                while not self.stop_listening.is_set():
+                    try:
+                        self.take_events(0.02)
+                    except EventOverflow:
+                        pass
+                    except AMIError as error:
+                        assert isinstance(error, (NotConnected, ConnectionLost)), error
+                        time.sleep(0.002)
+            except BaseException as error:
+                self.listener_errors.append(error)
+
+        self.stop_listening.clear()
+        self.listener = in_thread(listen)
+
+    @precondition(lambda self: self.listener is not None)
+    @rule()
+    def stop_to_listen(self) -> None:
+        """The other thread ends."""
+        assert self.listener is not None
+        self.stop_listening.set()
+        self.listener.join(10.0)
+        assert not self.listener.is_alive()
+        self.notice()
+        self.listener = None
+        assert not self.listener_errors, self.listener_errors
+
+    @precondition(lambda self: self.listener is None)
     @rule()
     def read_events(self) -> None:
         """All events that have come."""
         try:
-            for event in self.client.events(timeout=0.005):
-                assert isinstance(event, Event), event
-                number = int(event.headers["Number"])
-                assert number > self.last_event  # in order, none twice
-                self.last_event = number
+            self.take_events(0.005)
         except EventOverflow as error:
             assert error.actual is not None and error.actual > 0
         except NotConnected:
@@ -308,6 +364,8 @@ class ClientMachine(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         """Compare all outcomes with what the server got."""
+        if self.listener is not None:
+            self.stop_to_listen()
         self.client.close()
         self.proxy.__exit__(None, None, None)
         self.server.close()

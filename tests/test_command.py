@@ -3,25 +3,25 @@
 from __future__ import annotations
 
 import io
+import logging
 import os
+import re
 import runpy
 import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
-from typing import Any, Callable, Dict, Iterator, List, Mapping, Optional, Tuple, Type
+from typing import Dict, Iterator, List, Type
 
 import pytest
 
-from amiclient import MessageSend, errors
-from amiclient.__main__ import _exit_code, main
+from amiclient import errors
+from amiclient.command.exits import TEXT, code_of, worst
 from amiclient.loopback import SECRET, USERNAME, LoopbackServer
+from amiclient.version import __version__
 from amiproto import AMIError, BodyTooLong, LoginRefused
 from tests.faults import OTHER_PEM, SERVER_PEM, Peer, Script, response, server_tls
-
-_ROOT = str(Path(__file__).resolve().parent.parent)
-_MESSAGE = ["--to", "pjsip:alice", "--body", "hello"]
+from tests.shell import MESSAGE, ROOT, Runner, command, environment, one_line, process
 
 
 @pytest.fixture
@@ -30,66 +30,35 @@ def server() -> Iterator[LoopbackServer]:
         yield loopback
 
 
-def _environment(port: int = 0, **more: str) -> Dict[str, str]:
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("AMI_")}
-    kept.update(AMI_USERNAME=USERNAME, AMI_SECRET=SECRET)
-    if port:
-        kept["AMI_PORT"] = str(port)
-    kept.update(more)
-    return kept
-
-
-def _command(*arguments: str) -> List[str]:
-    return [sys.executable, "-W", "error", "-bb", "-m", "amiclient", *arguments]
-
-
-def _process(
-    *arguments: str, env: Mapping[str, str], stdin: bytes = b"", **options: Any
-) -> Tuple[int, str, str]:
-    done = subprocess.run(
-        _command(*arguments), cwd=_ROOT, env=dict(env), input=stdin, timeout=60,
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, **options,
-    )  # fmt: skip
-    return done.returncode, done.stdout.decode(), done.stderr.decode()
-
-
-def _one_line(code: int, expected: int, err: str, *words: str) -> None:
-    assert code == expected, err
-    assert err.startswith("amisend: ") and err.count("\n") == 1 and err.endswith("\n"), err
-    assert "Traceback" not in err
-    for word in words:
-        assert word in err
-
-
 # -- The five errors, and what else can go wrong, each by a process of its own.
 
 
 def test_a_wrong_secret(server: LoopbackServer) -> None:
-    env = _environment(server.port, AMI_SECRET="wr0ng")
-    code, out, err = _process(*_MESSAGE, env=env)
-    _one_line(code, 7, err, "Authentication failed")
+    env = environment(server.port, AMI_SECRET="wr0ng")
+    code, out, err = process(*MESSAGE, env=env)
+    one_line(code, 77, err, "Authentication failed")
     assert out == "" and "wr0ng" not in err
 
 
 def test_no_server_listening() -> None:
     with Script(Peer.swallow) as script:
         port = script.port
-    code, out, err = _process(*_MESSAGE, env=_environment(port))
-    _one_line(code, 4, err, f"127.0.0.1 port {port}", "manager.conf")
+    code, out, err = process(*MESSAGE, env=environment(port))
+    one_line(code, 75, err, f"127.0.0.1 port {port}", "manager.conf")
 
 
 def test_a_server_that_closes_at_once() -> None:
     with Script(lambda peer: None) as script:
-        code, out, err = _process(*_MESSAGE, env=_environment(script.port))
-    _one_line(code, 5, err, "closed the connection before the login")
+        code, out, err = process(*MESSAGE, env=environment(script.port))
+    one_line(code, 75, err, "closed the connection before the login")
 
 
 def test_a_server_that_never_answers() -> None:
     with Script(Peer.swallow) as script:
         start = time.monotonic()
-        code, out, err = _process(*_MESSAGE, "--timeout", "0.3", env=_environment(script.port))
+        code, out, err = process(*MESSAGE, "--timeout", "0.3", env=environment(script.port))
         assert time.monotonic() - start < 5.0
-    _one_line(code, 6, err, "in time")
+    one_line(code, 75, err, "in time")
 
 
 def test_an_answer_of_error() -> None:
@@ -99,8 +68,8 @@ def test_an_answer_of_error() -> None:
         peer.send(response(peer.read(), "Error", "Message: Message failed to send.\n"))
 
     with Script(talk) as script:
-        code, out, err = _process(*_MESSAGE, env=_environment(script.port))
-    _one_line(code, 1, err, "Message failed to send.")
+        code, out, err = process(*MESSAGE, env=environment(script.port))
+    one_line(code, 69, err, "Message failed to send.")
 
 
 def test_no_answer_to_the_message() -> None:
@@ -109,70 +78,74 @@ def test_no_answer_to_the_message() -> None:
         peer.read()
 
     with Script(talk) as script:
-        code, out, err = _process(*_MESSAGE, env=_environment(script.port))
-    _one_line(code, 8, err, "may have been carried out")
+        code, out, err = process(*MESSAGE, env=environment(script.port))
+    one_line(code, 74, err, "may have been carried out")
 
 
 def test_no_manager() -> None:
     with Script(lambda peer: peer.send(b"SSH-2.0-OpenSSH_9.2\r\n")) as script:
-        code, out, err = _process(*_MESSAGE, env=_environment(script.port))
-    _one_line(code, 4, err, "not the banner")
+        code, out, err = process(*MESSAGE, env=environment(script.port))
+    one_line(code, 76, err, "not the banner")
 
 
 def test_a_message_that_cannot_be_sent(server: LoopbackServer) -> None:
-    env = _environment(server.port)
+    env = environment(server.port)
     for arguments in (
         ["--to", "pjsip:alice", "--body", "x" * 1017],
         ["--to", "pjsip:alice\r\n\r\nAction: Ping", "--body", "x"],
         ["--to", "pjsip:\udcff", "--body", "x"],
     ):
-        code, out, err = _process(*arguments, env=env)
-        _one_line(code, 3, err)
+        code, out, err = process(*arguments, env=env)
+        one_line(code, 65, err)
     assert server.messages == []
 
 
 @pytest.mark.skipif(os.name != "posix", reason="needs signals")
 def test_interrupted() -> None:
     with Script(Peer.swallow) as script:
-        process = subprocess.Popen(
-            _command(*_MESSAGE), cwd=_ROOT, env=_environment(script.port), stderr=subprocess.PIPE
+        child = subprocess.Popen(
+            command(*MESSAGE), cwd=ROOT, env=environment(script.port), stderr=subprocess.PIPE
         )
         deadline = time.monotonic() + 20.0
         while not script.peers and time.monotonic() < deadline:
             time.sleep(0.01)
         time.sleep(0.1)
-        process.send_signal(signal.SIGINT)
-        err = process.communicate(timeout=20)[1].decode()
-    _one_line(process.returncode, 130, err, "interrupted")
+        child.send_signal(signal.SIGINT)
+        err = child.communicate(timeout=20)[1].decode()
+    assert child.returncode == 130 and err == "amisend: interrupted\n"
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")
 def test_an_answer_that_cannot_be_shown(server: LoopbackServer) -> None:
     with open("/dev/full", "w") as full:
         done = subprocess.run(
-            _command(*_MESSAGE), cwd=_ROOT, env=_environment(server.port), stdout=full,
+            command(*MESSAGE), cwd=ROOT, env=environment(server.port), stdout=full,
             stderr=subprocess.PIPE, timeout=60,
         )  # fmt: skip
-    _one_line(done.returncode, 8, done.stderr.decode(), "cannot be shown")
+    assert done.returncode == 74
+    assert done.stderr.decode().splitlines() == [
+        "amisend: pjsip:alice: may have been sent",
+        "amisend: the answer cannot be shown: [Errno 28] No space left on device",
+    ]
     assert len(server.messages) == 1
 
 
 def test_what_is_shown_when_it_worked(server: LoopbackServer) -> None:
-    code, out, err = _process(*_MESSAGE, env=_environment(server.port))
+    code, out, err = process(*MESSAGE, env=environment(server.port))
     (message,) = server.messages
     assert (code, err) == (0, "")
-    assert out == f"Message successfully sent (ActionID {message.action_id})\n"
+    assert out == f"pjsip:alice: Message successfully sent (ActionID {message.action_id})\n"
 
 
 def test_the_body_from_standard_input_byte_for_byte(server: LoopbackServer) -> None:
     body = " two\r\nlines, 世界 \xff\n".encode("latin-1", "replace") + b"\xff\x80\n"
-    code, out, err = _process("--to", "pjsip:alice", env=_environment(server.port), stdin=body)
+    code, out, err = process("--to", "pjsip:alice", env=environment(server.port), stdin=body)
     assert (code, err) == (0, "")
     assert server.messages[0].body == body
 
 
 def test_loopback_shows_what_it_received() -> None:
-    code, out, err = _process(
+    code, out, err = process(
         "--to", "sip:alice@example.org", "--from", "Door <sip:door@example.org>", "--body", "hé\n",
         "--variable", "X-A=1", "--variable", "X-B=2=3", "--destination", "pjsip:bob", "--loopback",
         env={"PATH": os.environ.get("PATH", ""), "PYTHONIOENCODING": "ascii"},
@@ -191,112 +164,167 @@ def test_loopback_shows_what_it_received() -> None:
 
 # -- The same function in this process, for the rest.
 
-Run = Callable[..., Tuple[int, str, str]]
-
 
 @pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
-    """Runs the command here; gives exit code, output and errors."""
-    for name in [name for name in os.environ if name.startswith("AMI_")]:
-        monkeypatch.delenv(name)
-
-    def call(*arguments: str, **environment: str) -> Tuple[int, str, str]:
-        for name, value in environment.items():
-            monkeypatch.setenv(name, value)
-        try:
-            code: Optional[int] = main(list(arguments))
-        except SystemExit as error:
-            assert isinstance(error.code, int)
-            code = error.code
-        assert code is not None
-        return (code, *capsys.readouterr())
-
-    return call
+def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Runner:
+    return Runner(monkeypatch, capsys)
 
 
-def test_bad_usage(run: Run, tmp_path: Path) -> None:
+def test_bad_usage(run: Runner) -> None:
     for arguments, words in (
-        ([], "--to"),
-        (["--to", "sip:a", "--nonsense"], "--nonsense"),
-        (["--to", "sip:a", "--port", "x"], "--port"),
-        (["--to", "sip:a", "--timeout", "soon"], "--timeout"),
+        ([], "--to, --batch or --retry"),
+        (["--to", "sip:a", "--nonsense"], "no option --nonsense"),
+        (["--to", "sip:a", "--port", "x"], "--port: 'x' is no port"),
+        (["--to", "sip:a", "--port", "65536"], "--port: '65536' is no port"),
+        (["--to", "sip:a", "--timeout", "soon"], "--timeout: 'soon' is no time"),
+        (["--to", "sip:a", "--timeout", "-1"], "--timeout: '-1' is no time"),
+        (["--to", "sip:a", "--timeout", "nan"], "--timeout: 'nan' is no time"),
+        (["--to", "sip:a", "--host", ""], "--host is empty"),
         (["--to", "sip:a", "--variable", "no equals sign"], "NAME=VALUE"),
-        (_MESSAGE, "--username"),
-        ([*_MESSAGE, "--username", "me"], "--secret-file"),
+        (["--to", "sip:a", "--from", "sip:b", "--from", "sip:c"], "--from was given twice"),
+        (["--to", "sip:a", "--bod", "x"], "no option --bod"),
+        (["--batch", "-", "--to", "sip:a"], "--to stands in each line"),
+        (["--batch", "-", "--split"], "--split"),
+        (["--batch", "-", "--retry", "-"], "--retry"),
+        (["--retry", "-", "--csv"], "--csv"),
+        (["--to", "sip:a", "--loopback", "--dry-run"], "give one of them"),
     ):
-        code, out, err = run(*arguments)
-        assert code == 2 and words in err and out == ""
-    for port in ("x", "5038 "):
-        assert run(*_MESSAGE, AMI_PORT=port)[0] in (2, 4)
+        code, out, err = run(*arguments, "--body", "x")
+        one_line(code, 64, err, words)
+        assert out == ""
+    for number in ("x", "5038 "):
+        code, out, err = run(*MESSAGE, AMI_PORT=number)
+        one_line(code, 78, err, "AMI_PORT")
 
 
-def test_help_names_every_exit_code(run: Run) -> None:
+def test_a_secret_on_the_command_line_is_not_shown(run: Runner) -> None:
+    for arguments in (
+        ["--secret", "s3cret"], ["--secret=s3cret"], ["s3cret"], ["--secre=s3cret", "s3cret"],
+    ):  # fmt: skip
+        code, out, err = run(*MESSAGE, *arguments)
+        one_line(code, 64, err)
+        assert "s3cret" not in err + out
+    assert "--secret-file" in run(*MESSAGE, "--secret", "s3cret")[2]
+
+
+def test_help_names_every_exit_code_in_80_columns(run: Runner) -> None:
     code, out, err = run("--help")
-    assert code == 0
-    for number in range(9):
-        assert f"\n  {number}  " in out
+    assert (code, err) == (0, "")
+    assert max(map(len, out.splitlines())) < 80
+    assert TEXT in out
+    for number in (0, 64, 65, 66, 69, 74, 75, 76, 77, 78, 130):
+        assert re.search(rf"^ +{number}  ", out, re.MULTILINE), number
+
+
+def test_version(run: Runner) -> None:
+    assert run("--version") == (0, f"amisend {__version__}\n", "")
 
 
 def test_every_error_has_its_exit_code() -> None:
     expected: Dict[Type[AMIError], int] = {
-        errors.Refused: 1, BodyTooLong: 3, errors.ConnectError: 4, errors.TLSError: 4,
-        errors.NotAManager: 4, errors.ServerClosed: 5, errors.ConnectTimeout: 6,
-        errors.SendTimeout: 6, errors.NotConnected: 6, LoginRefused: 7, errors.ConnectionLost: 8,
-        errors.AnswerTimeout: 8, errors.OutcomeUnknown: 8,
+        errors.Refused: 69, BodyTooLong: 65, errors.ConnectError: 75, errors.TLSError: 76,
+        errors.NotAManager: 76, errors.ServerClosed: 75, errors.ConnectTimeout: 75,
+        errors.SendTimeout: 75, errors.NotConnected: 75, LoginRefused: 77,
+        errors.ConnectionLost: 74, errors.AnswerTimeout: 74, errors.OutcomeUnknown: 74,
     }  # fmt: skip
     for kind, code in expected.items():
         error = kind.__new__(kind)
         AMIError.__init__(error, "x")
-        assert _exit_code(error) == code, kind
+        assert code_of(error) == code, kind
+    assert [worst(codes) for codes in ([], [0, 0], [0, 65, 69], [69, 75, 65], [75, 74, 0])] == [
+        0, 0, 65, 75, 74,
+    ]  # fmt: skip
 
 
-def test_a_secret_from_a_file(run: Run, tmp_path: Path) -> None:
-    secret = tmp_path / "secret"
-    with LoopbackServer(users={"me": "t0p s3cret "}) as server:
-        options = [*_MESSAGE, "--username", "me", "--port", str(server.port), "--secret-file"]
-        for text in (b"t0p s3cret ", b"t0p s3cret \n", b"t0p s3cret \r\n"):
-            secret.write_bytes(text)
-            assert run(*options, str(secret))[0] == 0
-        secret.write_bytes(b"t0p s3cret")
-        code, out, err = run(*options, str(secret))
-        _one_line(code, 7, err)
-        assert "t0p" not in err
-        code, out, err = run(*options, str(tmp_path / "missing"))
-        _one_line(code, 2, err, "missing")
-        code, out, err = run(*options, str(tmp_path))
-        _one_line(code, 2, err)
-    # The file goes before the environment, and an option before its variable.
-    with LoopbackServer() as server:
-        secret.write_text(SECRET)
+def test_each_recipient_has_its_line_and_its_message(run: Runner) -> None:
+    with LoopbackServer(technologies=["pjsip"]) as server:
+        code, out, err = run.logged_in(
+            server.port, "--to", "pjsip:a", "--to", "fax:b", "--to", "pjsip:c", "--body", ""
+        )
+        one_line(code, 69, err, "amisend: fax:b: the server answered")
+        assert [message.to for message in server.messages] == ["pjsip:a", "pjsip:c"]
+        assert out == "".join(
+            f"{message.to}: Message successfully sent (ActionID {message.action_id})\n"
+            for message in server.messages
+        )
+        assert len({message.action_id for message in server.messages}) == 2
+        code, out, err = run.logged_in(server.port, *MESSAGE, "--to", "fax:b", "--quiet")
+        one_line(code, 69, err, "fax:b")
+        assert out == ""
+
+
+def test_who_is_left_when_the_connection_breaks(run: Runner) -> None:
+    def talk(peer: Peer) -> None:
+        peer.log_in()
+        peer.read()
+
+    with Script(talk) as script:
+        code, out, err = run.logged_in(script.port, *MESSAGE, "--to", "sip:b", "--to", "sip:c")
+    lines = err.splitlines()
+    assert code == 74 and len(lines) == 3 and out == ""
+    assert "pjsip:alice: the connection broke" in lines[0]
+    assert lines[1].startswith("amisend: sip:b: ") and "()" not in err
+
+
+def test_dry_run_writes_the_bytes_that_a_server_receives(server: LoopbackServer) -> None:
+    arguments = [
+        "--to", "pjsip:a", "--to", "sip:b", "--from", "Door <sip:d@e.org>", "--variable", "X-A=,1",
+        "--body", "caf\udce9 \r\n \u4e16",
+    ]  # fmt: skip
+    env = environment()
+    del env["AMI_USERNAME"], env["AMI_SECRET"]
+    shown = subprocess.run(
+        command(*arguments, "--dry-run"), cwd=ROOT, env=env, stdout=subprocess.PIPE, check=True
+    ).stdout
+    assert process(*arguments, env=environment(server.port))[0] == 0
+    sent = b"".join(message.wire for message in server.messages)
+    ids = re.compile(rb"ActionID: [0-9a-f]{32}\r\n")
+    assert ids.sub(b"", shown) == ids.sub(b"", sent) != b""
+    assert len(set(ids.findall(shown))) == 2 == len(ids.findall(sent))
+
+
+def test_dry_run_here(run: Runner) -> None:
+    code, out, err = run(*MESSAGE, "--dry-run")
+    assert code == 0 and "To: pjsip:alice\nBody: hello\n\n" in out.replace("\r", "")
+    code, out, err = run("--to", "pjsip:a", "--body", "x" * 1017, "--dry-run")
+    one_line(code, 65, err, "--body: the text has 1017 bytes", "(--split)")
+
+
+def test_verbose_tells_each_step_and_no_secret(run: Runner) -> None:
+    logger = logging.getLogger("amiclient")
+    before = logger.level, list(logger.handlers)
+    with LoopbackServer(users={"me": "t0p"}) as server:
         code, out, err = run(
-            *_MESSAGE, "--secret-file", str(secret), "--host", "127.0.0.1", "--port",
-            str(server.port), AMI_SECRET="wrong", AMI_USERNAME=USERNAME, AMI_HOST="no.such.invalid",
-            AMI_PORT="1",
-        )  # fmt: skip
-        assert code == 0, err
+            *MESSAGE, "--verbose", "--port", str(server.port), AMI_USERNAME="me", AMI_SECRET="t0p"
+        )
+    assert code == 0 and "logged in at 127.0.0.1 port " in err
+    assert "t0p" not in err and "hello" not in err
+    assert (logger.level, logger.handlers) == before
 
 
-def test_the_environment(run: Run, server: LoopbackServer) -> None:
+def test_the_environment(run: Runner, server: LoopbackServer) -> None:
     code, out, err = run(
-        *_MESSAGE, AMI_HOST="127.0.0.1", AMI_PORT=str(server.port), AMI_USERNAME=USERNAME,
+        *MESSAGE, AMI_HOST="127.0.0.1", AMI_PORT=str(server.port), AMI_USERNAME=USERNAME,
         AMI_SECRET=SECRET,
     )  # fmt: skip
     assert code == 0, err
-    # An empty variable is none.
-    code, out, err = run(*_MESSAGE, "--loopback", AMI_HOST="", AMI_PORT="", AMI_SECRET="")
+    # An empty variable is none, and one that an option goes before is not looked at.
+    code, out, err = run.logged_in(1, *MESSAGE, "--port", str(server.port))
+    assert code == 0, err
+    code, out, err = run(*MESSAGE, "--loopback", AMI_HOST="", AMI_PORT="", AMI_SECRET="")
     assert code == 0, err
 
 
 @pytest.mark.parametrize("option", [["--tls"], ["--cafile", SERVER_PEM]])
-def test_loopback_has_no_tls(run: Run, option: List[str]) -> None:
-    code, out, err = run(*_MESSAGE, "--loopback", *option)
-    assert code == 2 and not out and "leave --tls and --cafile out" in err
+def test_loopback_has_no_tls(run: Runner, option: List[str]) -> None:
+    code, out, err = run(*MESSAGE, "--loopback", *option)
+    one_line(code, 64, err, "leave --tls and --cafile out")
 
 
-def test_a_long_text_in_parts(run: Run) -> None:
+def test_a_long_text_in_parts(run: Runner) -> None:
     text = "word " * 500
     code, out, err = run("--to", "pjsip:a", "--body", text, "--loopback")
-    _one_line(code, 3, err, "split_body")
+    one_line(code, 65, err, "--split")
     code, out, err = run("--to", "pjsip:a", "--body", text, "--split", "--loopback")
     assert code == 0 and out.count("successfully sent") >= 3
     shown = [line for line in out.splitlines() if line.startswith("  Body: ")]
@@ -304,14 +332,14 @@ def test_a_long_text_in_parts(run: Run) -> None:
 
 
 def test_a_body_that_is_no_text(
-    run: Run, server: LoopbackServer, monkeypatch: pytest.MonkeyPatch
+    run: Runner, server: LoopbackServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     options = ["--to", "pjsip:a", "--port", str(server.port), "--split"]
     login = {"AMI_USERNAME": USERNAME, "AMI_SECRET": SECRET}
     code, out, err = run(*options, "--body", os.fsdecode(b"caf\xe9"), **login)
     assert code == 0, err
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"\xff\n")))
-    code, out, err = run(*options)
+    code, out, err = run(*options, **login)
     assert code == 0, err
     assert [message.body for message in server.messages] == [b"caf\xe9", b"\xff\n"]
 
@@ -324,64 +352,97 @@ class _Broken(io.RawIOBase):
         raise OSError("the disk is on fire")
 
 
-def test_standard_input_that_cannot_be_read(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_standard_input_that_cannot_be_read(
+    run: Runner, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(sys, "stdin", None)
     code, out, err = run("--to", "pjsip:a", "--loopback")
-    _one_line(code, 2, err, "standard input")
+    one_line(code, 66, err, "standard input")
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BufferedReader(_Broken())))
     code, out, err = run("--to", "pjsip:a", "--loopback")
-    _one_line(code, 2, err, "on fire")
+    one_line(code, 66, err, "on fire")
+    for data, expected in ((b"", 66), (b"x" * (1024 * 1024 + 1), 65)):
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(data)))
+        code, out, err = run("--to", "pjsip:a", "--loopback")
+        one_line(code, expected, err, "standard input")
 
 
-def test_interrupted_here(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    def interrupt(self: object, buffer: object) -> int:
-        raise KeyboardInterrupt
+@pytest.mark.skipif(os.name != "posix", reason="needs signals")
+@pytest.mark.parametrize(
+    "signum, code, word", [(signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "terminated")]
+)
+def test_interrupted_here(run: Runner, signum: signal.Signals, code: int, word: str) -> None:
+    def talk(peer: Peer) -> None:
+        peer.log_in()
+        peer.read()
+        os.kill(os.getpid(), signum)
+        peer.swallow()
 
-    monkeypatch.setattr(_Broken, "readinto", interrupt)
-    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BufferedReader(_Broken())))
-    code, out, err = run("--to", "pjsip:a", "--loopback")
-    _one_line(code, 130, err, "interrupted")
+    before = signal.getsignal(signum)
+    with Script(talk) as script:
+        ended, out, err = run.logged_in(script.port, *MESSAGE, "--to", "sip:b")
+    assert (ended, out) == (code, "")
+    assert err.splitlines() == [
+        "amisend: pjsip:alice: may have been sent", "amisend: sip:b: not sent", f"amisend: {word}",
+    ]  # fmt: skip
+    assert signal.getsignal(signum) == before
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs signals")
+def test_a_signal_that_is_ignored_stays_so(run: Runner) -> None:
+    def talk(peer: Peer) -> None:
+        peer.log_in()
+        action = peer.read()
+        os.kill(os.getpid(), signal.SIGTERM)
+        peer.send(response(action, "Success"))
+
+    before = signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    try:
+        with Script(talk) as script:
+            assert run.logged_in(script.port, *MESSAGE)[0] == 0
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 @pytest.mark.skipif(os.name != "posix", reason="needs a broken pipe")
-def test_a_closed_pipe(run: Run, server: LoopbackServer, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_closed_pipe(
+    run: Runner, server: LoopbackServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
     reading, writing = os.pipe()
     os.close(reading)
     with open(writing, "w") as pipe, monkeypatch.context() as patch:
         patch.setattr(sys, "stdout", pipe)
-        code, out, err = run(
-            *_MESSAGE, "--port", str(server.port), AMI_USERNAME=USERNAME, AMI_SECRET=SECRET
-        )
-        _one_line(code, 8, err, "cannot be shown")
+        code, out, err = run.logged_in(server.port, *MESSAGE)
+        assert code == 74 and "cannot be shown" in err
     assert len(server.messages) == 1
 
 
 def test_a_stream_that_cannot_be_reconfigured(
-    run: Run, monkeypatch: pytest.MonkeyPatch
+    run: Runner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shown = io.StringIO()
     monkeypatch.setattr(sys, "stdout", shown)
-    assert run(*_MESSAGE, "--loopback")[0] == 0
+    assert run(*MESSAGE, "--loopback")[0] == 0
     assert "  Body: 'hello'\n" in shown.getvalue()
 
 
-def test_tls(run: Run) -> None:
+def test_tls(run: Runner) -> None:
     with LoopbackServer(tls=server_tls()) as server:
-        options = [*_MESSAGE, "--port", str(server.port), "--host", "localhost"]
+        options = [*MESSAGE, "--port", str(server.port), "--host", "localhost"]
         login = {"AMI_USERNAME": USERNAME, "AMI_SECRET": SECRET}
         assert run(*options, "--cafile", SERVER_PEM, **login)[0] == 0
         for wrong in (["--tls"], ["--cafile", OTHER_PEM]):
-            code, out, err = run(*options, *wrong)
-            _one_line(code, 4, err, "not trusted")
+            code, out, err = run(*options, *wrong, **login)
+            one_line(code, 76, err, "not trusted", "--cafile")
+            assert "tls=" not in err
         # An empty or missing file must not mean a connection in the clear.
         for missing in ("", "no such file"):
-            code, out, err = run(*options, "--cafile", missing)
-            _one_line(code, 4, err, "no certificate can be read")
+            code, out, err = run(*options, "--cafile", missing, **login)
+            one_line(code, 66 if missing else 64, err, "--cafile")
         assert len(server.messages) == 1
-        assert isinstance(server.messages[0], MessageSend)
 
 
-def test_everything_that_can_be_said_of_a_message(run: Run) -> None:
+def test_everything_that_can_be_said_of_a_message(run: Runner) -> None:
     code, out, err = run(
         "--to", "sip:alice@example.org", "--from", "Door <sip:door@example.org>", "--body", "x",
         "--variable", "X-A=1", "--variable", "X-B=2=3", "--destination", "pjsip:bob", "--loopback",
@@ -393,7 +454,7 @@ def test_everything_that_can_be_said_of_a_message(run: Run) -> None:
 
 def test_the_module_runs_as_a_program(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delitem(sys.modules, "amiclient.__main__")
-    monkeypatch.setattr(sys, "argv", ["amisend", *_MESSAGE, "--loopback"])
+    monkeypatch.setattr(sys, "argv", ["amisend", *MESSAGE, "--loopback"])
     with pytest.raises(SystemExit) as caught:
         runpy.run_module("amiclient", run_name="__main__")
     assert caught.value.code == 0

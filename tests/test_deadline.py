@@ -43,3 +43,12 @@ def test_waits_before_the_end_are_not_counted() -> None:
     for _ in range(5):
         left = deadline.next_wait()
         assert left is not None and 59.0 < left <= 60.0
+
+
+def test_time_in_the_caller_s_code_is_added() -> None:
+    for timeout in (0.05, None):
+        deadline = Deadline(timeout)
+        time.sleep(0.06)
+        deadline.postpone(60.0)
+        left = deadline.remaining()
+        assert left is None if timeout is None else left is not None and 59.0 < left < 60.0

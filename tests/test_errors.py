@@ -70,7 +70,7 @@ def test_every_error_is_public() -> None:
     assert {kind.__name__ for kind in KINDS} <= set(amiproto.__all__)
     assert sorted(errors.__all__) == errors.__all__
     assert set(errors.__all__) == {kind.__name__ for kind in KINDS} | {
-        "NOT_SENT", "REFUSED", "UNKNOWN"
+        "NOT_SENT", "REFUSED", "SHUTTING_DOWN", "UNKNOWN"
     }  # fmt: skip
 
 

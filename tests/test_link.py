@@ -5,20 +5,33 @@ from __future__ import annotations
 import select
 import socket
 import threading
-from typing import List
+import time
+from typing import Callable, List
 
 import pytest
 
-from amiclient import Action, AMIError, Client, Event, EventOverflow, SendTimeout, ServerClosed
+from amiclient import (
+    Action,
+    AMIError,
+    AnswerTimeout,
+    Client,
+    Event,
+    EventOverflow,
+    MessageSend,
+    SendTimeout,
+    ServerClosed,
+)
 from amiclient.deadline import Deadline
 from amiclient.loopback import SECRET, USERNAME, LoopbackServer
 from amiclient.transport import Closed
 from tests.faults import (
     SERVER_PEM,
     Peer,
+    Proxy,
     Script,
     accepted,
     client_of,
+    in_thread,
     narrow_socket,
     server_tls,
 )
@@ -31,7 +44,7 @@ def test_a_record_that_left_in_part_is_not_forgotten() -> None:
     the action had left.
     """
     seen_whole = False
-    for attempt in range(40):
+    for attempt in range(160):
         go = threading.Event()
         received: List[str] = []
 
@@ -49,10 +62,10 @@ def test_a_record_that_left_in_part_is_not_forgotten() -> None:
                 sock, username=USERNAME, secret=SECRET, tls=SERVER_PEM, tls_hostname="localhost"
             )
             client.connect()
-            link = client._link
+            link = client._shared().link
             assert link is not None
             # A line of another length each time, so that the socket is full at another place.
-            action = Action("Ping", [("X", "x" * (attempt * 7))])
+            action = Action("Ping", [("X", "x" * (attempt * 3))])
             while True:
                 with pytest.raises(AMIError) as caught:
                     client.send_action(action, timeout=0.002)
@@ -61,7 +74,7 @@ def test_a_record_that_left_in_part_is_not_forgotten() -> None:
                     break
             if link._transport.has_half_record:
                 assert not client.connected
-                seen_whole = seen_whole or not link._offset
+                seen_whole = seen_whole or not link._outbox._offset
             go.set()
             if client.connected:
                 receipt = client.send_action(Action("Long-Name"))
@@ -91,14 +104,137 @@ def test_what_came_before_a_write_failed_is_read_all_the_same() -> None:
         sock = socket.create_connection((server.host, server.port))
         client = Client.from_socket(sock, username=USERNAME, secret=SECRET, events="on")
         client.connect()
-        link = client._link
+        link = client._shared().link
         assert link is not None
         server.send_event(Event("Tick"))
         assert select.select([sock], [], [], 10.0)[0]
         sock.shutdown(socket.SHUT_WR)
-        action_id = link.put(Action("Ping"))
+        ticket = link.put(Action("Ping"))
         with pytest.raises(Closed) as caught:
             link.step(Deadline(10.0))
-        assert isinstance(link.give_up(action_id, caught.value), ServerClosed)
-        assert [event.wire for event in link.events] == [Event("Tick").wire]
+        assert isinstance(link.give_up(ticket, caught.value), ServerClosed)
+        event = link.events.take()
+        assert event is not None and event.wire == Event("Tick").wire
         client.close()
+
+
+def test_a_bulk_whose_write_fails_has_sent_nothing() -> None:
+    def talk(peer: Peer) -> None:
+        peer.log_in()
+        done.wait(5.0)
+
+    done = threading.Event()
+    with Script(talk) as script:
+        sock = socket.create_connection(("127.0.0.1", script.port))
+        client = Client.from_socket(sock, username=USERNAME, secret=SECRET)
+        client.connect()
+        sock.shutdown(socket.SHUT_WR)
+        results = list(client.send_messages(MessageSend("sip:a", text) for text in "abc"))
+        assert [result.outcome for result in results] == ["not sent"] * 3
+        done.set()
+        client.close()
+
+
+def test_a_message_that_left_in_part_and_was_forgotten_closes() -> None:
+    def talk(peer: Peer) -> None:
+        peer.log_in()
+        go.wait(10.0)
+        peer.swallow()
+
+    go = threading.Event()
+    with Script(talk, narrow=True) as script:
+        client = Client.from_socket(narrow_socket(script.port), username=USERNAME, secret=SECRET)
+        client.connect()
+        messages = [MessageSend("sip:a", "x" * 1000) for _ in range(500)]
+        results = client.send_messages(messages, window=500, timeout=5.0)
+        bulk = results._bulk
+        bulk._take_messages()
+        bulk._exchange(wait=False)
+        assert client._shared().open_link._outbox
+        results.close()
+        with pytest.raises(ServerClosed, match="a part of it had left"):
+            client.ping()
+        assert not client.connected
+        go.set()
+
+
+@pytest.mark.parametrize("answered", [False, True])
+def test_a_message_on_its_way_while_another_thread_calls(answered: bool) -> None:
+    def talk(peer: Peer) -> None:
+        peer.log_in()
+        first, second = peer.read(), peer.read()
+        peer.send(accepted(first))
+        slow = peer.read()
+        if answered:
+            peer.send(accepted(second))
+        done.wait(5.0)
+        peer.send(accepted(slow))
+        peer.serve()
+
+    done = threading.Event()
+    with Script(talk) as script, client_of(script.port, 5.0) as client:
+        messages = [MessageSend("sip:a", text) for text in "ab"]
+        results = client.send_messages(messages, timeout=0.3)
+        assert next(results).outcome == "accepted"
+        thread = in_thread(client.ping)
+        time.sleep(0.1)
+        (result,) = results
+        assert result.outcome == ("accepted" if answered else "unknown")
+        assert client.connected
+        done.set()
+        thread.join()
+        client.ping()
+        assert not client._shared().open_link._answers
+        assert client._shared().open_link._session.outstanding == ()
+
+
+def test_half_a_record_before_a_call_leaves_it_time() -> None:
+    with LoopbackServer(tls=server_tls()) as server, Proxy(server.port) as proxy:
+        client = client_of(proxy.port, 5.0, tls=SERVER_PEM, events="on")
+        client.connect()
+        client.ping()
+        proxy.down.stall = len(proxy.down.passed) + 7
+        server.send_event(Event("Tick"))
+        time.sleep(0.1)
+        with pytest.raises(AnswerTimeout):
+            client.ping(timeout=0.1)
+        proxy.down.stall = None
+        client.ping()
+        client.close()
+
+
+def test_closing_is_finished_where_it_is_interrupted(monkeypatch: pytest.MonkeyPatch) -> None:
+    with LoopbackServer() as server:
+        client = client_of(server.port)
+        client.connect()
+        transport = client._shared().transport
+        assert transport is not None
+        with monkeypatch.context() as patch:
+            patch.setattr(transport, "end", _raise_once(KeyboardInterrupt()))
+            with pytest.raises(KeyboardInterrupt):
+                client.close()
+        assert not client.connected and transport.sock.fileno() < 0
+        client._shared()._wake()  # as a call that came late would
+
+
+def _raise_once(error: BaseException) -> Callable[[str], None]:
+    errors = [error]
+
+    def end(why: str) -> None:
+        if errors:
+            raise errors.pop()
+
+    return end
+
+
+def test_closing_waits_for_what_cannot_be_ended() -> None:
+    with LoopbackServer() as server:
+        client = client_of(server.port)
+        client.connect()
+        # As the look-up of a name in connect().
+        thread = in_thread(lambda: client._shared().in_turn(lambda: time.sleep(0.3), Deadline(1)))
+        time.sleep(0.05)
+        start = time.monotonic()
+        client.close()
+        assert 0.1 < time.monotonic() - start < 2.0 and not client.connected
+        thread.join()

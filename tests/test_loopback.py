@@ -2,17 +2,45 @@
 
 from __future__ import annotations
 
+import os
+import pickle
+import runpy
+import signal
 import socket
+import sys
 import threading
 import time
-from typing import Iterable, List
+from typing import TYPE_CHECKING, Iterable, List
 
 import pytest
 
-from amiclient import Action, Client, Event, LoginRefused, Refused, Response
-from amiclient.loopback import SECRET, USERNAME, LoopbackServer
+from amiclient import (
+    Action,
+    AnswerTimeout,
+    Client,
+    ConnectionLost,
+    Event,
+    LoginRefused,
+    NotSent,
+    Refused,
+    Response,
+)
+from amiclient.loopback import (
+    SECRET,
+    USERNAME,
+    Cut,
+    Delay,
+    LoopbackServer,
+    Received,
+    refuse,
+    silence,
+)
+from amiclient.loopback.__main__ import main as serve
 from amiproto import Message
 from tests.faults import SERVER_PEM, client_of, in_thread, open_files, server_tls
+
+if TYPE_CHECKING:
+    from amiclient.loopback.script import Treatment
 
 
 def _talk(server: LoopbackServer, *parts: bytes, expect: int) -> List[bytes]:
@@ -38,12 +66,14 @@ def test_it_opens_and_closes_again_and_again() -> None:
     before = open_files()
     server = LoopbackServer()
     server.close()
+    ports = set()
     for number in range(3):
         with server as same:
             assert same is server and server.port and server.host == "127.0.0.1"
             with client_of(server.port) as client:
                 client.send_message("sip:a", str(number))
-        assert server.port == 0
+        ports.add(server.port)
+    assert len(ports) == 1  # as a client that connects again would want it
     assert [message.text for message in server.messages] == ["0", "1", "2"]
     assert open_files() == before
 
@@ -90,7 +120,7 @@ def test_it_closes_while_clients_come() -> None:
 
 def test_a_connection_that_came_before_the_end_is_not_served() -> None:
     with LoopbackServer() as server:
-        server._closing = True
+        server._closing.set()
         with socket.create_connection((server.host, server.port), 5.0) as sock:
             assert sock.recv(1) == b""
 
@@ -155,6 +185,129 @@ def test_handlers_go_first() -> None:
         with pytest.raises(Refused, match="Invalid/unknown command: Other"):
             client.send_action(Action("Other"))
         assert server.messages == []
+
+
+def test_a_handler_may_say_as_usual() -> None:
+    def answer(action: Action) -> Treatment:
+        return None if action.headers["To"] == "sip:a" else Cut(5)
+
+    with LoopbackServer(handlers={"MessageSend": answer, "Ping": refuse("no")}) as server:
+        with client_of(server.port) as client:
+            client.send_message("sip:a", "b")
+            with pytest.raises(Refused, match="no"):
+                client.ping()
+            with pytest.raises(ConnectionLost):
+                client.send_message("sip:b", "b")
+        assert [message.to for message in server.messages] == ["sip:a", "sip:b"]
+        assert [action.name for action in server.actions] == ["MessageSend", "Ping", "MessageSend"]
+
+
+def test_a_script_is_followed_step_by_step() -> None:
+    with LoopbackServer(handlers={"MessageSend": refuse("later")}) as server:
+        server.script(refuse("not now"), Delay(0.2), silence)
+        server.script(Cut(), action="ping")
+        client = client_of(server.port)
+        client.connect()
+        with pytest.raises(Refused, match="not now"):
+            client.send_message("sip:a", "1")
+        start = time.monotonic()
+        client.send_message("sip:a", "2")
+        assert time.monotonic() - start >= 0.2
+        with pytest.raises(AnswerTimeout):
+            client.send_message("sip:a", "3", timeout=0.1)
+        with pytest.raises(Refused, match="later"):
+            client.send_message("sip:a", "4")
+        with pytest.raises(ConnectionLost):
+            client.ping()
+        client.connect()
+        client.ping()
+        client.close()
+        assert server.messages == [Received("sip:a", "2")]
+        assert len(server.actions) == 6
+        server.messages.clear()
+        server.actions.clear()
+        assert not server.messages and not server.actions
+
+
+def test_a_cut_after_every_byte_of_an_answer() -> None:
+    whole = b"Response: Success\r\nActionID: x\r\nMessage: Message successfully sent\r\n\r\n"
+    send = b"Action: MessageSend\r\nActionID: x\r\nTo: sip:a\r\nBody: b\r\n\r\n"
+    with LoopbackServer() as server:
+        for after in range(0, len(whole) + 1, 7):
+            server.script(Cut(after))
+            with socket.create_connection((server.host, server.port), 5.0) as sock:
+                sock.sendall(_LOGIN + send)
+                data = b"".join(iter(lambda: sock.recv(1000), b""))
+            assert data.partition(b"accepted\r\n\r\n")[2] == whole[:after]
+
+
+def test_the_end_of_the_server_ends_a_delay() -> None:
+    start = time.monotonic()
+    with LoopbackServer() as server, client_of(server.port) as client:
+        server.script(Delay(60.0))
+        with pytest.raises(AnswerTimeout):
+            client.send_message("sip:a", "b", timeout=0.05)
+    assert time.monotonic() - start < 10.0
+
+
+def test_a_message_shows_itself_and_is_equal_but_for_its_action_id() -> None:
+    with LoopbackServer() as server, client_of(server.port) as client:
+        client.send_message("pjsip:a", "x\n", "D <sip:d@e.org>", {"X-A": "b"}, "pjsip:a")
+    (message,) = server.messages
+    assert message == Received(
+        "pjsip:a", "x\n", "D <sip:d@e.org>", (("X-A", "b"),), "pjsip:a", action_id="another"
+    )
+    assert message != Received("pjsip:a", "x")
+    assert repr(message).startswith("Received(to='pjsip:a', text='x\\n', from_='D <sip:d@e.org>'")
+    assert str(message).splitlines() == [
+        "  To: pjsip:a", "  From: D <sip:d@e.org>", "  Destination: pjsip:a", "  Variable: X-A=b",
+        "  Body: 'x\\n'",
+    ]  # fmt: skip
+    assert pickle.loads(pickle.dumps(message)) == message
+    assert message.body == b"x\n" and message.wire.startswith(b"Action: MessageSend")
+
+
+def test_its_address_in_one_word() -> None:
+    with LoopbackServer(users={"a@b": "c:d/e"}) as server:
+        assert server.url == f"ami://a%40b:c%3Ad%2Fe@127.0.0.1:{server.port}"
+    assert LoopbackServer(tls=server_tls(), port=7).url == "amis://loopback:loopback@127.0.0.1:7"
+
+
+def test_it_serves_and_prints_until_a_signal(capsys: pytest.CaptureFixture[str]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+        assert serve(["--port", str(port)]) == 1  # it is taken
+        assert "give another --port" in capsys.readouterr().err
+    for signum in (signal.SIGINT, signal.SIGTERM):
+        def talk() -> None:
+            client = client_of(port)
+            while True:
+                try:
+                    client.connect()
+                    break
+                except NotSent:
+                    time.sleep(0.02)
+            with client:
+                client.ping()
+                client.send_message("sip:a", "b")
+            os.kill(os.getpid(), signum)
+
+        thread = in_thread(talk)
+        assert serve(["--port", str(port)]) == 0
+        thread.join()
+        url, *rest = capsys.readouterr().out.splitlines()
+        assert url == f"AMI_URL=ami://loopback:loopback@127.0.0.1:{port}"
+        assert rest[-5:] == [
+            "Ping", "MessageSend", "  To: sip:a", "  Body: 'b'", "Logoff",
+        ]  # fmt: skip
+
+
+def test_the_server_runs_as_a_program(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(sys.modules, "amiclient.loopback.__main__")
+    monkeypatch.setattr(sys, "argv", ["loopback", "--help"])
+    with pytest.raises(SystemExit) as caught:
+        runpy.run_module("amiclient.loopback", run_name="__main__")
+    assert caught.value.code == 0
 
 
 def test_events_go_to_those_who_want_them() -> None:

@@ -319,7 +319,7 @@ def test_every_public_name_is_documented(name: str) -> None:
         lines[index - 1].startswith("#:")
         for lines in written
         for index, line in enumerate(lines)
-        if line.startswith(f"{name} = ")
+        if line.startswith((f"{name} = ", f"{name}: "))
     ]
     assert documented == [True]
 

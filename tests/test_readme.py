@@ -1,38 +1,64 @@
-"""The README's examples run, and its table of errors is the errors there are."""
+"""The README's examples run as they stand there, and its table has the errors there are."""
 
 from __future__ import annotations
 
 import ast
 import asyncio
+import configparser
+import os
 import re
 import subprocess
 import sys
-import textwrap
 from pathlib import Path
-from typing import Any, Dict, Iterator, List, Set
+from typing import Any, Dict, Iterator, Set, Tuple, Type
+
+import pytest
 
 import amiclient
 import amiproto
-from amiclient import Client
+from amiclient import AMIError, Event, MessageSend, NotSent, Response
+from amiclient.command.exits import TEXT
 from amiclient.loopback import SECRET, USERNAME, LoopbackServer
-from amiproto import Answer, Event, Response
+from tests.faults import client_of
+from tests.readme import README, ROOT, block, blocks, run
+from tests.shell import environment
 
-ROOT = Path(__file__).parent.parent
-README = (ROOT / "README.rst").read_text(encoding="utf-8")
+#: A part of each Python example, and the names that it takes for given.
+EXAMPLES = {
+    "receipt = client.send_message(": "",
+    "wishes = (": "client: Client\nnames: List[str]\n",
+    "CoreShowChannels": "client: Client\n",
+    "def send_by_any(": "",
+    "from celery import": "",
+    "def incoming(": "",
+    "def test_my_code(": "",
+    "import asyncio": "",
+    "def relay(": "",
+}
 
 
-def example(start: str) -> str:
-    """The one Python example of the README that has such a line."""
-    blocks = re.findall(r"\.\. code-block:: python\n\n((?:    .*\n|\n)+)", README)
-    found = [textwrap.dedent(block) for block in blocks if start in block]
-    assert len(found) == 1, start
-    return found[0]
+def test_every_example_is_known_here() -> None:
+    assert len(blocks("python")) == len(EXAMPLES)
+    for part in EXAMPLES:
+        block("python", part)
+    assert README.count(".. code-block::") == sum(
+        len(blocks(language)) for language in ("python", "console", "ini")
+    )
 
 
-def run(text: str, **names: Any) -> Dict[str, Any]:
-    """Run an example with some names given."""
-    exec(compile(text, "README.rst", "exec"), names)
-    return names
+def test_it_is_short_enough_to_be_read() -> None:
+    assert len(README.splitlines()) <= 330
+
+
+def test_it_renders_without_a_warning() -> None:
+    pytest.importorskip("docutils", reason="docutils is not installed")
+    options = ["--halt=2", "--report=1", "--syntax-highlight=none"]
+    done = subprocess.run(
+        [sys.executable, "-m", "docutils", *options, str(ROOT / "README.rst")],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert b"What became of it" in done.stdout
 
 
 def test_first_command_sends_and_shows() -> None:
@@ -48,8 +74,42 @@ def test_first_command_sends_and_shows() -> None:
     assert b"Body: 'Someone is at the door'" in result.stdout
 
 
+@pytest.mark.skipif(os.name != "posix", reason="needs a shell")
+@pytest.mark.parametrize("text", blocks("console"))
+def test_console_blocks(text: str, tmp_path: Path) -> None:
+    commands = re.findall(r"^\$ (.*)$", text, re.MULTILINE)
+    assert commands
+    script = tmp_path / "bin" / "amisend"
+    script.parent.mkdir()
+    script.write_text(f'#!/bin/sh\nPYTHONPATH={ROOT} exec "{sys.executable}" -m amiclient "$@"\n')
+    script.chmod(0o755)
+    with LoopbackServer(users={"messenger": "change me"}) as server:
+        env = environment(server.port, PATH=f"{script.parent}:{os.environ['PATH']}")
+        env.update(AMI_USERNAME="messenger", AMI_SECRET="change me")
+        if "AMI_SECRET" in text:
+            del env["AMI_USERNAME"], env["AMI_SECRET"]
+        done = subprocess.run(
+            ["sh", "-ec", "\n".join(commands)], cwd=tmp_path, env=env, stderr=subprocess.PIPE
+        )
+        assert done.returncode == 0, done.stderr
+        sent = [(message.to, message.text) for message in server.messages]
+    assert sent in (
+        [("pjsip:alice", "Someone is at the door"), ("pjsip:bob", "Someone is at the door")],
+        [("pjsip:alice", "Happy new year")],
+    )
+
+
+def test_ini_blocks_can_be_read() -> None:
+    sections = []
+    for text in blocks("ini"):
+        parser = configparser.ConfigParser(interpolation=None, strict=False)
+        parser.read_string(text)
+        sections += parser.sections()
+    assert sections == ["general", "messenger", "messages"]
+
+
 def test_ten_line_script(capsys: Any) -> None:
-    script = example("receipt = client.send_message(")
+    script = block("python", "receipt = client.send_message(")
     assert len([line for line in script.splitlines() if line]) <= 10
     with LoopbackServer(users={"messenger": "change me"}) as server:
         run(script.replace("5038", str(server.port)))
@@ -59,36 +119,16 @@ def test_ten_line_script(capsys: Any) -> None:
     assert "Message successfully sent" in capsys.readouterr().out
 
 
-def test_script_that_runs_for_months(capsys: Any) -> None:
-    waits: List[float] = []
-    deliver = run(example("def deliver("), pause=waits.append)["deliver"]
-    message = {"to": "pjsip:alice", "body": "hello"}
-    with LoopbackServer() as server:
-        client = Client(server.host, server.port, username=USERNAME, secret=SECRET)
-        assert deliver(client, message) is True
-        server.close()
-        assert deliver(client, message, tries=2) is False
-        assert waits == [1, 2]
-        server.open()
-        client.port = server.port
-        assert deliver(client, message) is True
-        assert deliver(client, {"to": "nothing:alice"}) is False
-        assert deliver(client, {"to": ""}) is False
-        client.close()
-        assert len(server.messages) == 2
-    capsys.readouterr()
-
-
 def test_bulk(capsys: Any) -> None:
     names = ["alice", "bob", "two\nlines"]
     with LoopbackServer(technologies=["pjsip"]) as server:
-        with Client(server.host, server.port, username=USERNAME, secret=SECRET) as client:
-            run(example("wishes = ("), client=client, names=names)
+        with client_of(server.port) as client:
+            run(block("python", "wishes = ("), client=client, names=names)
         assert [message.to for message in server.messages] == ["pjsip:alice", "pjsip:bob"]
-    assert "lines not sent To holds a control character" in capsys.readouterr().out
+    assert "not sent To holds a control character" in capsys.readouterr().out
 
 
-def test_other_actions(capsys: Any) -> None:
+def test_other_actions_and_events(capsys: Any) -> None:
     def channels(action: amiproto.Action) -> Iterator[amiproto.Message]:
         action_id = action.action_id
         yield Response("Success", [("EventList", "start")], action_id=action_id)
@@ -96,76 +136,202 @@ def test_other_actions(capsys: Any) -> None:
         end = [("EventList", "Complete"), ("ListItems", "1")]
         yield Event("CoreShowChannelsComplete", end, action_id=action_id)
 
-    def command(action: amiproto.Action) -> Iterator[amiproto.Message]:
-        yield Response("Success", output=["Asterisk 22"], action_id=action.action_id)
-
-    handlers = {"CoreShowChannels": channels, "Command": command}
-    with LoopbackServer(handlers=handlers) as server:
-        with Client(server.host, server.port, username=USERNAME, secret=SECRET) as client:
-            run(example("client.ping()"), client=client)
-    assert capsys.readouterr().out == "('Asterisk 22',)\n['PJSIP/alice-1']\n"
+    text = block("python", "CoreShowChannels").replace("timeout=60", "timeout=0.1")
+    with LoopbackServer(handlers={"CoreShowChannels": channels}) as server:
+        with client_of(server.port, events="on") as client:
+            server.send_event(Event("Newchannel", [("Channel", "PJSIP/bob-1")]))
+            run(text, client=client)
+    assert capsys.readouterr().out == "['PJSIP/alice-1']\nNewchannel PJSIP/bob-1\n"
 
 
-def test_users_own_tests() -> None:
-    run(example("exactly"))
+def test_many_servers() -> None:
+    send_by_any = run(block("python", "def send_by_any("))["send_by_any"]
+    message = MessageSend("pjsip:a", "b")
+    with LoopbackServer() as down:
+        port = down.port
+    with LoopbackServer() as server:
+        clients = [client_of(port), client_of(server.port)]
+        assert send_by_any(message, *clients).outcome == "accepted"
+        assert len(server.messages) == 1
+        with pytest.raises(amiclient.Refused):
+            send_by_any(MessageSend("fax:a", "b"), *clients)
+        clients[1].close()
+    for given in ([], clients):
+        with pytest.raises(NotSent):
+            send_by_any(message, *given)
+
+
+def test_a_celery_task(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("celery", reason="Celery is not installed")
+    names = run(block("python", "def send_by_any("))
+    with LoopbackServer() as server:
+        monkeypatch.setenv("AMI_URLS", server.url)
+        text = block("python", "from celery import")
+        text = text.replace('backend="redis://"', 'backend="cache+memory://"')
+        task = run(text, **names)["send"]
+        for to, outcome in (("pjsip:a", "accepted"), ("fax:a", "refused"), ("", "not sent")):
+            assert task.apply(kwargs={"to": to, "body": "x"}).get()["outcome"] == outcome
+    assert [message.to for message in server.messages] == ["pjsip:a"]
+
+
+def test_receiving() -> None:
+    text = "Grüße, \"quoted\"\r\n\r\nResponse: Success"
+    coded = [(name, amiproto_base64(value)) for name, value in (
+        ("From64", "<sip:a@b>"), ("To64", "sip:c"), ("Body64", text))]  # fmt: skip
+    incoming = run(block("python", "def incoming("))["incoming"]
+    with LoopbackServer() as server, client_of(server.port, events="on") as client:
+        server.send_event(Event("UserEvent", [("UserEvent", "Other")]))
+        server.send_event(Event("UserEvent", [("UserEvent", "MessageIn"), *coded]))
+        assert next(incoming(client)) == ("<sip:a@b>", "sip:c", text)
+
+
+def amiproto_base64(text: str) -> str:
+    from base64 import b64encode
+
+    return b64encode(text.encode()).decode()
+
+
+def test_users_own_tests(tmp_path: Path) -> None:
+    (tmp_path / "test_mine.py").write_text(block("python", "def test_my_code("))
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(tmp_path)],
+        cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)}, stdout=subprocess.PIPE,
+    )  # fmt: skip
+    assert done.returncode == 0 and b"1 passed" in done.stdout, done.stdout
 
 
 def test_codec_alone_with_asyncio() -> None:
-    text = example("import asyncio, os")
-    body = text[text.index("async def") :]
-    assert len([line for line in body.splitlines() if line]) <= 15
-    send = run(text)["send"]
+    send = run(block("python", "import asyncio"))["send"]
     with LoopbackServer() as server:
-        event = asyncio.run(
-            send(server.host, server.port, USERNAME, SECRET, to="pjsip:alice", body="a\nb")
-        )
-        assert isinstance(event, Answer) and event.response.name == "Success"
+        message = MessageSend("pjsip:alice", "a\nb")
+        answer = asyncio.run(send(server.host, server.port, USERNAME, SECRET, message))
+        assert answer.response.name == "Success"
         assert [message.text for message in server.messages] == ["a\nb"]
+
+
+@pytest.mark.parametrize("part", EXAMPLES)
+def test_types_of_the_examples(part: str, tmp_path: Path) -> None:
+    pytest.importorskip("mypy", reason="mypy is not installed")
+    text = block("python", part)
+    options = ["--strict"]
+    if "celery" in part:  # which has no types
+        options = ["--ignore-missing-imports", "--check-untyped-defs"]
+        text = block("python", "def send_by_any(") + text
+    path = tmp_path / "example.py"
+    given = f"from typing import List\nfrom amiclient import Client\n{EXAMPLES[part]}"
+    path.write_text(given + text)
+    done = subprocess.run(
+        [sys.executable, "-m", "mypy", "--config-file", os.devnull, "--cache-dir",
+         str(ROOT / ".mypy_cache" / "readme"), *options, str(path)],
+        cwd=tmp_path, env={**os.environ, "MYPYPATH": str(ROOT)}, stdout=subprocess.PIPE,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout.decode()
+
+
+def test_exit_codes_are_those_of_the_help() -> None:
+    listed = set(re.findall(r"^ +(\d+)  ", TEXT, re.MULTILINE)) | {"143"}
+    section = README[README.index("Exit codes are") :].partition("\n\n")[0]
+    assert set(re.findall(r"\b\d+\b", section)) == listed
+
+
+# -- The errors.
+
+KINDS: Dict[str, Type[AMIError]] = {
+    name: getattr(module, name)
+    for module in (amiproto, amiclient)
+    for name in module.__all__
+    if isinstance(getattr(module, name), type) and issubclass(getattr(module, name), AMIError)
+}
+
+
+def rows() -> Iterator[Tuple[str, str, str, str, str]]:
+    """The cells of each row of the table: as the ruler above it cuts its lines."""
+    (table,) = re.findall(r"^===.*\n.*\n===.*\n((?:.+\n)+?)===", README, re.MULTILINE)
+    (ruler,) = set(re.findall(r"^(===.*)$", README, re.MULTILINE)) - {"=" * 9}
+    cuts = [(match.start(), match.end()) for match in re.finditer("=+", ruler)]
+    for line in table.splitlines():
+        name, outcome, again, why, what = (line[start:end].strip() for start, end in cuts)
+        yield name.strip("`"), outcome, again, why, what
+
+
+def test_every_error_is_in_the_manual() -> None:
+    told = README[README.index("What became of it\n") : README.index("Technologies\n-")]
+    assert set(re.findall(r"``(\w+)``", told)) >= set(KINDS) - {"AMIError"}
+    for name, outcome, again, why, what in rows():
+        kind = KINDS[name]
+        assert (outcome, again == "yes") == (kind.outcome, kind.retryable), name
+        assert why and what
+    assert len(list(rows())) < 16
 
 
 def sentences() -> Set[str]:
     """What every error of the two packages says, with an ellipsis for what varies."""
-    kinds = {
-        name
-        for module in (amiproto, amiclient)
-        for name in module.__all__
-        if isinstance(getattr(module, name), type)
-        and issubclass(getattr(module, name), amiproto.AMIError)
-    }
     found = set()
     for package in ("amiproto", "amiclient"):
-        for path in (ROOT / package).glob("*.py"):
+        for path in (ROOT / package).rglob("*.py"):
             for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
                 if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
-                    if node.func.id in kinds and node.args:
+                    if node.func.id in KINDS and node.args:
                         text = text_of(node.args[0])
                         # Without a letter of its own it passes on what another error says.
                         if any(character.isalpha() for character in text):
-                            found.add(f"{node.func.id}: {text}")
+                            found.add(text)
     return found
 
 
-def table_of_errors() -> List[List[str]]:
-    """The cells of each row of the README's last table, the header's first; literals unquoted."""
-    _, section = README.split("\nErrors\n------\n")
-    (table,) = re.findall(r"^\.\. list-table::\n((?:   .*\n|\n)+)\Z", section, re.MULTILINE)
-    rows = re.split(r"^   \* - ", table, flags=re.MULTILINE)[1:]
-    return [
-        [
-            re.sub(r"\A``(.*)``\Z", r"\1", " ".join(cell.split()))
-            for cell in re.split(r"^     - ", row, flags=re.MULTILINE)
-        ]
-        for row in rows
-    ]
+#: Words that advice starts with, at the start of a sentence or of a part of it.
+ADVICE = set(
+    "add answer ask call cut check close connect find fix give leave log make mend name put raise "
+    "read remove rename send shorten spell take try use wait write".split()
+)
 
 
-def test_every_error_is_in_the_table() -> None:
-    header, *rows = table_of_errors()
-    assert header == ["Error", "What it says", "Why", "What to do"]
-    said = [f"{kind}: {sentence}" for kind, sentence, _, _ in rows]
-    assert len(said) == len(set(said))
-    assert set(said) == {" ".join(sentence.split()) for sentence in sentences()}
-    assert all(why and what_to_do for _, _, why, what_to_do in rows)
+#: What says only what is wrong; to be mended where it is raised, and never to grow.
+STILL_SILENT = {
+    "Logoff was sent; the session takes no further action",
+    "Response: Follows takes Privilege: Command and an ActionID, no other header",
+    "a ... in state ... sends no ...",
+    "a banner's version is printable and has no slash",
+    "a line of output holds an LF, or a lone surrogate that no byte stands for",
+    "an xmpp message needs a From: 'xmpp:' and the account's section of xmpp.conf",
+    "another thread's call took all the time; nothing was sent",
+    "no certificate can be read from ...: ...",
+    "pjsip takes a type and a subtype such as text/plain as ..., and no parameters",
+    "the ActionID is empty or starts with a blank, which the server strips: the answer would not "
+    "be known by it",
+    "the banner has ... bytes and a client reads at most ...",
+    "the connection broke while waiting: ...",
+    "the connection has ended; nothing can be sent any more",
+    "the header name ... is empty or has a colon; a name ends at its colon",
+    "the output or the ActionID in front of it holds the line that ends a command",
+    "the secret holds a lone surrogate, which no byte stands for",
+    "the server answered ...: ...; nothing was carried out",
+    "the server answered before it was asked",
+    "the socket that was given is closed",
+    "the text holds a lone surrogate at character ..., which UTF-8 cannot carry",
+    "the text is no UTF-8, which would break the server's XML stream",
+    "the variable ... is given twice; servers disagree on which one counts",
+    "the variable name ... is empty, starts with a blank, or has an equals sign, a control "
+    "character or a lone surrogate",
+    "the variable name ... is no SIP header name (letters, digits and -.!%*_+`'~)",
+    "under this banner, the text of Response: Follows would be cut off or go on for ever; AMI 3 "
+    "and later send Output headers, AMI 1 and 2 raw text",
+    "where there is a Destination, pjsip puts only a bare URI, such as sip:user@host, into the To "
+    "header, and not ...",
+    "... gave no answer to TLS in time; is this the TLS port?",
+}
+
+
+def advice_of(sentence: str) -> str:
+    """The first word of what a sentence says to do; empty where it says nothing of it."""
+    parts = re.split(r"[;:,?] (?:or |and |then )?", sentence)
+    return next((part.split()[0] for part in parts if part.split()[0] in ADVICE), "")
+
+
+def test_every_sentence_ends_in_advice() -> None:
+    said = sentences()
+    assert len(said) > 80
+    assert [each for each in sorted(said - STILL_SILENT) if not advice_of(each)] == []
 
 
 def text_of(node: ast.expr) -> str:

@@ -18,6 +18,12 @@ from tests.faults import SERVER_PEM, Peer, Proxy, Script, in_thread, server_tls
 Pair = Tuple[Transport, socket.socket]
 
 
+def _transport(sock: socket.socket) -> Transport:
+    transport = Transport()
+    transport.adopt(sock)
+    return transport
+
+
 @pytest.fixture(params=["poll", "select"])
 def pair(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Pair]:
     """A transport and the other end of its connection, with and without poll()."""
@@ -26,7 +32,7 @@ def pair(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Ite
     with socket.create_server(("127.0.0.1", 0)) as listener:
         sock = socket.create_connection(listener.getsockname())
         other, _ = listener.accept()
-    transport = Transport(sock)
+    transport = _transport(sock)
     with other:
         yield transport, other
         transport.close()
@@ -125,12 +131,27 @@ def test_a_reset_found_by_reading(pair: Pair) -> None:
 
 def test_an_end_from_another_thread(pair: Pair) -> None:
     transport, other = pair
-    threading.Timer(0.05, transport.end).start()
-    assert transport.receive_before(False, Deadline(5.0)) == b""
-    other.close()
+    threading.Timer(0.05, transport.end, ("enough",)).start()
+    with pytest.raises(Closed, match="enough"):
+        transport.receive_before(False, Deadline(5.0))
+    with pytest.raises(Closed, match="enough"):
+        transport.readable()
     transport.close()
-    transport.end()  # ended already
+    transport.end("ended already")
     transport.close()
+
+
+def test_a_wait_that_another_thread_ends(pair: Pair) -> None:
+    transport, other = pair
+    threading.Timer(0.05, transport.wake).start()
+    assert transport.receive_before(False, Deadline(5.0)) is None
+    for _ in range(100_000):  # more than there is room for
+        transport.wake()
+    other.sendall(b"abc")
+    assert transport.receive_before(False, Deadline(5.0)) == b"abc"
+    with pytest.raises(Expired):  # calls that were heeded end no wait any more
+        while transport.receive_before(False, Deadline(0.2)) is None:
+            pass
 
 
 class _Stubborn(socket.socket):
@@ -141,7 +162,7 @@ class _Stubborn(socket.socket):
 
 
 def test_an_error_of_closing_changes_nothing() -> None:
-    Transport(_Stubborn()).close()
+    _transport(_Stubborn()).close()
 
 
 def _secured(port: int, ragged: bool) -> ssl.SSLSocket:
@@ -158,7 +179,7 @@ def test_what_tls_has_read_ahead_is_readable() -> None:
     with Script(talk, tls=server_tls()) as script:
         sock = _secured(script.port, True)
         assert sock.recv(1) == b"a"
-        transport = Transport(sock)
+        transport = _transport(sock)
         assert transport.is_tls and transport.readable()
         assert transport.receive_before(False, Deadline(5.0)) == b"bc"
         assert not transport.readable()
@@ -172,7 +193,7 @@ def test_an_end_without_the_goodbye_of_tls_is_an_end(ragged: bool) -> None:
         peer.swallow()
 
     with Script(talk, tls=server_tls()) as script, Proxy(script.port) as proxy:
-        transport = Transport(_secured(proxy.port, ragged))
+        transport = _transport(_secured(proxy.port, ragged))
         # The proxy has nothing unread then, and its end is no reset.
         assert transport.receive_before(False, Deadline(5.0)) == b"abc"
         proxy.cut()
@@ -186,7 +207,7 @@ def test_a_goodbye_of_tls_is_an_end() -> None:
         peer.sock.unwrap()
 
     with Script(talk, tls=server_tls()) as script:
-        transport = Transport(_secured(script.port, False))
+        transport = _transport(_secured(script.port, False))
         assert transport.receive_before(False, Deadline(5.0)) == b""
         transport.close()
 
@@ -200,7 +221,7 @@ def test_half_a_record_is_nothing_yet() -> None:
 
     go = threading.Event()
     with Script(talk, tls=server_tls()) as script, Proxy(script.port) as proxy:
-        transport = Transport(_secured(proxy.port, True))
+        transport = _transport(_secured(proxy.port, True))
         assert transport.receive_before(False, Deadline(5.0)) == b"first"
         proxy.down.stall = len(proxy.down.passed) + 7
         go.set()
@@ -220,7 +241,7 @@ def test_bytes_that_are_no_tls_break_the_connection() -> None:
         peer.swallow()
 
     with Script(talk, tls=server_tls()) as script, Proxy(script.port) as proxy:
-        transport = Transport(_secured(proxy.port, True))
+        transport = _transport(_secured(proxy.port, True))
         proxy.down.rewrite = lambda data: b"\xff" * len(data)
         go.set()
         with pytest.raises(Closed):

@@ -20,7 +20,7 @@ def bulk(client: Client, count: int, window: int) -> None:
     expected = 0
     for result in client.send_messages(messages(count), window=window):
         assert result.outcome == "accepted", result
-        assert result.message["body"] == f"message {expected}"  # type: ignore[index]
+        assert result.message["body"] == f"message {expected}"
         expected += 1
     assert expected == count
 

@@ -14,6 +14,7 @@ from tests.live.servers import Candidate, Live, candidates
 
 _HERE = Path(__file__).resolve().parent
 _FOUND = pytest.StashKey[List[Candidate]]()
+_LEFT_OUT = pytest.StashKey[List[str]]()
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -21,11 +22,34 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 @pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: List[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: List[pytest.Item]) -> None:
     # Items of the whole run come by here, and before -m selects among them.
     for item in items:
         if _HERE in item.path.parents:
             item.add_marker("live")
+    # A thousand skips would hide the one that matters.
+    without = [item for item in items if _problem_of(item)]
+    if without and _may_be_left_out(config):
+        items[:] = [item for item in items if not _problem_of(item)]
+        config.hook.pytest_deselected(items=without)
+        config.stash[_LEFT_OUT] = sorted({_problem_of(item) for item in without})
+
+
+def pytest_report_collectionfinish(config: pytest.Config) -> List[str]:
+    problems = config.stash.get(_LEFT_OUT, [])
+    return [f"live tests left out: {'; '.join(problems)}"] if problems else []
+
+
+def _problem_of(item: pytest.Item) -> str:
+    """Why the server of a test cannot be had (str); empty where it can, or there is none."""
+    callspec = getattr(item, "callspec", None)
+    candidate = callspec.params.get("live") if callspec is not None else None
+    return candidate.problem if isinstance(candidate, Candidate) else ""
+
+
+def _may_be_left_out(config: pytest.Config) -> bool:
+    # Where a server was asked for, a test that did not run must not look like one that passed.
+    return config.getoption("--live") == "auto" and not config.getoption("--asterisk")
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -61,10 +85,6 @@ def live(request: pytest.FixtureRequest, start_live: Callable[[Candidate], Live]
     """A running server and its phone."""
     candidate: Candidate = request.param
     if candidate.problem:
-        # Where a server was asked for, a test that did not run must not look like one that passed.
-        option = request.config.getoption
-        if option("--live") == "auto" and not option("--asterisk"):
-            pytest.skip(candidate.problem)
         pytest.fail(candidate.problem, pytrace=False)
     return start_live(candidate)
 

@@ -407,7 +407,7 @@ def test_server_dies_with_an_action_in_flight(live: Live, events: str) -> None:
 
 def test_server_dies_in_the_middle_of_bulk(live: Live) -> None:
     count = 400
-    results: List[SendResult] = []
+    results: List[SendResult[MessageSend]] = []
     with another_server(live) as server, closing(client_of(server)) as client:
         client.connect()
 

@@ -18,8 +18,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from amiclient.loopback import LoopbackServer
-from amiproto import MessageSend
+from amiclient.loopback import LoopbackServer, Received
 from amiproto.messaging.sip_headers import DROPPED_VARIABLES
 from amiproto.text import to_bytes
 from tests.live.phone import SipMessage
@@ -115,7 +114,7 @@ class Pair:
             raw=stanza.raw.replace(b"{phone}", b"%d" % self.live.phone.port)
         )
 
-    def _kept(self, message: MessageSend) -> Delivered:
+    def _kept(self, message: Received) -> Delivered:
         target = message.to if message.destination is None else message.destination
         uri = self.addresses.get(target, to_bytes(target))
         lines = [

@@ -1,7 +1,4 @@
-"""An AMI server on 127.0.0.1 for trying things out and for tests, driven by the same codec.
-
-To Challenge, Login, Logoff, Ping and MessageSend it answers byte for byte as Asterisk 22 does.
-"""
+"""The server: connections, logins, and an answer to each action as Asterisk 22 gives it."""
 
 from __future__ import annotations
 
@@ -10,7 +7,9 @@ import socket
 import time
 from collections import deque
 from hashlib import md5
+from threading import Event as Flag
 from threading import Lock, Thread
+from urllib.parse import quote
 
 from amiproto import (
     NEED_DATA,
@@ -21,7 +20,6 @@ from amiproto import (
     Event,
     Malformed,
     Message,
-    MessageSend,
     RemoteProtocolError,
     Response,
     Role,
@@ -29,12 +27,16 @@ from amiproto import (
 )
 from amiproto.text import to_bytes, value_as_read
 
+from .received import Received
+from .script import Cut, Delay
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import ssl
-    from typing import Callable, Deque, Iterable, List, Mapping, Optional, Set, Union
+    from typing import Any, Callable, Deque, Dict, Iterable, List, Mapping
+    from typing import Optional, Set, Tuple, Union
 
-    Handler = Callable[[Action], Iterable[Message]]
+    from .script import Step
 
 #: The user of a server that is given none. Its secret is no secret.
 USERNAME = "loopback"
@@ -45,6 +47,9 @@ _VERSION = "11.0.0"
 
 #: Values of a login's Events header that mean none; any other is taken for all.
 _NO_EVENTS = frozenset((b"off", b"no", b"n", b"false", b"f", b"0"))
+
+#: Actions that are about the session itself, and not for scripts.
+_SESSION = frozenset(("challenge", "login", "logoff"))
 
 #: How Asterisk 22 answers an action it does not know, and the bytes of its buffer for that.
 _UNKNOWN = b"Invalid/unknown command: %s. Use Action: ListCommands to show available commands."
@@ -59,7 +64,7 @@ class LoopbackServer:
         with LoopbackServer() as server:
             with Client(server.host, server.port, username=USERNAME, secret=SECRET) as client:
                 client.send_message(to="pjsip:alice", body="hello")
-            assert server.messages[0].text == "hello"
+            assert server.messages == [Received("pjsip:alice", "hello")]
 
     The same raw bytes, odd ones included, give the same answers and messages as on Asterisk 16 and
     22, where a test compares them, except for this:
@@ -68,7 +73,7 @@ class LoopbackServer:
       ``Message failed to send.`` if the address makes no sense to the technology;
     - variables stay in the order of the action, where Asterisk's SIP headers have one of their own;
     - every user may send messages, and log in more than once at a time;
-    - of other actions it knows none but those in ``handlers``;
+    - of other actions it knows none but those that are scripted, or in ``handlers``;
     - there are no events but those of :meth:`send_event`, not even FullyBooted, and no classes of
       them: a session has all or, by ``Events: off`` in its login, none;
     - a refused login is answered at once, not after a second; there is no limit of time or number
@@ -78,10 +83,14 @@ class LoopbackServer:
     :param technologies: the technologies that MessageSend knows, as case-sensitive as Asterisk's.
     :param version: the version of AMI in the banner (str).
     :param tls: an :class:`ssl.SSLContext` with a certificate, for TLS.
-    :param keep: most messages that are kept, the newest; None keeps all.
+    :param keep: most messages that are kept, and most actions, the newest (int); None keeps all.
     :param handlers: functions by the name of an action (in any case): each is given the action
-        and returns the messages that answer it. They go before what the server knows itself,
-        except for Challenge, Login and Logoff.
+        and returns the messages that answer it, None for "as usual", a :class:`Delay` or a
+        :class:`Cut`. They go before what the server knows itself, except for Challenge, Login and
+        Logoff.
+    :param port: the port to listen on (int); 0 for one that is free. Opened again, a server takes
+        the one that it had.
+    :param watch: a function that is given each action as it comes, but Challenge and Login.
     """
 
     def __init__(
@@ -92,29 +101,47 @@ class LoopbackServer:
         version: str = _VERSION,
         tls: Optional[ssl.SSLContext] = None,
         keep: Optional[int] = None,
-        handlers: Optional[Mapping[str, Handler]] = None,
+        handlers: Optional[Mapping[str, Step]] = None,
+        port: int = 0,
+        watch: Optional[Callable[[Action], None]] = None,
     ) -> None:
         self.users = dict(users) if users is not None else {USERNAME: SECRET}
         self.technologies = frozenset(technologies)
         self._version = version
         self._tls = tls
+        self._keep = keep
         self._handlers = {name.lower(): handler for name, handler in (handlers or {}).items()}
-        self._messages: Deque[MessageSend] = deque(maxlen=keep)
+        self._script: Dict[str, Deque[Step]] = {}
+        self._watch = watch
         self._lock = Lock()
         self._peers: Set[_Peer] = set()
         self._threads: List[Thread] = []
         self._listener: Optional[socket.socket] = None
-        self._closing = False
+        self._closing = Flag()
+        #: The messages that it took, oldest first (list of :class:`Received`); may be cleared.
+        self.messages: List[Received] = []
+        #: The actions that came, but Challenge and Login, oldest first; may be cleared.
+        self.actions: List[Action] = []
         #: Where the server listens: always 127.0.0.1.
         self.host = "127.0.0.1"
-        #: Its port (int); 0 while it is not open.
-        self.port = 0
+        #: Its port (int); 0 as long as it was never open and none was asked for.
+        self.port = port
 
     @property
-    def messages(self) -> List[MessageSend]:
-        """The messages that were sent so far, oldest first, as the server understood them."""
-        with self._lock:
-            return list(self._messages)
+    def url(self) -> str:
+        """Its address for settings, such as AMI_URL (str), with its first user."""
+        user, secret = next(iter(self.users.items()))
+        scheme = "ami" if self._tls is None else "amis"
+        login = f"{quote(user, safe='')}:{quote(secret, safe='')}"
+        return f"{scheme}://{login}@{self.host}:{self.port}"
+
+    def script(self, *steps: Step, action: str = "MessageSend") -> None:
+        """Say what becomes of the next actions of a name: a step for each, then as usual.
+
+        :param steps: as the values of ``handlers``: functions, :class:`Delay`, :class:`Cut`.
+        :param action: the action's name, in any case (str).
+        """
+        self._script.setdefault(action.lower(), deque()).extend(steps)
 
     def send_event(self, event: Event) -> None:
         """Send an event (:class:`amiproto.Event`) to every session that wants events."""
@@ -129,15 +156,15 @@ class LoopbackServer:
 
     def open(self) -> None:
         """Start to listen; the ``with`` statement does this."""
-        self._closing = False
-        self._listener = socket.create_server((self.host, 0), backlog=128)
+        self._closing.clear()
+        self._listener = socket.create_server((self.host, self.port), backlog=128)
         self.port = self._listener.getsockname()[1]
         self._start(self._accept, self._listener)
 
     def close(self) -> None:
         """Close every connection and stop to listen; the ``with`` statement does this."""
         with self._lock:
-            self._closing = True
+            self._closing.set()
             peers = list(self._peers)
         if self._listener is not None:
             _shut(self._listener)
@@ -146,7 +173,6 @@ class LoopbackServer:
             peer.close()
         while self._threads:  # the first accepts, and may be about to start another
             self._threads.pop(0).join()
-        self.port = 0
 
     def __enter__(self) -> LoopbackServer:
         self.open()
@@ -181,7 +207,7 @@ class LoopbackServer:
             peer = _Peer(sock)
             with self._lock:
                 self._peers.add(peer)
-                closing = self._closing
+                closing = self._closing.is_set()
             try:
                 if not closing:
                     if tls is not None:
@@ -202,40 +228,70 @@ class LoopbackServer:
             if not data:
                 return
             peer.connection.receive_data(data)
-            answers: List[Message] = []
             while True:
                 message = peer.connection.next_event()
                 if message is NEED_DATA or isinstance(message, EndOfStream):
                     break
-                answers += self._answer(peer, message)
-                if peer.ended:
-                    peer.write(answers)
+                # Each answer is written by itself, as Asterisk does.
+                answers, cut = self._treat(peer, message)
+                peer.write(answers, cut)
+                if peer.ended or cut is not None:
                     return
-            peer.write(answers)
 
-    def _answer(self, peer: _Peer, message: Union[Message, object]) -> Iterable[Message]:
+    def _treat(
+        self, peer: _Peer, message: Union[Message, object]
+    ) -> Tuple[Iterable[Message], Optional[int]]:
+        """The answers, and the number of their bytes to close after, or None."""
         if isinstance(message, Malformed):
-            return [_response(message, b"Error", to_bytes(message.reason))]
+            return [_response(message, b"Error", to_bytes(message.reason))], None
         assert isinstance(message, Action)
         name = message.name.lower()
+        if name not in ("challenge", "login"):
+            self._note(message)
+        if name in _SESSION or not peer.logged_in:
+            return self._answer(peer, message), None
+        step = self._step(name)
+        treatment = step(message) if callable(step) else step
+        if isinstance(treatment, Delay):
+            self._closing.wait(treatment.seconds)
+        elif not isinstance(treatment, Cut) and treatment is not None:
+            return treatment, None
+        answers = self._answer(peer, message)
+        return answers, treatment.after if isinstance(treatment, Cut) else None
+
+    def _step(self, name: str) -> Optional[Step]:
+        script = self._script.get(name)
+        return script.popleft() if script else self._handlers.get(name)
+
+    def _note(self, action: Action) -> None:
+        with self._lock:
+            self.actions.append(action)
+            self._forget(self.actions)
+        if self._watch is not None:
+            self._watch(action)
+
+    def _forget(self, kept: List[Any]) -> None:
+        if self._keep is not None:
+            del kept[: max(0, len(kept) - self._keep)]
+
+    def _answer(self, peer: _Peer, action: Action) -> Iterable[Message]:
+        name = action.name.lower()
         if name == "logoff":
             peer.ended = True
-            return [_response(message, b"Goodbye", b"Thanks for all the fish.")]
+            return [_response(action, b"Goodbye", b"Thanks for all the fish.")]
         if name == "challenge":
-            return [self._challenge(peer, message)]
+            return [self._challenge(peer, action)]
         if name == "login":
-            return [self._login(peer, message)]
+            return [self._login(peer, action)]
         if not peer.logged_in:
-            return [_response(message, b"Error", b"Permission denied")]
-        if name in self._handlers:
-            return self._handlers[name](message)
+            return [_response(action, b"Error", b"Permission denied")]
         if name == "ping":
             lines = b"Ping: Pong\r\nTimestamp: %.6f\r\n" % time.time()
-            return [_response(message, b"Success", lines=lines)]
+            return [_response(action, b"Success", lines=lines)]
         if name == "messagesend":
-            return [self._message_send(message)]
-        text = _UNKNOWN % to_bytes(message.name)
-        return [_response(message, b"Error", text[:_MAX_UNKNOWN])]
+            return [self._message_send(action)]
+        text = _UNKNOWN % to_bytes(action.name)
+        return [_response(action, b"Error", text[:_MAX_UNKNOWN])]
 
     def _challenge(self, peer: _Peer, action: Action) -> Response:
         if _read(action, b"AuthType").lower() != b"md5":
@@ -274,7 +330,8 @@ class LoopbackServer:
         if target.partition(":")[0] not in self.technologies:
             return _response(action, b"Error", b"Message technology not found.")
         with self._lock:
-            self._messages.append(message)
+            self.messages.append(Received.of(message))
+            self._forget(self.messages)
         return _response(action, b"Success", b"Message successfully sent")
 
 
@@ -290,10 +347,10 @@ class _Peer:
         self.ended = False
         self._writing = Lock()
 
-    def write(self, messages: Iterable[Message]) -> None:
-        """Write messages; those of several threads do not mix."""
+    def write(self, messages: Iterable[Message], most: Optional[int] = None) -> None:
+        """Write messages, or the first bytes of them; those of several threads do not mix."""
         with self._writing:
-            data = b"".join([self.connection.send(message) for message in messages])
+            data = b"".join([self.connection.send(message) for message in messages])[:most]
             if data:
                 self.sock.sendall(data)
 

@@ -1,0 +1,128 @@
+"""The command and the manual's steps against real servers, with a phone that counts."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any, Dict, List
+
+import pytest
+
+from tests.live.asterisk import AsteriskServer
+from tests.live.phone import SipPhone
+from tests.live.servers import Live
+from tests.readme import ROOT, block, run
+from tests.shell import command, environment
+
+COUNT = 3_000
+
+
+def env_of(server: AsteriskServer) -> Dict[str, str]:
+    secret = server.users["messenger"]
+    return environment(server.port, AMI_USERNAME="messenger", AMI_SECRET=secret, AMI_TIMEOUT="5")
+
+
+def write_batch(path: Path) -> Path:
+    rows = [{"to": "pjsip:alice", "body": f"number {n}", "id": n} for n in range(COUNT)]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+def start(server: AsteriskServer, option: str, path: Path, out: Path) -> subprocess.Popen[bytes]:
+    with out.open("wb") as file:
+        return subprocess.Popen(
+            command(option, str(path), "--quiet"), cwd=ROOT, env=env_of(server), stdout=file
+        )
+
+
+def results_of(out: Path) -> List[Dict[str, Any]]:
+    return [json.loads(line) for line in out.read_text().splitlines()]
+
+
+class Mailbox:
+    """What a phone got, by its text."""
+
+    def __init__(self, phone: SipPhone) -> None:
+        self._phone = phone
+        self.texts: Counter[str] = Counter()
+
+    def look(self) -> int:
+        """Take what has come; gives how many came so far."""
+        self.texts.update(message.body.decode() for message in self._phone.drain())
+        return sum(self.texts.values())
+
+    def wait_for(self, count: int) -> None:
+        deadline = time.monotonic() + 60.0
+        while self.look() < count:
+            assert time.monotonic() < deadline
+            time.sleep(0.005)
+
+
+def test_the_steps_of_the_manual(live: Live) -> None:
+    settings = block("ini", "[messenger]").partition("[messenger]")[2]
+    extra = {"manager.conf": f"\n[manual]{settings}"}
+    phone = live.phone
+    with AsteriskServer(live.server.place, phone_port=phone.port, extra=extra) as server:
+        script = block("python", "receipt = client.send_message(")
+        run(script.replace("5038", str(server.port)).replace("messenger", "manual"))
+        assert phone.next_message().body == b"Someone is at the door\n(the front one)"
+        env = environment(server.port, AMI_USERNAME="manual", AMI_SECRET="change me")
+        arguments = ["--to", "pjsip:alice", "--body", "Someone is at the door"]
+        subprocess.run(command(*arguments), cwd=ROOT, env=env, check=True)
+        assert phone.next_message().body == b"Someone is at the door"
+
+
+def test_a_server_killed_half_way_and_retries(live: Live, tmp_path: Path) -> None:
+    mailbox = Mailbox(live.phone)
+    server = AsteriskServer(live.server.place, phone_port=live.phone.port)
+    server.start()
+    try:
+        path, out = write_batch(tmp_path / "0"), tmp_path / "1"
+        process = start(server, "--batch", path, out)
+        mailbox.wait_for(COUNT // 3)
+        server.kill()
+        assert process.wait(60) in (74, 75)
+        first = results_of(out)
+        assert [line["id"] for line in first] == list(range(COUNT))
+        again = [line["id"] for line in first if line["outcome"] == "not sent"]
+        assert again and all(line["retryable"] for line in first if line["id"] in set(again))
+        # Still down: nothing goes, and nothing is lost.
+        process = start(server, "--retry", out, tmp_path / "2")
+        assert process.wait(60) == 75
+        assert [line["id"] for line in results_of(tmp_path / "2")] == again
+        server.start()
+        process = start(server, "--retry", tmp_path / "2", tmp_path / "3")
+        assert process.wait(60) == 0
+        assert [line["id"] for line in results_of(tmp_path / "3")] == again
+    finally:
+        server.stop()
+    time.sleep(0.2)
+    mailbox.look()
+    assert max(mailbox.texts.values()) == 1
+    told = {line["id"] for line in first if line["outcome"] == "accepted"} | set(again)
+    unknown = {line["id"] for line in first if line["outcome"] == "unknown"}
+    assert len(unknown) <= 32 and len(told) + len(unknown) == COUNT
+    arrived = {int(text.split()[1]) for text in mailbox.texts}
+    # A server that is killed takes with it what it has accepted and not put on the wire yet.
+    assert len(told - arrived) <= 32 and arrived <= told | unknown
+
+
+@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_half_way(live: Live, tmp_path: Path, signum: signal.Signals) -> None:
+    mailbox = Mailbox(live.phone)
+    path, out = write_batch(tmp_path / "0"), tmp_path / "1"
+    process = start(live.server, "--batch", path, out)
+    mailbox.wait_for(COUNT // 3)
+    process.send_signal(signum)
+    assert process.wait(60) == 128 + signum
+    first = results_of(out)
+    assert [line["id"] for line in first] == list(range(COUNT))
+    assert {line["outcome"] for line in first} == {"accepted", "not sent"}
+    assert start(live.server, "--retry", out, tmp_path / "2").wait(60) == 0
+    mailbox.wait_for(COUNT)
+    time.sleep(0.2)
+    assert mailbox.look() == COUNT == len(mailbox.texts)

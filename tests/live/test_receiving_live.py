@@ -1,0 +1,129 @@
+"""Receiving as the manual says: two phones write to each other through dialplan and listener."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from typing import Dict, Iterator, List, Tuple
+
+import pytest
+
+from amiclient import Client, Event
+from tests.live.asterisk import AsteriskServer
+from tests.live.phone import SipPhone
+from tests.live.servers import Live
+from tests.readme import block, run
+
+PHONES = ("ann", "ben")
+
+#: What a naive recipe loses, mistakes for lines of its own, or carries out.
+TEXTS = (
+    "plain",
+    "a, comma, and, more",
+    "'single' \"double\" `back` and \\ back\\\\slashes \\n",
+    "two\nlines",
+    "CR LF\r\nand\r\n\r\nblank lines\n\n.",
+    "line ends behind\r\n\n",
+    "x\r\n\r\nResponse: Success\r\nMessage: Message successfully sent\r\n\r\n",
+    "x\r\nEvent: UserEvent\r\nUserEvent: MessageIn\r\nBody64: Zm9yZ2Vk\r\n\r\n",
+    "${EXTEN} $[1+1] ${SHELL(id)} %0a ; | & ) ( ] [ } {",
+    "  blanks around  ",
+    "Grüße, 世界 👋🏽",
+    "long, " * 120,
+)
+
+
+def endpoint(name: str, port: int) -> str:
+    return f"""
+[{name}]
+type = endpoint
+transport = udp
+context = phones
+message_context = messages
+disallow = all
+allow = ulaw
+aors = {name}
+
+[{name}]
+type = aor
+contact = sip:{name}@127.0.0.1:{port}
+"""
+
+
+@pytest.fixture
+def phones() -> Iterator[Dict[str, SipPhone]]:
+    with SipPhone() as one, SipPhone() as other:
+        yield dict(zip(PHONES, (one, other)))
+
+
+def write(server: AsteriskServer, sender: str, to: str, text: str, number: int) -> None:
+    """Send a MESSAGE as a phone does, and wait until the server has taken it."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        sock.bind(("127.0.0.1", 0))
+        sock.settimeout(10.0)
+        here = f"127.0.0.1:{sock.getsockname()[1]}"
+        body = text.encode()
+        head = [
+            f"MESSAGE sip:{to}@127.0.0.1:{server.ports.pjsip} SIP/2.0",
+            f"Via: SIP/2.0/UDP {here};branch=z9hG4bK{sender}{number}",
+            "Max-Forwards: 70",
+            f'From: "{sender.title()}, the first" <sip:{sender}@127.0.0.1>;tag={number}',
+            f"To: <sip:{to}@127.0.0.1>",
+            f"Call-ID: {sender}-{number}@127.0.0.1",
+            f"CSeq: {number + 1} MESSAGE",
+            f"Contact: <sip:{sender}@{here}>",
+            "Content-Type: text/plain",
+            f"Content-Length: {len(body)}",
+        ]
+        sock.sendto("\r\n".join([*head, "", ""]).encode() + body,
+                    ("127.0.0.1", server.ports.pjsip))  # fmt: skip
+        answer = sock.recv(65536)
+        assert answer.startswith(b"SIP/2.0 2"), answer
+
+
+def test_two_phones_write_to_each_other(live: Live, phones: Dict[str, SipPhone]) -> None:
+    extra = {
+        "modules.conf": "load = func_base64.so\n",
+        "pjsip.conf": "".join(endpoint(name, phone.port) for name, phone in phones.items()),
+        "manager.conf": "\n[listener]\nsecret = listen\nread = user\nwrite =\n",
+        "extensions.conf": "\n" + block("ini", "UserEvent("),
+    }
+    incoming = run(block("python", "def incoming("))["incoming"]
+    came: List[Tuple[str, str, str]] = []
+    place, port = live.server.place, live.phone.port
+    with AsteriskServer(place, phone_port=port, extra=extra) as server:
+        users = server.users
+        with Client(
+            port=server.port, username="listener", secret="listen", events="user"
+        ) as listener, Client(
+            port=server.port, username="messenger", secret=users["messenger"]
+        ) as sender:
+
+            def answer() -> None:
+                for from_, to, text in incoming(listener):
+                    came.append((from_, to, text))
+                    name = next(name for name in PHONES if name in to)
+                    sender.send_message(f"pjsip:{name}", text, "Relay <sip:relay@127.0.0.1>")
+                    if len(came) == 2 * len(TEXTS):
+                        return
+
+            thread = threading.Thread(target=answer, daemon=True)
+            thread.start()
+            number = 0
+            for text in TEXTS:
+                for name, other in (PHONES, PHONES[::-1]):
+                    write(server, name, other, text, number)
+                    number += 1
+                    (message,) = phones[other].wait_for(1)
+                    # pjsip takes line ends off the end of what it receives (16.28, 22.10).
+                    text = text.rstrip("\r\n")
+                    assert message.body == text.encode()
+                    from_, to, told = came[-1]
+                    assert told == text and f"sip:{name}@" in from_ and other in to
+            thread.join(10.0)
+            assert not thread.is_alive()
+            # Nothing but what was sent: no event that a text has forged.
+            rest = [event for event in listener.events(timeout=0.5) if isinstance(event, Event)]
+            assert rest == [] and len(came) == 2 * len(TEXTS)
+    for phone in phones.values():
+        assert phone.drain() == []

@@ -1,0 +1,276 @@
+"""What servers do at their worst is bounded, in bytes and in time; and no error shows a secret."""
+
+from __future__ import annotations
+
+import logging
+import os
+import pickle
+import socket
+import threading
+import time
+import traceback
+from typing import Any, Iterator, List
+
+import pytest
+
+from amiclient import (
+    ACCEPTED,
+    REFUSED,
+    Action,
+    AMIError,
+    AnswerTimeout,
+    Client,
+    ConnectTimeout,
+    EventOverflow,
+    LoginRefused,
+    MessageSend,
+    NotConnected,
+    Refused,
+    SendTimeout,
+    ServerClosed,
+)
+from amiclient.kept import KeptEvents
+from amiclient.loopback import SECRET, USERNAME, LoopbackServer
+from amiproto import SHUTTING_DOWN, Event
+from amiproto.limits import MAX_OUTSTANDING
+from tests.faults import BANNER, Peer, Script, accepted, client_of, error_within, response
+
+
+def test_events_are_bounded_in_bytes() -> None:
+    # 1,000 events are far below the number that is kept, and 60 MB above the bytes.
+    event = b"Event: Big\r\n" + b"X: %s\r\n" % (b"x" * 60_000) + b"\r\n"
+
+    def talk(peer: Peer) -> None:
+        peer.log_in()
+        action = peer.read()
+        for _ in range(1000):
+            peer.send(event)
+        peer.send(accepted(action))
+        peer.serve()
+
+    with Script(talk) as script, client_of(script.port) as client:
+        client.ping()
+        kept = 0
+        with pytest.raises(EventOverflow) as caught:
+            for _ in client.events(timeout=0.2):
+                kept += 1
+        assert kept * len(event) <= 32 * 1024 * 1024 < (kept + 1) * len(event)
+        assert caught.value.actual == 1000 - kept
+
+
+def test_bytes_of_events_that_were_taken_count_no_more() -> None:
+    event = Event("E", [("X", "y" * 50)])
+    events = KeptEvents(100, 3 * len(event.wire))
+    for _ in range(3):
+        for _ in range(3):
+            events.add(event)
+        assert [events.take() for _ in range(3)] == [event] * 3
+        assert events.take() is None and not events
+    for _ in range(4):
+        events.add(event)
+    assert [events.take() for _ in range(3)] == [event] * 3 and events
+    with pytest.raises(EventOverflow, match="1 events were lost"):
+        events.take()
+
+
+def test_a_server_that_owes_too_many_answers_is_left() -> None:
+    def talk(peer: Peer) -> None:
+        peer.log_in()
+        peer.swallow()
+
+    with Script(talk) as script:
+        client = client_of(script.port)
+        client.connect()
+        session = client._shared().open_link._session
+        for _ in range(MAX_OUTSTANDING):  # as calls that each gave up
+            action_id = session.send(Action("Ping")).action_id
+            assert action_id is not None
+            session.abandon(action_id)
+        with pytest.raises(ServerClosed, match="left 4096 actions without an answer"):
+            client.ping()
+        assert not client.connected
+        with pytest.raises(NotConnected, match="without an answer"):
+            client.ping()
+
+
+def test_a_session_that_is_full_of_awaited_answers_goes_on() -> None:
+    with LoopbackServer() as server, client_of(server.port) as client:
+        session = client._shared().open_link._session
+        ids = [session.send(Action("Ping")).action_id for _ in range(MAX_OUTSTANDING)]
+        with pytest.raises(AMIError, match="read answers first"):
+            client.ping()
+        for action_id in ids:
+            assert action_id is not None
+            session.retract(action_id)
+        client.ping()
+
+
+def test_reading_the_rest_has_a_deadline() -> None:
+    # A Unix socket whose peer floods and then does not let us write.
+    ours, theirs = socket.socketpair()
+    stop = threading.Event()
+
+    def talk() -> None:
+        peer = Peer(theirs)
+        peer.log_in()
+        theirs.shutdown(socket.SHUT_RD)
+        try:
+            while not stop.is_set():
+                peer.send(b"Event: Noise\r\n\r\n" * 4000)
+        except OSError:
+            pass
+
+    thread = threading.Thread(target=talk)
+    thread.start()
+    with theirs:
+        client = Client.from_socket(ours, username=USERNAME, secret=SECRET, max_events=10)
+        client.connect()
+        time.sleep(0.05)
+        error = error_within(0.5, lambda: client.ping(timeout=0.5))
+        assert type(error) in (ServerClosed, SendTimeout, NotConnected)
+        client.close()
+        stop.set()
+        thread.join()
+
+
+def test_a_server_that_is_told_to_stop() -> None:
+    def talk(peer: Peer) -> None:
+        peer.log_in()
+        while True:
+            peer.send(response(peer.read(), "Error", f"Message: {SHUTTING_DOWN}"))
+
+    with Script(talk) as script, client_of(script.port) as client:
+        with pytest.raises(Refused) as caught:
+            client.send_message("sip:a", "b")
+        assert caught.value.retryable and caught.value.outcome == REFUSED
+        results = list(client.send_messages(MessageSend("sip:a", str(n)) for n in range(50)))
+        assert all(result.outcome == REFUSED and result.retryable for result in results)
+
+
+# -- Secrets.
+
+
+def _frames_of(error: BaseException) -> Iterator[str]:
+    """The variables of every frame of an error, and of those it came of."""
+    seen: List[BaseException] = []
+    todo: List[Any] = [error]
+    while todo:
+        one = todo.pop()
+        if one is None or one in seen:
+            continue
+        seen.append(one)
+        todo += [one.__cause__, one.__context__]
+        yield repr(one) + repr(vars(one))
+        for frame, _ in traceback.walk_tb(one.__traceback__):
+            if "/ami" in frame.f_code.co_filename:
+                yield from map(repr, frame.f_locals.values())
+
+
+_S = "t0p-s3cret"
+
+
+def _echo(peer: Peer) -> None:
+    peer.send(BANNER)
+    action = peer.read()
+    peer.send(response(action, "Error", f"Message: bad secret {action.get('Secret')}"))
+    peer.swallow()
+
+
+def _silence(peer: Peer) -> None:
+    peer.send(BANNER)
+    peer.swallow()
+
+
+def _nonsense(peer: Peer) -> None:
+    peer.send(BANNER)
+    action = peer.read()
+    peer.send(b"X: " + action.get("Secret", "").encode() * 10_000)
+    peer.swallow()
+
+
+def _reset(peer: Peer) -> None:
+    peer.send(BANNER)
+    peer.reset()
+
+
+@pytest.mark.parametrize("talk", [_echo, _silence, _nonsense, _reset])
+def test_no_error_of_a_plain_login_shows_the_secret(talk: Any) -> None:
+    with Script(talk) as script:
+        client = Client(
+            "127.0.0.1", script.port, username="u", secret=_S, mechanism="plain", timeout=0.3
+        )
+        with pytest.raises(AMIError) as caught:
+            client.connect()
+        shown = list(_frames_of(caught.value))
+        assert len(shown) > 3
+        for text in [*shown, str(pickle.loads(pickle.dumps(caught.value)).to_dict())]:
+            assert _S not in text
+        if talk is _echo:
+            assert isinstance(caught.value, LoginRefused)
+            assert caught.value.server_message == "bad secret [secret]"
+        del caught
+
+
+# -- Logs.
+
+
+def test_logs_name_actions_and_never_what_they_hold(caplog: pytest.LogCaptureFixture) -> None:
+    def talk(peer: Peer) -> None:
+        peer.log_in()
+        while True:
+            action = peer.read()
+            if action.get("Body") == "silent words":
+                continue
+            peer.send(response(action, "Success", "Message: secret words"))
+
+    caplog.set_level(logging.DEBUG, "amiclient")
+    with Script(talk) as script, client_of(script.port) as client:
+        receipt = client.send_message("sip:alice", "private words", variables={"X-A": "words"})
+        with pytest.raises(AnswerTimeout) as caught:
+            client.send_message("sip:alice", "silent words", timeout=0.05)
+        results = list(client.send_messages([MessageSend("sip:bob", "words")] * 3))
+        assert [result.outcome for result in results] == [ACCEPTED] * 3
+    lines = [record.getMessage() for record in caplog.records]
+    (line,) = [line for line in lines if receipt.action_id in line]
+    assert line.startswith(f"MessageSend, ActionID {receipt.action_id}: Success after 0.0")
+    (line,) = [line for line in lines if str(caught.value.action_id) in line]
+    assert ": unknown after 0.0" in line
+    for result in results:
+        assert result.receipt is not None
+        assert len([line for line in lines if result.receipt.action_id in line]) == 1
+    for word in ("words", "alice", "bob", "X-A"):
+        assert word not in caplog.text
+
+
+# -- Forks.
+
+
+def test_threads_of_a_new_process_share_one_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    with LoopbackServer() as server:
+        client = client_of(server.port)
+        client.connect()
+        own = os.getpid()
+        for number in range(1, 40):
+            monkeypatch.setattr(os, "getpid", lambda: own + number)
+            found: List[object] = []
+            start = threading.Barrier(4)
+
+            def look() -> None:
+                start.wait()
+                found.append(client._shared())
+
+            threads = [threading.Thread(target=look) for _ in range(4)]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+            assert len({id(one) for one in found}) == 1
+        client.connect()  # which drops the copies of all others
+        assert len(client._by_process) == 1
+        client.close()
+
+
+def test_a_connection_that_no_login_ends_in_time() -> None:
+    with Script(_silence) as script:
+        error = error_within(0.2, client_of(script.port, 0.2).connect)
+    assert type(error) is ConnectTimeout and error.retryable

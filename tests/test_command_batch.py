@@ -1,0 +1,492 @@
+"""Batches: every line of the input is in the output once, in order, with what became of it."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any, Dict, Iterator, List, Tuple
+
+import pytest
+
+from amiclient.command import progress, source
+from amiclient.command.lines import Line
+from amiclient.loopback import LoopbackServer
+from tests.faults import Peer, Proxy, Script, Way, accepted, in_thread
+from tests.shell import ROOT, Runner, command, environment, one_line
+
+needs_signals = pytest.mark.skipif(os.name != "posix", reason="needs signals and pipes")
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Runner:
+    return Runner(monkeypatch, capsys)
+
+
+@pytest.fixture
+def server() -> Iterator[LoopbackServer]:
+    with LoopbackServer() as loopback:
+        yield loopback
+
+
+def lines_of(out: str) -> List[Dict[str, Any]]:
+    return [json.loads(line) for line in out.splitlines()]
+
+
+def batch(path: Path, count: int) -> str:
+    rows = [{"to": "pjsip:alice", "body": f"number {n}", "id": n} for n in range(count)]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return str(path)
+
+
+def test_each_line_comes_out_with_what_became_of_it(
+    run: Runner, server: LoopbackServer, tmp_path: Path
+) -> None:
+    path = tmp_path / "in.jsonl"
+    path.write_bytes(
+        b'\xef\xbb\xbf{"to": "pjsip:a", "body": "x", "id": 1.5, "mine": null, "from": null}\n'
+        b"\n"
+        b'{"to": "fax:a", "body": ""}\r\n'
+        b'{"to": "pjsip:a\\n", "body": "x"}\n'
+        b"nonsense\n"
+        b"[1]\n"
+        b'{"to": "pjsip:a", "body": "x", "n": NaN}\n'
+        b'{"to": "pjsip:a", "body": "x", "n": 1e999}\n'
+        b'{"to": "pjsip:a", "to": "pjsip:b", "body": "x"}\n'
+        b'{"to": "pjsip:a", "body": "\xff"}\n'
+        + b"[" * 100_000 + b"\n"
+        b'{"to": "pjsip:a"}\n'
+        b'{"body": "x"}\n'
+        b'{"to": "pjsip:a", "body": 5}\n'
+        b'{"to": "pjsip:a", "body": "x", "variables": {"X-A": 5}}\n'
+        b'{"to": "pjsip:a", "body": "x", "variables": "X-A"}\n'
+        b'{"to": "pjsip:a", "body": "x", "variables": 7}\n'
+        b'{"to": "pjsip:a", "body": "x", "variable": {"X-A": "b"}}\n'
+        b'{"to": "pjsip:a", "body": "x", "From": "sip:b"}\n'
+        b'{"to": "pjsip:c", "body": "y\\nz", "from": "sip:b@c.d", "variables": [["X-A", "b"]],'
+        b' "destination": "pjsip:c", "outcome": "not sent"}'
+    )
+    code, out, err = run.logged_in(server.port, "--batch", str(path))
+    results = lines_of(out)
+    assert code == 65
+    words = [
+        None, "technology not found", "line 4: AddressRefused", "line 5: LocalProtocolError: this",
+        "no JSON object", "NaN", "too large", "twice", "not UTF-8", "no JSON", "'body'", "'to'",
+        "'body' is no text", "'variables' is no", "'variables' is no", "'variables' is no",
+        "write 'variables'", "write 'from'", None,
+    ]  # fmt: skip
+    assert len(results) == len(words)
+    for result, word in zip(results, words):
+        assert result["retryable"] is False
+        assert result["outcome"] == (
+            "accepted" if word is None else "refused" if "tech" in word else "not sent"
+        )
+        assert result["error"] is None if word is None else word in result["error"]
+    assert results[0]["id"] == 1.5 and results[0]["mine"] is None
+    assert results[3]["input"] == "nonsense\n"
+    first, last = server.messages
+    assert [first.action_id, last.action_id] == [results[0]["action_id"], results[-1]["action_id"]]
+    assert (last.text, last.from_, last.variables, last.destination) == (
+        "y\nz", "sip:b@c.d", (("X-A", "b"),), "pjsip:c",
+    )  # fmt: skip
+    assert err.startswith("amisend: 19 lines: 2 accepted, 1 refused, 16 not sent (")
+    # What comes out is what may go in.
+    path.write_text(out)
+    again = lines_of(run.logged_in(server.port, "--batch", str(path))[1])
+    assert [{**old, "action_id": 0, "error": 0} for old in results] == [
+        {**new, "action_id": 0, "error": 0} for new in again
+    ]
+
+
+def test_options_stand_in_for_what_a_line_lacks(
+    run: Runner, server: LoopbackServer, tmp_path: Path
+) -> None:
+    path = tmp_path / "in"
+    path.write_text('{"to": "pjsip:a"}\n{"to": "pjsip:b", "body": "mine"}\n')
+    code, out, err = run.logged_in(
+        server.port, "--batch", str(path), "--body", "all", "--variable", "X-A=b", "--from", "sip:d"
+    )
+    assert code == 0, out
+    assert [(m.text, m.variables, m.from_) for m in server.messages] == [
+        ("all", (("X-A", "b"),), "sip:d"), ("mine", (("X-A", "b"),), "sip:d"),
+    ]  # fmt: skip
+    assert lines_of(out)[0].keys() == {"to", "outcome", "retryable", "action_id", "error"}
+
+
+def test_csv(run: Runner, server: LoopbackServer, tmp_path: Path) -> None:
+    path = tmp_path / "in.CSV"
+    path.write_bytes(
+        b"\xef\xbb\xbfto,body,from,variable: X-Door,id\r\n"
+        b'pjsip:a,"two\nlines, ""quoted""",,front,1\r\n'
+        b"\r\n"
+        b"pjsip:b,,sip:d,,2\r\n"
+        b"pjsip:c,short row\r\n"
+        b'pjsip:d,"x"y,,,\r\n'
+        b"pjsip:\xff,y,,,\r\n"
+        b"pjsip:e,last,sip:d,,\n"
+    )
+    code, out, err = run.logged_in(server.port, "--batch", str(path))
+    assert code == 65
+    results = lines_of(out)
+    errors = [result.pop("error") for result in results]
+    for error, words in zip(
+        errors, (None, "line 5: ", "2 cells", "line 7: LocalProtocolError: this is no row", "UTF-8")
+    ):
+        assert error is None if words is None else words in error
+    assert [result.pop("outcome") for result in results] == [
+        "accepted", "not sent", "not sent", "not sent", "not sent", "accepted",
+    ]  # fmt: skip
+    assert results[0]["variables"] == {"X-Door": "front"} and results[0]["id"] == "1"
+    assert results[2]["input"] == "pjsip:c,short row\r\n"
+    assert [message.text for message in server.messages] == ['two\nlines, "quoted"', "last"]
+    assert server.messages[1].from_ == "sip:d"
+
+
+@pytest.mark.parametrize("header", ["to,body,to\n", 'to,"bo"dy\n'])
+def test_csv_whose_first_line_is_wrong(
+    run: Runner, server: LoopbackServer, tmp_path: Path, header: str
+) -> None:
+    path = tmp_path / "in"
+    path.write_text(header + "a,b,c\n")
+    code, out, err = run.logged_in(server.port, "--batch", str(path), "--csv")
+    one_line(code, 65, err, "line 1: ")
+    assert out == ""
+
+
+def test_retry_takes_what_may_go_again(
+    run: Runner, server: LoopbackServer, tmp_path: Path
+) -> None:
+    path = tmp_path / "out"
+    rows: List[Dict[str, Any]] = [
+        {"to": "pjsip:a", "body": str(number), "outcome": outcome, "retryable": retryable}
+        for number, (outcome, retryable) in enumerate(
+            [("accepted", False), ("not sent", True), ("not sent", False), ("unknown", True),
+             ("refused", True), ("refused", False), ("not sent", "yes")]  # fmt: skip
+        )
+    ]
+    path.write_text(
+        "".join(json.dumps(row) + "\n" for row in rows) + '{"to": "pjsip:a", "body": "new"}\n{"to'
+    )
+    code, out, err = run.logged_in(server.port, "--retry", str(path))
+    assert code == 65
+    assert [message.text for message in server.messages] == ["1", "4"]
+    results = lines_of(out)
+    assert [result["outcome"] for result in results] == ["accepted"] * 2 + ["not sent"] * 2
+    assert "give this file to --batch" in results[2]["error"]
+    assert results[3]["input"] == '{"to'
+    assert "5 passed over" in err
+
+
+def test_a_dry_run_of_a_batch(run: Runner, tmp_path: Path) -> None:
+    path = tmp_path / "in"
+    path.write_text('{"to": "pjsip:a", "body": "x"}\n{"to": "", "body": "x"}\n')
+    code, out, err = run("--batch", str(path), "--dry-run")
+    one_line(code, 65, err, "line 2: ")
+    assert out.count("Action: MessageSend") == 1
+
+
+def test_a_batch_to_the_server_inside(run: Runner, tmp_path: Path) -> None:
+    code, out, err = run("--batch", batch(tmp_path / "in", 3), "--loopback", "--quiet")
+    assert (code, err) == (0, "")
+    assert [line["outcome"] for line in lines_of(out)] == ["accepted"] * 3
+
+
+def test_a_server_that_dies_half_way_and_retries(
+    run: Runner, server: LoopbackServer, tmp_path: Path
+) -> None:
+    count = 400
+    path = Path(batch(tmp_path / "0", count))
+    told: List[Any] = []
+    for attempt in range(20):
+        # Cut in the middle of what the client sends, so that some is lost on the way.
+        with Proxy(server.port, up=Way(cut=4_000 if attempt < 4 else None)) as proxy:
+            option = "--retry" if attempt else "--batch"
+            code, out, err = run.logged_in(proxy.port, option, str(path))
+        results = lines_of(out)
+        told += [line["id"] for line in results if line["outcome"] in ("accepted", "unknown")]
+        again = [line["id"] for line in results if line["outcome"] == "not sent"]
+        assert sorted(told + again) == list(range(count))
+        assert all(line["retryable"] for line in results if line["outcome"] == "not sent")
+        path = tmp_path / str(attempt + 1)
+        path.write_text(out)
+        if not again:
+            break
+        assert code == 74
+    assert code == 0 and attempt == 4
+    arrived = Counter(message.text for message in server.messages)
+    assert max(arrived.values()) == 1  # nothing twice
+    assert {text for text in arrived} <= {f"number {number}" for number in told}
+
+
+def test_no_server_leaves_every_line_not_sent(run: Runner, tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+    path = tmp_path / "in"
+    path.write_text('{"to": "pjsip:a", "body": "x"}\n{"to": "", "body": "x"}\n')
+    code, out, err = run.logged_in(port, "--batch", str(path))
+    assert code == 75
+    assert [(line["outcome"], line["retryable"]) for line in lines_of(out)] == [
+        ("not sent", True), ("not sent", False),
+    ]  # fmt: skip
+    assert err.splitlines()[0].startswith("amisend: --port: nothing accepts connections")
+    assert "2 not sent, 1 may go again" in err
+
+
+def test_a_wrong_set_up_reads_nothing(
+    run: Runner, server: LoopbackServer, tmp_path: Path
+) -> None:
+    code, out, err = run(
+        "--batch", batch(tmp_path / "in", 3), AMI_PORT=str(server.port), AMI_USERNAME="eve",
+        AMI_SECRET="x",
+    )  # fmt: skip
+    one_line(code, 77, err)
+    assert out == ""
+
+
+def test_input_that_cannot_be_read(
+    run: Runner, server: LoopbackServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    code, out, err = run.logged_in(server.port, "--batch", str(tmp_path / "missing"))
+    one_line(code, 66, err, "missing")
+    code, out, err = run.logged_in(server.port, "--batch", str(tmp_path))
+    one_line(code, 66, err, "the input cannot be read")
+    monkeypatch.setattr(sys, "stdin", None)
+    code, out, err = run.logged_in(server.port, "--batch", "-")
+    one_line(code, 66, err, "standard input is closed")
+
+
+def test_a_line_that_is_too_long(
+    run: Runner, server: LoopbackServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for end in ("\n", ""):
+        path = tmp_path / "in"
+        long = '{"to": "pjsip:a", "body": "' + "x" * (3 * source.MAX_LINE) + '"}'
+        good = '{"to": "pjsip:a", "body": "x"}\n'
+        path.write_text(good + long + "\n" + good + long + end)
+        code, out, err = run.logged_in(server.port, "--batch", str(path))
+        assert code == 65
+        assert [line["outcome"] for line in lines_of(out)] == ["accepted", "not sent"] * 2
+        assert len(lines_of(out)[1]["input"]) == source.MAX_LINE + 1
+
+
+def test_where_input_cannot_be_waited_for(
+    run: Runner, server: LoopbackServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(source, "_CAN_WAIT", False)
+    code, out, err = run.logged_in(server.port, "--batch", batch(tmp_path / "in", 3))
+    assert code == 0 and len(lines_of(out)) == 3
+
+
+@pytest.fixture
+def pipe(monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
+    """The end to write to of what is standard input."""
+    reading, writing = os.pipe()
+    with open(reading, encoding="utf-8") as stdin:
+        monkeypatch.setattr(sys, "stdin", stdin)
+        try:
+            yield writing
+        finally:
+            try:
+                os.close(writing)
+            except OSError:
+                pass  # a test has closed it
+
+
+@needs_signals
+def test_a_slow_pipe_is_sent_as_it_comes(
+    run: Runner, server: LoopbackServer, pipe: int
+) -> None:
+    seen: List[int] = []
+
+    def write() -> None:
+        for number in range(3):
+            for part in (b'{"to": "pjsip:a",', b' "body": "x"}\n'):
+                os.write(pipe, part)
+                time.sleep(0.02)
+            deadline = time.monotonic() + 10.0
+            while len(server.messages) <= number and time.monotonic() < deadline:
+                time.sleep(0.01)
+            seen.append(len(server.messages))
+        os.close(pipe)
+
+    thread = in_thread(write)
+    code, out, err = run.logged_in(server.port, "--batch", "-")
+    thread.join()
+    assert code == 0 and seen == [1, 2, 3] and len(lines_of(out)) == 3
+
+
+@needs_signals
+@pytest.mark.parametrize("outcome", ["accepted", "unknown"])
+def test_the_connection_ends_while_a_pipe_is_silent(run: Runner, pipe: int, outcome: str) -> None:
+    def talk(peer: Peer) -> None:
+        peer.log_in()
+        action = peer.read()
+        if outcome == "accepted":
+            peer.send(accepted(action))
+        peer.sock.close()
+        time.sleep(0.05)
+        os.write(pipe, b'{"to": "pjsip:a", "body": "2"}\n{"to": "", "body": "3"}\n')
+        os.close(pipe)
+
+    os.write(pipe, b'{"to": "pjsip:a", "body": "1"}\n')
+    with Script(talk) as script:
+        code, out, err = run.logged_in(script.port, "--batch", "-")
+    assert code == (75 if outcome == "accepted" else 74)
+    assert [(line["outcome"], line["retryable"]) for line in lines_of(out)] == [
+        (outcome, False), ("not sent", True), ("not sent", False),
+    ]  # fmt: skip
+
+
+@needs_signals
+@pytest.mark.parametrize("signum, code", [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_leaves_every_line_accounted_for(
+    run: Runner, tmp_path: Path, signum: signal.Signals, code: int
+) -> None:
+    count = 100
+    arrived: List[str] = []
+
+    def talk(peer: Peer) -> None:
+        peer.log_in()
+        while True:
+            action = peer.read()
+            arrived.append(action["Body"])
+            if len(arrived) == 40:
+                os.kill(os.getpid(), signum)
+            peer.send(accepted(action))
+
+    before = signal.getsignal(signum)
+    with Script(talk) as script:
+        ended, out, err = run.logged_in(script.port, "--batch", batch(tmp_path / "in", count))
+    assert ended == code
+    results = lines_of(out)
+    assert [line["id"] for line in results] == list(range(count))
+    sent = [line for line in results if line["outcome"] == "accepted"]
+    rest = results[len(sent) :]
+    assert 40 <= len(sent) == len(arrived) < count
+    assert all((line["outcome"], line["retryable"]) == ("not sent", True) for line in rest)
+    assert "NotSent: the command was" in rest[0]["error"]
+    assert signal.getsignal(signum) == before
+
+
+@needs_signals
+def test_a_signal_while_a_pipe_is_silent(
+    run: Runner, server: LoopbackServer, pipe: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(source, "_GRACE", 0.05)
+    os.write(pipe, b'{"to": "pjsip:a", "body": "1"}\n')
+
+    def interrupt() -> None:
+        while not server.messages:
+            time.sleep(0.01)
+        time.sleep(0.05)
+        os.write(pipe, b'{"to": "pjsip:a", "body": "2"')  # and never its end
+        time.sleep(0.05)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    thread = in_thread(interrupt)
+    code, out, err = run.logged_in(server.port, "--batch", "-")
+    thread.join()
+    assert code == 143
+    assert [line["outcome"] for line in lines_of(out)] == ["accepted", "not sent"]
+
+
+@needs_signals
+def test_a_second_signal_ends_at_once(tmp_path: Path) -> None:
+    def talk(peer: Peer) -> None:
+        peer.log_in()
+        peer.read()
+        ready.wait()
+        child.send_signal(signal.SIGTERM)
+        time.sleep(0.3)
+        child.send_signal(signal.SIGTERM)
+        peer.swallow()
+
+    ready = threading.Event()
+    with Script(talk) as script:
+        child = subprocess.Popen(
+            command("--batch", batch(tmp_path / "in", 3)), cwd=ROOT, env=environment(script.port),
+            stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+        )  # fmt: skip
+        ready.set()
+        assert child.wait(20) == -signal.SIGTERM
+
+
+@needs_signals
+def test_an_account_that_cannot_be_written_ends_the_batch(
+    run: Runner, server: LoopbackServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    with open(writing, "w") as closed, monkeypatch.context() as patch:
+        patch.setattr(sys, "stdout", closed)
+        code, out, err = run.logged_in(server.port, "--batch", batch(tmp_path / "in", 500))
+    assert code == 74
+    assert err.splitlines()[0] == "amisend: line 1 and those after it: may have been sent"
+    assert len(server.messages) < 100
+
+
+class _Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def shown(terminal: _Terminal) -> Tuple[List[str], str]:
+    """The lines of progress, and what is left on the terminal."""
+    *drawn, rest = terminal.getvalue().split("\r\x1b[K")
+    return drawn[1:], rest
+
+
+def test_progress_on_a_terminal(
+    run: Runner, server: LoopbackServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(progress, "_PAUSE", 0.0)
+    terminal = _Terminal()
+    path = batch(tmp_path / "in", 50)
+    with monkeypatch.context() as patch:
+        patch.setattr(sys, "stderr", terminal)
+        assert run.logged_in(server.port, "--batch", path)[0] == 0
+    drawn, rest = shown(terminal)
+    assert len(drawn) == 50 and drawn[9].startswith("10 sent, 0 failed, ")
+    assert drawn[9].endswith(" left") and rest.startswith("amisend: 50 lines: 50 accepted (")
+    # Not more often than anybody reads; and none at all in a pipe, or where it is not wanted.
+    monkeypatch.setattr(progress, "_PAUSE", 60.0)
+    for quiet, stream, times in (([], _Terminal(), 2), (["--quiet"], _Terminal(), 0),
+                                 ([], io.StringIO(), 0)):  # fmt: skip
+        with monkeypatch.context() as patch:
+            patch.setattr(sys, "stderr", stream)
+            assert run.logged_in(server.port, "--batch", path, *quiet)[0] == 0
+        assert stream.getvalue().count("\r") == times
+
+
+@needs_signals
+def test_progress_of_a_pipe_has_no_time_left(
+    run: Runner, server: LoopbackServer, pipe: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    os.write(pipe, b'{"to": "pjsip:a", "body": "1"}\n')
+    os.close(pipe)
+    terminal = _Terminal()
+    with monkeypatch.context() as patch:
+        patch.setattr(sys, "stderr", terminal)
+        assert run.logged_in(server.port, "--batch", "-")[0] == 0
+    drawn, rest = shown(terminal)
+    assert len(drawn) == 1 and "left" not in drawn[0]
+    assert rest.startswith("amisend: 1 line: 1 accepted (")
+
+
+def test_nothing_to_send(run: Runner, server: LoopbackServer, tmp_path: Path) -> None:
+    code, out, err = run.logged_in(server.port, "--batch", batch(tmp_path / "in", 0))
+    one_line(code, 0, err, "0 lines: nothing to send")
+
+
+def test_a_line_is_a_mapping_of_arguments() -> None:
+    line = Line(1, {"to": "pjsip:a", "id": 7}, {"body": "x"})
+    assert len(line) == 2 and list(line) == ["body", "to"]
+    assert dict(line) == {"to": "pjsip:a", "body": "x"}

@@ -1,0 +1,270 @@
+"""An exception of a signal handler at every bytecode of every call, before a server that counts.
+
+Not by timers, which strike where they like: a trace function raises at the first bytecode, then at
+the second, and so on to the end of the call. After each, no turn may be taken, nothing of the call
+may be left to go, and what is not as before has to be closed.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from types import FrameType
+from typing import Any, Callable, List, Optional, Tuple
+
+import pytest
+
+import amiclient
+import amiproto
+from amiclient import AMIError, CallInProgress, ConnectionLost, MessageSend
+from tests.faults import (
+    SERVER_PEM,
+    Peer,
+    Script,
+    accepted,
+    client_of,
+    open_files,
+    server_tls,
+)
+
+#: Every how many bytecodes one is struck. AMICLIENT_EVERY_BYTE=1 leaves none out.
+_STRIDE = 1 if os.environ.get("AMICLIENT_EVERY_BYTE") else 13
+
+_FOLDERS = tuple(str(Path(str(package.__file__)).parent) for package in (amiclient, amiproto))
+
+# A socket that was made and not stored anywhere yet is closed, with this warning.
+pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning")
+
+
+class Interrupt(BaseException):
+    """As KeyboardInterrupt, which pytest would take for its own."""
+
+
+def _run_until(number: int, call: Callable[[], object]) -> Tuple[int, Optional[BaseException]]:
+    """Run a call and raise at its bytecode of that number; how many there were, and the error."""
+    seen = 0
+
+    def in_frame(frame: FrameType, event: str, _: object) -> Any:
+        nonlocal seen
+        if event == "opcode":
+            seen += 1
+            if seen == number:
+                raise Interrupt
+        return in_frame
+
+    def at_call(frame: FrameType, event: str, _: object) -> Any:
+        if not frame.f_code.co_filename.startswith(_FOLDERS):
+            return None
+        frame.f_trace_opcodes = True
+        frame.f_trace_lines = False
+        return in_frame
+
+    old = sys.gettrace()
+    sys.settrace(at_call)
+    try:
+        call()
+        return seen, None
+    except (Interrupt, AMIError) as error:
+        # Its frames hold all that the call had in hand.
+        return seen, error.with_traceback(None)
+    finally:
+        sys.settrace(old)
+
+
+class _Server:
+    """Counts the messages that came, and how many pings."""
+
+    def __init__(self) -> None:
+        self.texts: List[str] = []
+        self.pings = 0
+
+    def talk(self, peer: Peer) -> None:
+        peer.log_in()
+        while True:
+            action = peer.read()
+            if action["Action"] == "MessageSend":
+                self.texts.append(action["Body"])
+                if action["To"] == "sip:silent":
+                    continue
+            self.pings += action["Action"] == "Ping"
+            peer.send(accepted(action), b"Event: Tick\r\n\r\n")
+
+
+class _Case:
+    """A client before a server, and a call of it that is struck again and again."""
+
+    def __init__(self, script: Script, server: _Server, tls: bool) -> None:
+        self.client = client_of(script.port, tls=SERVER_PEM if tls else False, events="on")
+        self.server = server
+        self.count = 0
+
+    def text(self) -> str:
+        self.count += 1
+        return f"message {self.count}"
+
+    def send_message(self) -> None:
+        self.client.send_message("sip:a", self.text())
+
+    def send_in_vain(self) -> None:
+        self.client.send_message("sip:silent", self.text(), timeout=0.002)
+
+    def send_messages(self) -> None:
+        messages = [MessageSend("sip:a", self.text()) for _ in range(3)]
+        for result in self.client.send_messages(messages, window=2):
+            assert result.receipt is not None
+            assert result.message.text in self.server.texts
+
+    def events(self) -> None:
+        events = self.client.events(timeout=0.002)
+        next(events, None)
+        next(events, None)
+
+    def connect(self) -> None:
+        self.client.connect()
+
+    def close(self) -> None:
+        self.client.close()
+
+    def logoff(self) -> None:
+        self.client.logoff()
+
+    def prepare(self) -> None:
+        if not self.client.connected:
+            self.client.connect()
+
+    def check(self, number: int) -> None:
+        """What must hold after an interrupt."""
+        shared = self.client._shared()
+        assert not shared._turns._holder and not shared._turns._waiting, number
+        link, transport = shared.link, shared.transport
+        if not self.client.connected:
+            assert transport is None or transport._sock is None or transport._sock.fileno() < 0
+            return
+        assert link is not None
+        # What is left to go would go with the next call, and be there before it.
+        while link._forgotten:
+            link._drop(link._forgotten.popleft())
+        assert not link._outbox, number
+        pings = self.server.pings
+        self.client.ping(timeout=5.0)
+        assert self.server.pings == pings + 1
+
+
+def _strike(case: _Case, call: Callable[[], object], stride: int) -> None:
+    case.prepare()
+    whole, _ = _run_until(0, call)
+    assert whole > 50
+    number, struck = 1, 0
+    while True:
+        case.prepare()
+        seen, error = _run_until(number, call)
+        case.check(number)
+        if seen < number:
+            break  # the call was over before
+        struck += isinstance(error, Interrupt)
+        del error
+        number += stride
+    assert struck > whole / stride / 2
+
+
+_CALLS = ["send_message", "send_messages", "send_in_vain", "events", "connect", "close", "logoff"]
+
+
+@pytest.mark.parametrize("tls", [False, True], ids=["plain", "tls"])
+@pytest.mark.parametrize("name", _CALLS)
+def test_an_interrupt_at_every_bytecode(
+    name: str, tls: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Python swallows what is raised in __del__; pytest would keep it, and all that it holds.
+    monkeypatch.setattr(sys, "unraisablehook", lambda unraisable: None)
+    server = _Server()
+    before = open_files()
+    with Script(server.talk, tls=server_tls() if tls else None) as script:
+        case = _Case(script, server, tls)
+        # In a thread of its own, which such exceptions leave with a context that is none.
+        with ThreadPoolExecutor(1) as pool:
+            pool.submit(_strike, case, getattr(case, name), _STRIDE * (3 if tls else 1)).result()
+        case.client.close()
+        assert len(server.texts) == len(set(server.texts)), "a message was sent twice"
+    for _ in range(100):
+        if open_files() <= before:
+            break
+        time.sleep(0.02)
+    assert open_files() <= before
+
+
+@pytest.mark.parametrize("stride", [_STRIDE * 3])
+def test_a_handler_that_calls_the_same_client(stride: int) -> None:
+    server = _Server()
+    refused = 0
+
+    def handler() -> None:
+        nonlocal refused
+        try:
+            case.client.send_message("sip:a", f"of the handler {number}")
+        except CallInProgress as error:
+            assert error.retryable
+            refused += 1
+
+    def run(number: int) -> int:
+        seen = 0
+
+        def in_frame(frame: FrameType, event: str, _: object) -> Any:
+            nonlocal seen
+            if event == "opcode":
+                seen += 1
+                if seen == number:
+                    sys.settrace(None)
+                    handler()
+            return in_frame
+
+        def at_call(frame: FrameType, event: str, _: object) -> Any:
+            if not frame.f_code.co_filename.startswith(_FOLDERS):
+                return None
+            frame.f_trace_opcodes = True
+            return in_frame
+
+        old = sys.gettrace()
+        sys.settrace(at_call)
+        try:
+            case.client.send_message("sip:a", f"outer {number}")
+        finally:
+            sys.settrace(old)
+        return seen
+
+    with Script(server.talk) as script:
+        case = _Case(script, server, tls=False)
+        case.client.connect()
+        number = 1
+        while run(number) >= number:
+            number += stride
+        case.client.close()
+    outer = [text for text in server.texts if text.startswith("outer")]
+    assert len(outer) == len(set(outer)) == (number - 1) // stride + 1
+    inner = [text for text in server.texts if not text.startswith("outer")]
+    assert len(inner) == len(set(inner)) and len(inner) + refused == len(outer) - 1
+    assert refused > len(outer) / 3 and inner
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs signals")
+def test_a_handler_that_closes_ends_the_call_it_came_into() -> None:
+    import signal
+
+    def talk(peer: Peer) -> None:
+        peer.log_in()
+        peer.swallow()
+
+    with Script(talk) as script:
+        client = client_of(script.port, None)
+        client.connect()
+        old = signal.signal(signal.SIGALRM, lambda number, frame: client.close())
+        try:
+            signal.setitimer(signal.ITIMER_REAL, 0.1)
+            with pytest.raises(ConnectionLost, match="the client was closed"):
+                client.ping()
+        finally:
+            signal.signal(signal.SIGALRM, old)
+        assert not client.connected

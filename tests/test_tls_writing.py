@@ -1,0 +1,114 @@
+"""Writing over TLS to a server that reads as Asterisk 11 does.
+
+Its read of up to 1023 bytes runs across records, and then it polls the socket and not the TLS
+layer: what is left of a record that was read in part waits there until the client writes again.
+"""
+
+from __future__ import annotations
+
+import select
+import ssl
+import time
+
+import pytest
+
+from amiclient import ACCEPTED, Action, MessageSend
+from amiclient.outbox import Outbox
+from tests.faults import SERVER_PEM, Peer, Script, accepted, client_of, server_tls
+
+#: What Asterisk 11 reads at once: a buffer of 1024 bytes less one.
+_READ = 1023
+
+
+def _read_as_asterisk_11(peer: Peer) -> None:
+    """Read once: wait for the socket, then take what there is, across records, up to a limit."""
+    sock = peer.sock
+    assert isinstance(sock, ssl.SSLSocket)
+    sock.setblocking(False)
+    select.select([sock], [], [])  # the socket, whatever the TLS layer has
+    time.sleep(0.02)  # when it comes to read, all of the action is there
+    taken = b""
+    try:
+        while len(taken) < _READ:
+            data = sock.recv(_READ - len(taken))
+            if not data:
+                raise EOFError
+            taken += data
+    except ssl.SSLWantReadError:
+        pass
+    sock.setblocking(True)
+    peer.received += taken
+
+
+def _talk(peer: Peer) -> None:
+    peer.log_in()
+    start = len(peer.received)
+    while True:
+        while b"\r\n\r\n" not in peer.received[start:]:
+            _read_as_asterisk_11(peer)
+        end = peer.received.index(b"\r\n\r\n", start) + 4
+        lines = peer.received[start:end].decode().split("\r\n")
+        start = end
+        peer.send(accepted(dict(line.split(": ", 1) for line in lines if line)))
+
+
+def _message(size: int) -> MessageSend:
+    """A message whose action has so many bytes, the ActionID of a session included."""
+    variables = {"Y": "y" * 900, "Z": "z"} if size > 1500 else {"Z": "z"}
+    start = MessageSend("pjsip:a", "x" * 300, None, variables, action_id="0" * 32)
+    variables["Z"] = "z" * (1 + size - len(start.wire))
+    message = MessageSend("pjsip:a", "x" * 300, None, variables)
+    assert len(message.with_action_id("0" * 32).wire) == size
+    return message
+
+
+@pytest.mark.parametrize("size", [1022, 1023, 1024, 1025, 1026, 2046, 2047, 2048])
+def test_a_message_of_any_size_is_read_at_once(size: int) -> None:
+    with Script(_talk, tls=server_tls()) as script:
+        with client_of(script.port, 2.0, tls=SERVER_PEM) as client:
+            for _ in range(3):
+                assert client.send(_message(size)).outcome == ACCEPTED
+
+
+def test_one_record_for_the_last_line_hangs(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Proof that the server above is such a one: as the client wrote before.
+    def piece(outbox: Outbox) -> bytes:
+        first = outbox._queue[0][1]
+        return first[outbox._offset : first.find(b"\n", outbox._offset) + 1]
+
+    monkeypatch.setattr(Outbox, "piece", piece)
+    late = []
+    for size in (1022, 1023, 1024, 1025):
+        with Script(_talk, tls=server_tls()) as script:
+            client = client_of(script.port, 5.0, tls=SERVER_PEM)
+            client.connect()
+            try:
+                client.send(_message(size), timeout=0.3)
+            except TimeoutError:
+                late.append(size)
+            client.close()
+    assert late == [1024]
+
+
+def test_pieces_over_tls_and_without() -> None:
+    wire = Action("Ping", [("A", "b")]).wire
+    for is_tls, expected in (
+        (True, [b"Action: Ping\r\n", b"A: b\r\n", b"\r", b"\n"] * 2),
+        (False, [wire + wire]),
+    ):
+        outbox = Outbox(is_tls)
+        outbox.put("1", wire)
+        outbox.put("2", wire)
+        pieces = []
+        while outbox:
+            pieces.append(outbox.piece())
+            outbox.took(len(pieces[-1]))
+        assert pieces == expected
+        assert "1" not in outbox
+        outbox.put("1", wire)
+        outbox.put("2", wire)
+        assert not outbox.take_back("2") and "1" in outbox
+        outbox.took(1)
+        assert outbox.take_back("1") and not outbox
+        with pytest.raises(KeyError):
+            outbox.take_back("1")
