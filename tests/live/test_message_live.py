@@ -70,7 +70,7 @@ def test_command(live: Live) -> None:
         "--variable", 'X-Door="front", (left)', "--body", _JAPANESE,
     )
     assert (answer.returncode, answer.stderr) == (0, b"")
-    assert answer.stdout.startswith(b"Message successfully sent")
+    assert answer.stdout.startswith(f"{technology}:alice: Message successfully sent".encode())
     (message,) = live.phone.wait_for(1, TIMEOUT)
     assert message.body == _JAPANESE.encode()
     _check(live, technology, message)
@@ -86,7 +86,7 @@ def test_command_reads_the_body_byte_for_byte(live: Live) -> None:
 def test_command_refuses(live: Live) -> None:
     with Delivery(live, _technology(live)) as delivery:
         answer = _amisend(live, "--to", f"{_technology(live)}:alice", "--body", "x" * 1017)
-        assert (answer.returncode, answer.stdout) == (3, b"")
+        assert (answer.returncode, answer.stdout) == (65, b"")  # EX_DATAERR
         assert b"1017 bytes" in answer.stderr and answer.stderr.count(b"\n") == 1
         assert delivery.arrived() == []
 
