@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import Dict, Optional
+from typing import Any, Dict, Optional, cast
 
 import pytest
 
@@ -31,16 +31,22 @@ def test_xmpp_makes_no_use_of_to_beside_destination() -> None:
 
 @pytest.mark.parametrize(
     "argument, advice",
-    [("to", "To is empty; name whom"), ("from_", "or leave it out"), ("destination", "or leave it")],
+    [
+        ("to", "To is empty; name whom"),
+        ("from_", "or leave it out"),
+        ("destination", "or leave it"),
+    ],
 )
 def test_an_empty_address(argument: str, advice: str) -> None:
     with pytest.raises(AddressRefused, match=advice):
-        MessageSend(**{"to": "other:x", argument: ""})
+        MessageSend(**cast(Any, {"to": "other:x", argument: ""}))
 
 
 @pytest.mark.parametrize("technology", ["sip", "pjsip"])
 @pytest.mark.parametrize("start", ["a", '"', '"a" ', '"' + "\\\\" * 99, "<", "<sip:", "a@", "%41"])
-@pytest.mark.parametrize("filler", [" ", "a", '"', "\\", "%41", "<", "a ", "@", ":", ";x=", "[", "<a>"])
+@pytest.mark.parametrize(
+    "filler", [" ", "a", '"', "\\", "%41", "<", "a ", "@", ":", ";x=", "[", "<a>"]
+)
 def test_long_ones_are_told_in_no_time(technology: str, start: str, filler: str) -> None:
     text = start + filler * (200_000 // len(filler))
     before = time.process_time()

@@ -11,7 +11,19 @@ from typing import Any, Callable, Dict, List, Tuple
 
 import pytest
 
-from amiproto import MD5, PLAIN, Action, Event, Login, MessageSend, Response, Role
+from amiproto import (
+    MD5,
+    PLAIN,
+    Action,
+    Event,
+    HeaderRefused,
+    LocalProtocolError,
+    Login,
+    MessageSend,
+    Response,
+    Role,
+    VariableRefused,
+)
 from tests.strategies import feed, opened
 
 LIE = "lie\r\n\r\nAction: Ping"
@@ -82,7 +94,7 @@ class Liar(str):
     def replace(self, *arguments: Any) -> str:
         return LIE
 
-    def split(self, *arguments: Any) -> List[str]:  # type: ignore[override]
+    def split(self, *arguments: Any) -> List[str]:
         return [LIE]
 
 
@@ -155,19 +167,20 @@ def test_message_send_carries_the_real_text(lying: Dict[str, Any]) -> None:
 @pytest.mark.parametrize("technology", ["pjsip", "sip", "xmpp", "other"])
 @pytest.mark.parametrize("name", ["to", "body", "from_", "destination", "action_id"])
 def test_a_lie_hides_nothing_that_is_refused(technology: str, name: str) -> None:
-    arguments = {"to": f"{technology}:a", "body": "x", "from_": "A <sip:a@b>"}
+    arguments: Dict[str, Any] = {"to": f"{technology}:a", "body": "x", "from_": "A <sip:a@b>"}
     arguments[name] = Liar("a\0b\r\n \ud800")
-    with pytest.raises(Exception) as caught:
+    with pytest.raises(LocalProtocolError) as caught:
         MessageSend(**arguments)
-    assert type(caught.value).__name__.endswith(("Refused", "TooLong"))
     assert LIE not in str(caught.value)
 
 
-@pytest.mark.parametrize("pair", [(Liar("X\n"), "v"), ("X", Liar("v\r\nBody: x")), (Liar("To"), "x")])
+@pytest.mark.parametrize(
+    "pair", [(Liar("X\n"), "v"), ("X", Liar("v\r\nBody: x")), (Liar("To"), "x")]
+)
 def test_a_lie_hides_no_variable(pair: Tuple[str, str]) -> None:
-    with pytest.raises(Exception) as caught:
+    with pytest.raises(VariableRefused) as caught:
         MessageSend("pjsip:alice", "x", variables=[pair])
-    assert type(caught.value).__name__ == "VariableRefused" and LIE not in str(caught.value)
+    assert LIE not in str(caught.value)
 
 
 def test_an_enum_of_str_is_its_text() -> None:
@@ -201,10 +214,10 @@ def test_other_messages_carry_the_real_text(build: Callable[[Callable[[str], str
 )
 def test_a_lie_hides_no_header_that_is_refused(arguments: Tuple[Any, ...]) -> None:
     name, *rest = arguments
-    headers = [{Liar(key): Liar(value) for key, value in one.items()} for one in rest]
-    with pytest.raises(Exception) as caught:
-        Action(Liar(name), *headers)
-    assert type(caught.value).__name__ == "HeaderRefused" and LIE not in str(caught.value)
+    headers = [(Liar(key), Liar(value)) for one in rest for key, value in one.items()]
+    with pytest.raises(HeaderRefused) as caught:
+        Action(Liar(name), headers)
+    assert LIE not in str(caught.value)
 
 
 @pytest.mark.parametrize("mechanism", [PLAIN, MD5])
@@ -216,7 +229,6 @@ def test_login_carries_the_real_text(mechanism: str, secret: Any) -> None:
         Login("joe", secret, mechanism=mechanism, events="call"),
         Login(Liar("joe"), lying_secret, mechanism=mechanism, events=Liar("call")),
     ):
-        login.start()
         last = login.start()
         if mechanism == MD5:
             answer = login.answer(Response("Success", {"Challenge": "12"}))
@@ -225,10 +237,10 @@ def test_login_carries_the_real_text(mechanism: str, secret: Any) -> None:
         sent.append(last.wire)
     assert sent[0] == sent[1] and LIE.encode() not in sent[1]
     for field in ("username", "secret", "events"):
-        arguments = {"username": "joe", "secret": "geheim", field: Liar("a\r\nb")}
-        with pytest.raises(Exception) as caught:
+        arguments: Dict[str, Any] = {"username": "joe", "secret": "geheim", field: Liar("a\r\nb")}
+        with pytest.raises(HeaderRefused) as caught:
             Login(**arguments)
-        assert type(caught.value).__name__ == "HeaderRefused" and LIE not in str(caught.value)
+        assert LIE not in str(caught.value)
 
 
 def test_what_a_server_reads_of_it_is_the_real_text() -> None:

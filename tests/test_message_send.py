@@ -224,8 +224,8 @@ def test_a_body_that_does_not_fit(body: Any, limit: int, actual: int) -> None:
     assert (error.field, error.limit, error.actual) == ("Body", limit, actual)
     blank = " with line breaks or with a blank in front" if limit == 757 else ""
     assert str(error) == (
-        f"the text has {actual} bytes and AMI carries at most {limit} of a text{blank}; shorten it, "
-        "or send the parts that split_body(text) gives"
+        f"the text has {actual} bytes and AMI carries at most {limit} of a text{blank}; "
+        "shorten it, or send the parts that split_body(text) gives"
     )
 
 

@@ -41,7 +41,7 @@ TARGETS = [
     "sip:bob:secret%3a@host",
     "sip:+49;ext=3@host",
     "sip:%C3%B6%3a%00@[::1]:1",
-    "sip:bob@host;user=phone;transport=UDP;ttl=5;maddr=e;lr;x=1;y;x=%20:[]",
+    "sip:bob@host;user=phone;transport=UDP;ttl=5;maddr=e;lr;x=1;y;x=%20:[];z=a%22",
     "Bob <sip:bob@host>",
     "<sip:bob@host>",
     '""<sip:bob@host>',
@@ -107,7 +107,7 @@ REFUSED_TARGETS = [
     ("sip:a#b@host", "'#' has to be escaped; write %23"),
     ("sip:ö@host", "'ö' has to be escaped; write %C3%B6"),
     ("sip:a@[1.2.3.4]", "[1.2.3.4] is no IPv6 address, which has colons; leave the brackets out"),
-    ("sip:a@[1]", "[1] is no IPv6 address"),
+    ("sip:a%22%3A@[1]", "[1] is no IPv6 address"),
     ("[.]", "[.] is no IPv6 address"),
     ("sip:a@ho st", "' ' cannot stand in a host name; leave it out"),
     ("sip:a@host:05060", "the port starts with a zero, which would be dropped; leave the zero out"),
@@ -121,6 +121,7 @@ REFUSED_TARGETS = [
     ('sip:a@host;x="a b"', ORDER),
     ("sip:a@host;user=a%20b", ORDER),
     ("sip:a@host;x=%5B", "%5B would come out bare"),
+    ("sip:a@host;x=%22", "%22 would come out bare"),
     ("<sip:bob@host>;x=1", "what stands behind the bracket would be dropped; leave it out"),
     ("alice/Bob <sip:bob@host", "the bracket is not closed; write 'Name <sip:user@host>'"),
 ]
@@ -224,8 +225,12 @@ def test_to_may_repeat_destination(target: str) -> None:
 def test_an_endpoint_would_become_a_part_of_the_name() -> None:
     for target in ("pjsip:alice/Bob <sip:b@h>", "pjsip:alice/<sip:b@h>"):
         MessageSend(target, "x")
-        with pytest.raises(AddressRefused, match="leave the Destination out"):
-            MessageSend(target, "x", destination=target)
+        message = MessageSend(target, "x", destination=target, action_id="7")
+        message.check_server(ASTERISK_22)
+        for banner in (ASTERISK_16, ASTERISK_20, ODD):
+            with pytest.raises(AddressRefused, match="leave the Destination out") as caught:
+                message.check_server(banner)
+            assert (caught.value.field, caught.value.action_id) == ("To", "7")
 
 
 @pytest.mark.parametrize(

@@ -75,7 +75,10 @@ REFUSED_FROMS = [
     ("<sip:door@example.org>", f"{OWN_NAME} '<sip:door@example.org>'; write 'Name <sip:door@"),
     ('"" <sip:door@example.org>', OWN_NAME),
     ('" <sip:door@example.org>', OWN_NAME),
-    ("A <sip:door@e:5060>", "port, parameters and headers would be dropped, and chan_sip adds a port"),
+    (
+        "A <sip:door@e:5060>",
+        "port, parameters and headers would be dropped, and chan_sip adds a port",
+    ),
     ("A <sip:door@e;user=phone>", "port, parameters and headers would be dropped"),
     ("A <sip:door@[::1]>", "IPv6 would lose its brackets; write a host name"),
     ("A <sip:door@[1]>", "[1] is no IPv6 address"),

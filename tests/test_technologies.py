@@ -91,7 +91,9 @@ def test_a_new_technology_is_a_file_and_a_place_in_the_registry(tmp_path: Path) 
     (package / "messaging/smoke.py").write_text(_SMOKE)
     registry = package / "messaging/technologies.py"
     text = registry.read_text("utf-8")
-    text = text.replace("from .sip import SIP\n", "from .sip import SIP\nfrom .smoke import Smoke\n")
+    text = text.replace(
+        "from .sip import SIP\n", "from .sip import SIP\nfrom .smoke import Smoke\n"
+    )
     registry.write_text(text.replace("    SIP(),\n", "    SIP(),\n    Smoke(),\n"), "utf-8")
     answer = subprocess.run(
         [sys.executable, "-c", _ASK], cwd=tmp_path, stdout=subprocess.PIPE, check=True, timeout=60

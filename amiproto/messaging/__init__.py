@@ -7,9 +7,9 @@ registry of them; ``body`` and ``variables``, how a text and a variable are writ
 
 To add a technology: write a module with a subclass of :class:`technology.Technology` (of
 :class:`sip_headers.SIPHeaders` where variables become headers of SIP), give it the ``name`` that
-stands before the colon of a target, override the checks it has more to say about, and add one
-object of it to :data:`technologies.TECHNOLOGIES`. Say at each rule on which version of the server
-it was seen.
+stands before the colon of a target, override the checks it has more to say about, import it in
+``technologies`` and add one object of it to :data:`technologies.TECHNOLOGIES`. What the version of
+the server decides goes into ``check_server``. Say at each rule on which version it was seen.
 """
 
 from .body import split_body

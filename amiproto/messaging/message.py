@@ -156,8 +156,9 @@ class MessageSend(Action):
         """Refuse what this version of the server would not send as it is asked.
 
         :raises AddressRefused: for a Destination that it ignores (before 16.22, 18.8 and 19.0), and
-            for ``pjsip:`` a From with a semicolon (exact on 22.10, cut on 16.28) and a To with a
-            name beside a Destination (exact on 16.28, ignored on 22.10).
+            for ``pjsip:`` a From with a semicolon (exact on 22.10, cut on 16.28), a To with a name
+            beside a Destination (exact on 16.28, ignored on 22.10), and one that repeats it with an
+            endpoint and a name (exact on 22.10).
         """
         target = self.to if self.destination is None else self.destination
         technology_of(target).check_server(self, banner)

@@ -32,9 +32,11 @@ _USER = rf"(?:{USER_CHARACTER}|{_USER_ESCAPE})+"
 _PASSWORD_ESCAPE = escape_except("24", "25", "26", "2B", "2C", "3D")
 _PASSWORD = rf"(?:[A-Za-z0-9\-_.!~*'()&=+$,]|{_PASSWORD_ESCAPE})+"
 _PARAMETER_CHARACTER = r"[A-Za-z0-9\-_.!~*'()&+$:/\[\]]"
-_PARAMETER_ESCAPE = escape_except("22", "24", "25", "26", "2B", "2F", "3A", "5B", "5D")
-_PARAMETER_WORD = rf"(?:{_PARAMETER_CHARACTER}|{_PARAMETER_ESCAPE})+"
-_BROKEN_ESCAPES = re.compile("%(?:2[24-6BCFbcf]|3[ABDFabdf]|5[BDbd])")
+_PARAMETER_ESCAPE = escape_except("24", "25", "26", "2B", "2F", "3A", "5B", "5D")
+# With a quote in front, it would be one in quotes.
+_PARAMETER_WORD = rf"(?!%22)(?:{_PARAMETER_CHARACTER}|{_PARAMETER_ESCAPE})+"
+_BROKEN_IN_USER = re.compile("%(?:2[4-6BCFbcf]|3[BDFbdf])")
+_BROKEN_IN_PARAMETERS = re.compile("%(?:2[24-6BFbf]|3[Aa]|5[BDbd])")
 
 _HOST = rf"(?:{HOST_NAME}|{IPV6})"
 
@@ -133,19 +135,11 @@ class PJSIP(SIPHeaders):
 
     def check_to_beside_destination(self, to: str, destination: str) -> None:
         """Refuse a To that no version puts into the To header as it is."""
-        if to == destination:
-            if re.match("pjsip:[^/]+/.*<", to):
-                # 16.28 takes all in front of the brackets for the name, the endpoint too.
-                raise AddressRefused(
-                    f"a server may put the endpoint of {to!r} into the name of the To header; "
-                    "leave the Destination out, as it says the same",
-                    field="To",
-                )
-        elif not re.fullmatch(_TO_HEADER_OF_16, to):
+        if to != destination and not re.fullmatch(_TO_HEADER_OF_16, to):
             uri = to[6:] if to.startswith("pjsip:") else to
             advice = (
                 advise_brackets(uri)
-                or advise(_inside(uri), _BROKEN_ESCAPES)
+                or advise(_inside(uri), _BROKEN_IN_USER, _BROKEN_IN_PARAMETERS)
                 or ("it takes a URI without port, transport or headers; write sip:user@host")
             )
             raise AddressRefused(
@@ -174,9 +168,18 @@ class PJSIP(SIPHeaders):
                 action_id=message.action_id,
             )
         to, destination = message.to, message.destination
-        if destination is None or to == destination or banner.major == _AMI_OF_16:
+        if destination is None:
             return
-        if not re.fullmatch(_TO_HEADER, to):
+        if to == destination:
+            # 16.28 takes all in front of the brackets for the name, the endpoint too.
+            if (banner.major or 0) < _AMI_OF_22 and re.match("pjsip:[^/]+/.*<", to):
+                raise AddressRefused(
+                    f"a server of AMI {banner.version} would put the endpoint of {to!r} into the "
+                    "name of the To header; leave the Destination out, as it says the same",
+                    field="To",
+                    action_id=message.action_id,
+                )
+        elif banner.major != _AMI_OF_16 and not re.fullmatch(_TO_HEADER, to):
             raise AddressRefused(
                 f"a server of AMI {banner.version} makes no use of {to!r} as the To header; write "
                 "sip:user@host, in small letters, without a name and brackets",
@@ -221,7 +224,7 @@ def _target_advice(rest: str) -> str:
             "what is in front of the @ would be looked for as an endpoint, and the rest dropped; "
             f"write pjsip:sip:{rest} for the address, or pjsip: and the endpoint alone"
         )
-    advice = advise_brackets(uri) or advise(inside, _BROKEN_ESCAPES)
+    advice = advise_brackets(uri) or advise(inside, _BROKEN_IN_USER, _BROKEN_IN_PARAMETERS)
     if advice:
         return advice
     if re.search("(?i);transport=(?!udp)", inside):
@@ -250,7 +253,7 @@ def _from_advice(from_: str) -> str:
             "the name has a quote, backslash or colon; write it in quotes, with a backslash before "
             'each \\ and " in it'
         )
-    advice = advise_brackets(from_) or advise(uri, _BROKEN_ESCAPES)
+    advice = advise_brackets(from_) or advise(uri, _BROKEN_IN_USER, _BROKEN_IN_PARAMETERS)
     if advice:
         return advice
     if re.search(r":[0-9]+\Z", uri[4:]):

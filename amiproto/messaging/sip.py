@@ -190,7 +190,9 @@ def _from_advice(address: str) -> str:
     escape = re.search(ESCAPE, uri)
     if escape and not re.search("[:@]", uri):
         return f"{escape.group()} would be escaped once more; write the character itself"
-    advice = advise_brackets("<" + address.rstrip(" ")) or advise(uri, _BROKEN_ESCAPES)
+    advice = advise_brackets("<" + address.rstrip(" ")) or advise(
+        uri, _BROKEN_ESCAPES, _BROKEN_ESCAPES
+    )
     if advice:
         return advice
     if "[" in uri:

@@ -36,11 +36,12 @@ def escape_except(*codes: str) -> str:
     return rf"%(?!(?i:{'|'.join(codes)}))[0-9A-Fa-f]{{2}}"
 
 
-def advise(uri: str, broken: Pattern[str]) -> str:
+def advise(uri: str, in_user: Pattern[str], in_parameters: Pattern[str]) -> str:
     """What keeps a URI from being sent, and what to write; empty where there is no more to say.
 
     :param uri: a URI, or what should be one, without a name in front (str).
-    :param broken: the escapes that this stack does not leave as they are.
+    :param in_user: the escapes that this stack does not leave as they are in a user.
+    :param in_parameters: the same in parameters.
     """
     if uri[:5].lower() == "sips:":
         return "sips: would become sip:, or nothing would be sent; write sip:"
@@ -49,7 +50,7 @@ def advise(uri: str, broken: Pattern[str]) -> str:
     userinfo, _, place = uri.rpartition("@")
     if re.search(LONE_PERCENT, uri):
         return "a percent sign has no two hex digits behind it; leave it out"
-    lost = broken.search(uri)
+    lost = in_user.search(userinfo) or in_parameters.search(place)
     if lost:
         character = chr(int(lost.group()[1:], 16))
         if re.fullmatch(USER_CHARACTER, character):

@@ -37,7 +37,7 @@ class XMPP(Technology):
         """Refuse a message without From: it names the account that sends."""
         if from_ is None:
             raise AddressRefused(
-                "an xmpp message needs a From: 'xmpp:' and the account's section of xmpp.conf",
+                "an xmpp message needs a From; give 'xmpp:' and the account's section of xmpp.conf",
                 field="From",
             )
 

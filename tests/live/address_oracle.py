@@ -8,8 +8,11 @@ for nothing: no message made of it can be what was asked for.
 from __future__ import annotations
 
 import re
-from typing import Dict, NamedTuple, Optional, Tuple
+from typing import Dict, NamedTuple, Optional, Sequence, Tuple, Union
 from urllib.parse import quote
+
+from tests.live.phone import SipMessage
+from tests.live.servers import Live
 
 _UNRESERVED = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_.!~*'()"
 _USER = _UNRESERVED + "&=+$,;?/"
@@ -128,6 +131,13 @@ def seen(header: Optional[bytes]) -> Optional[NameAddr]:
     quoted, plain, uri = found.groups()
     name = plain if quoted is None else re.sub(r"\\(.)", r"\1", quoted)
     return NameAddr(name, normal(uri))
+
+
+def seen_at_phone(message: SipMessage) -> Optional[Wanted]:
+    """The addresses of a message as it arrived; None where no phone could read them."""
+    uri = normal(message.request_uri.encode("latin-1").decode("utf-8", "replace"))
+    to, from_ = seen(message.header("To")), seen(message.header("From"))
+    return None if to is None or from_ is None else Wanted(uri, to, from_)
 
 
 def _consists_of(text: str, characters: str) -> bool:
@@ -254,7 +264,7 @@ class SipReader:
         if asked is None:
             return NameAddr("asterisk", f"sip:asterisk@{own}")
         if "<" not in asked:
-            looks = re.match(r"\S*@|(sips?|pjsip|tel|xmpp|mailto):", asked)
+            looks = re.match(r"(?i)\S*@|(sips?|pjsip|tel|xmpp|mailto):", asked)
             if looks and " " not in asked.strip(" "):
                 return None  # it asks for an address, and chan_sip knows none without brackets
             return NameAddr(asked, f"sip:asterisk@{own}")
@@ -277,3 +287,13 @@ def _user(user: str) -> str:
     if re.search("%[0-9A-Fa-f]{2}", user):
         return normal(user)
     return quote(user, safe=_USER)
+
+
+def reader_of(
+    live: Live, technology: str, endpoints: Sequence[str] = ("alice",)
+) -> Union[PjsipReader, SipReader]:
+    """The reader for a live server, all of whose endpoints lead to the one phone."""
+    place = f"127.0.0.1:{live.phone.port}"
+    if technology == "sip":
+        return SipReader({"alice": place}, live.server.ports.sip)
+    return PjsipReader(dict.fromkeys(endpoints, f"sip:alice@{place}"))

@@ -7,10 +7,8 @@ answers have to be certain: a marker sent behind each message shows that nothing
 from __future__ import annotations
 
 import itertools
-import re
 import socket
-from typing import Any, Dict, List, NamedTuple, Optional, Sequence, Tuple, Union
-from urllib.parse import unquote_to_bytes
+from typing import Any, Dict, List, NamedTuple, Sequence, Tuple, Union
 
 from amiclient import Client, Receipt
 from tests.live.phone import SipMessage
@@ -20,11 +18,6 @@ from tests.live.test_harness import Ami
 TIMEOUT = 10.0
 
 _numbers = itertools.count()
-
-_NAME_ADDR = re.compile(
-    rb'(?:"((?:[^"\\]|\\.)*)" |([^"<]*?) *)<sip:(?:([^@>]*)@)?(\[[0-9a-fA-F:.]+\]|[^:;>?]+)'
-    rb"(?::([0-9]+))?>(?:;tag=[^;]*)?"
-)
 
 
 class CountingSocket(socket.socket):
@@ -119,25 +112,6 @@ def before(live: Live, marker: bytes) -> List[SipMessage]:
         if message.body == marker:
             return taken
         taken.append(message)
-
-
-class Address(NamedTuple):
-    """A name and a SIP URI as RFC 3261 reads them."""
-
-    name: bytes
-    user: bytes
-    host: bytes
-    port: Optional[int]
-
-
-def address_of(value: Optional[bytes]) -> Address:
-    """Take a From or To header apart; raises ValueError for any that has more to it."""
-    found = _NAME_ADDR.fullmatch(value or b"")
-    if found is None:
-        raise ValueError(f"no plain name and SIP address: {value!r}")
-    quoted, plain, user, host, port = found.groups()
-    name = plain if quoted is None else re.sub(rb"\\(.)", rb"\1", quoted, flags=re.DOTALL)
-    return Address(name, unquote_to_bytes(user or b""), host, int(port) if port else None)
 
 
 def headers_of(message: SipMessage) -> Dict[bytes, List[bytes]]:

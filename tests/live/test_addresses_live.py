@@ -17,7 +17,7 @@ from typing import Any, Dict, Iterator, List, NamedTuple, Optional, Tuple, Union
 import pytest
 
 from amiproto import Banner, LocalProtocolError, MessageSend
-from tests.live.address_oracle import PjsipReader, SipReader, Wanted, normal, seen
+from tests.live.address_oracle import Wanted, reader_of, seen_at_phone
 from tests.live.asterisk import AsteriskServer
 from tests.live.servers import Live
 from tests.live.test_harness import connected
@@ -48,6 +48,9 @@ disallow = all
 allow = ulaw
 aors = alice
 """
+
+
+_ENDPOINTS = ("alice", "al@two", "bo;b")
 
 
 class Case(NamedTuple):
@@ -296,14 +299,6 @@ def technology(request: pytest.FixtureRequest, live: Live) -> str:
     return str(request.param)
 
 
-def _reader(live: Live, technology: str) -> Union[PjsipReader, SipReader]:
-    place = f"127.0.0.1:{live.phone.port}"
-    if technology == "sip":
-        return SipReader({"alice": place}, live.server.ports.sip)
-    contact = f"sip:alice@{place}"
-    return PjsipReader(dict.fromkeys(("alice", "al@two", "bo;b"), contact))
-
-
 def _built(case: Case, banner: Banner, key: str) -> Union[bytes, LocalProtocolError]:
     try:
         message = MessageSend(case.to, key, case.from_, None, case.destination, key)
@@ -325,10 +320,7 @@ def _raw(case: Case, key: str) -> bytes:
 def _is_exact(wanted: Optional[Wanted], shot: Shot) -> bool:
     if wanted is None or len(shot.messages) != 1:
         return False
-    (message,) = shot.messages
-    uri = normal(message.request_uri.encode("latin-1").decode("utf-8", "replace"))
-    found = (uri, seen(message.header("To")), seen(message.header("From")))
-    return found == (wanted.uri, wanted.to, wanted.from_)
+    return seen_at_phone(shot.messages[0]) == wanted
 
 
 def _rule(error: LocalProtocolError) -> str:
@@ -358,7 +350,7 @@ def test_success_is_exact_and_refusals_are_needed(
     wide: Wide, technology: str, pytestconfig: pytest.Config
 ) -> None:
     live, banner = wide
-    reader = _reader(live, technology)
+    reader = reader_of(live, technology, _ENDPOINTS)
     cases = _cases(technology, live.phone.port)
     accepted: List[Tuple[Case, str, bytes]] = []
     refused: List[Tuple[Case, str, LocalProtocolError]] = []

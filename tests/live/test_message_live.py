@@ -70,7 +70,7 @@ def test_command(live: Live) -> None:
         "--variable", 'X-Door="front", (left)', "--body", _JAPANESE,
     )
     assert (answer.returncode, answer.stderr) == (0, b"")
-    assert answer.stdout.startswith(b"Message successfully sent")
+    assert answer.stdout.startswith(f"{technology}:alice: Message successfully sent".encode())
     (message,) = live.phone.wait_for(1, TIMEOUT)
     assert message.body == _JAPANESE.encode()
     _check(live, technology, message)
@@ -86,7 +86,7 @@ def test_command_reads_the_body_byte_for_byte(live: Live) -> None:
 def test_command_refuses(live: Live) -> None:
     with Delivery(live, _technology(live)) as delivery:
         answer = _amisend(live, "--to", f"{_technology(live)}:alice", "--body", "x" * 1017)
-        assert (answer.returncode, answer.stdout) == (3, b"")
+        assert (answer.returncode, answer.stdout) == (65, b"")  # EX_DATAERR
         assert b"1017 bytes" in answer.stderr and answer.stderr.count(b"\n") == 1
         assert delivery.arrived() == []
 
@@ -118,6 +118,16 @@ def test_as_many_variables_as_there_is_room_for(live: Live) -> None:
             assert message.headers_named(name) == [value.encode()]
         assert message.headers_named("Content-Type") == [b"a/b"]
         assert message.content_length == 1
+
+
+def test_more_variables_than_an_action_has_lines(live: Live) -> None:
+    """Packed: as many as a datagram holds."""
+    variables = [(f"X-{number}", f'{number},"(') for number in range(3000)]
+    with Delivery(live, "pjsip") as delivery:
+        delivery.send(to="pjsip:alice", body="x", variables=variables)
+        (message,) = delivery.arrived()
+    found = [(name.decode(), value.decode()) for name, value in message.headers]
+    assert [pair for pair in found if pair[0].startswith("X-")] == variables
 
 
 @pytest.mark.parametrize(

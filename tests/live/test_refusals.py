@@ -240,16 +240,19 @@ ROWS = [
     _target("%24 in the password", f"sip:a:b%24@{_AT}", f"sip:a:b$@{_AT}", "pjsip"),
     _target("%5B in a parameter", f"sip:a@{_AT};x=%5B", f"sip:a@{_AT};x=[", "pjsip"),
     _target("method", f"sip:a@{_AT};method=INVITE", f"sip:a@{_AT}", "pjsip"),
-    _target("two transports", f"sip:a@{_AT};transport=udp;transport=udp", f"sip:a@{_AT};transport=udp",
-            "pjsip"),
+    _target("two transports", f"sip:a@{_AT};transport=udp;transport=udp",
+            f"sip:a@{_AT};transport=udp", "pjsip"),
     _target("empty value", f"sip:a@{_AT};x=", f"sip:a@{_AT};x", "pjsip"),
     _target("lr with a value", f"sip:a@{_AT};lr=on", f"sip:a@{_AT};lr", "pjsip"),
     _target("capitals in lr", f"sip:a@{_AT};LR", f"sip:a@{_AT};lr", "pjsip"),
-    _target("order of parameters", f"sip:a@{_AT};x=1;user=phone", f"sip:a@{_AT};user=phone;x=1", "pjsip"),
+    _target("order of parameters", f"sip:a@{_AT};x=1;user=phone",
+            f"sip:a@{_AT};user=phone;x=1", "pjsip"),
+    _target("quote in front of a parameter", f"sip:a@{_AT};x=%22", f'sip:a@{_AT};x="', "pjsip"),
     _target("blank in a parameter", f'sip:a@{_AT};x="a b"', f'sip:a@{_AT};x="a b"', "pjsip"),
     _target("blank in user", f"sip:a@{_AT};user=a%20b", f"sip:a@{_AT};user=a b", "pjsip"),
     _target("scheme in capitals", f"SIP:bob@{_AT}", f"sip:SIP:bob@{_AT}", "pjsip"),
-    _target("scheme in capitals behind an endpoint", f"alice/SIP:bob@{_AT}", f"sip:SIP:bob@{_AT}", "pjsip"),
+    _target("scheme in capitals behind an endpoint", f"alice/SIP:bob@{_AT}",
+            f"sip:SIP:bob@{_AT}", "pjsip"),
     _target("zero in front of the port", "sip:a@127.0.0.1:0{port}", f"sip:a@{_AT}", "pjsip"),
     _target("brackets around no IPv6", "[127.0.0.1]:{port}", f"sip:{_AT}", "pjsip"),
     Row("another transport", {"to": f"pjsip:sip:a@{_AT};transport=tcp"},
@@ -337,18 +340,24 @@ def _from_of(raw: Raw) -> bytes:
     return _only(raw).header("From") or b""
 
 
+#: How each sentence ends: with what to do.
+_ADVICE = re.compile(
+    "(?:; |: |, or )(?:write|leave|remove|give|send|use|shorten|put|name|add)(?: .*)?$"
+)
+
 #: The version of AMI of each server.
 _BANNERS = {16: Banner("5.0.4"), 22: Banner("11.0.0")}
 
 
 def _refusal(arguments: Dict[str, Any], technology: str, *majors: int) -> LocalProtocolError:
     """Why it is refused; what is exact on some versions, by the first that it is not exact on."""
-    asked = {
+    asked: Dict[str, Any] = {
         name: value.replace("{port}", "5060") if isinstance(value, str) else value
         for name, value in {"to": f"{technology}:alice", "body": "x", **arguments}.items()
     }
     with pytest.raises(LocalProtocolError) as caught:
         MessageSend(**asked).check_server(_BANNERS[majors[0]])
+    assert _ADVICE.search(str(caught.value)), str(caught.value)
     return caught.value
 
 
