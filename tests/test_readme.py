@@ -281,8 +281,8 @@ def sentences() -> Set[str]:
 
 #: Words that advice starts with, at the start of a sentence or of a part of it.
 ADVICE = set(
-    "add answer ask call cut check close connect find fix give leave log make mend name put raise "
-    "read remove rename send shorten spell take try use wait write".split()
+    "add answer ask call cut check close connect find fix give leave log make mend name open put "
+    "raise read remove rename send shorten spell take try use wait write".split()
 )
 
 
