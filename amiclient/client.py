@@ -458,7 +458,9 @@ class Client:
                     retryable=False,
                 )
             if sock.fileno() < 0:
-                raise ConnectError("the socket that was given is closed", field="sock")
+                raise ConnectError(
+                    "the socket that was given is closed; give an open one", field="sock"
+                )
             transport.adopt(sock)
             tune(sock)
         # Before a connection is opened: what is wrong with a file is no reason to open one.

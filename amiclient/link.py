@@ -295,7 +295,9 @@ class Link:
                 if isinstance(event, Answer):
                     if self._outbox and event.action_id in self._outbox:
                         # Whatever this answers: were it taken, the rest would still leave.
-                        raise RemoteProtocolError("the server answered before it was asked")
+                        raise RemoteProtocolError(
+                            "the server answered before it was asked; close the connection"
+                        )
                     self._answers[event.action_id] = event
                 elif isinstance(event, (Event, Response, Orphan)):
                     self.events.add(event)

@@ -40,7 +40,9 @@ def tls_context(tls: TLS) -> ssl.SSLContext:
             raise FileNotFoundError("the path is empty")
         context = ssl.create_default_context(cafile=tls)
     except OSError as error:
-        raise TLSError(f"no certificate can be read from {tls!r}: {error}") from error
+        raise TLSError(
+            f"no certificate can be read from {tls!r}: {error}; give the path of a PEM file"
+        ) from error
     # Who names a file trusts what is in it. The certificates that Asterisk's own script makes have
     # not all the extensions that Python 3.13 asks of an authority by default.
     context.verify_flags &= ~getattr(ssl, "VERIFY_X509_STRICT", 0)
@@ -134,7 +136,7 @@ def start_tls(
         _shake_hands(transport, deadline)
     except Expired as error:
         raise ConnectTimeout(
-            f"{server_name} gave no answer to TLS in time; is this the TLS port?"
+            f"{server_name} gave no answer to TLS in time; check that this is the TLS port"
         ) from error
     except ssl.SSLCertVerificationError as error:
         raise TLSError(

@@ -140,7 +140,8 @@ def refused(answer: Answer) -> Refused:
     """The error that the answer ``Error`` stands for."""
     response = answer.response
     return Refused(
-        f"the server answered {response.name}: {response.message!r}; nothing was carried out",
+        f"the server answered {response.name}: {response.message!r}; nothing was carried out; "
+        "check what the action asks for, and the server's log",
         response=response,
         action_id=answer.action_id,
     )
@@ -227,4 +228,4 @@ def not_logged_in(
 
 def listening_ended(reason: Closed) -> ConnectionLost:
     """The error of a wait for events that has lost its connection."""
-    return ConnectionLost(f"the connection broke while waiting: {reason}")
+    return ConnectionLost(f"the connection broke while waiting: {reason}; connect again")

@@ -204,7 +204,7 @@ class Connection:
         if not allowed:
             raise LocalProtocolError(
                 f"a {self._role.value} in state {self._state.value} sends no "
-                f"{type(message).__name__}"
+                f"{type(message).__name__}; send it from the other end, or later"
             )
         if isinstance(message, Banner):
             self._open(message)
@@ -270,8 +270,8 @@ class Connection:
         end = ending(wire, self._commands)
         if wire.find(end) + len(end) != len(wire):
             raise LocalProtocolError(
-                "the client would find the end of this Response: Follows elsewhere; raw text "
-                "answers a Command under AMI 1 and 2, later ones have Output headers",
+                "the client would find the end of this Response: Follows elsewhere; send raw text "
+                "only to answer a Command under AMI 1 and 2, and Output headers otherwise",
                 field="Response",
             )
 

@@ -24,7 +24,7 @@ def encode_stanza(pairs: List[Pair]) -> bytes:
     for name, value in pairs:
         if not name or ((":" in name or "(" in name) and split_line(f"{name}: {value}")[0] != name):
             raise HeaderRefused(
-                f"the header name {name!r} is empty or has a colon; a name ends at its colon",
+                f"the header name {name!r} is empty or has a colon, which would end it; rename it",
                 field=name,
             )
     text = "".join([f"{name}: {value}\r\n" for name, value in pairs])

@@ -24,7 +24,7 @@ from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Dict, Literal, Optional, Tuple, Type
+    from typing import Any, Dict, Literal, Optional, Tuple
 
     Failure = Literal["not sent", "refused", "unknown"]
 

@@ -205,12 +205,14 @@ class Response(Message):
         super().__init__(encode_stanza(pairs)[:-2] + _command_text(_plain(output)))
         if text_start(self.wire) is None or len(self.headers) != len(pairs):
             raise HeaderRefused(
-                "Response: Follows takes Privilege: Command and an ActionID, no other header",
+                "Response: Follows takes Privilege: Command and an ActionID; leave other "
+                "headers out",
                 field="Response",
             )
         if self.wire.find(END_COMMAND) != len(self.wire) - len(END_COMMAND):
             raise HeaderRefused(
-                "the output or the ActionID before it holds the line that ends a command",
+                "the output or the ActionID before it holds the line that ends a command; remove "
+                "it",
                 field="output",
             )
 
@@ -343,11 +345,15 @@ class Banner(Message):
     def __init__(self, version: str) -> None:
         version = plain_str(version, "version")
         if "/" in version or not version.isprintable():
-            raise HeaderRefused("a banner's version is printable and has no slash", field="version")
+            raise HeaderRefused(
+                "the banner's version is not printable or has a slash; give one such as 11.0.0",
+                field="version",
+            )
         line = f"{self.PRODUCT}/{version}\r".encode()
         if len(line) > MAX_BANNER:
             raise HeaderRefused(
-                f"the banner has {len(line)} bytes and a client reads at most {MAX_BANNER}",
+                f"the banner has {len(line)} bytes and a client reads at most {MAX_BANNER}; "
+                "shorten the version",
                 field="version",
                 limit=MAX_BANNER,
                 actual=len(line),
@@ -419,7 +425,7 @@ def _command_text(lines: List[str]) -> bytes:
     text = "".join([line + "\n" for line in lines])
     if not is_encodable(text) or text.count("\n") != len(lines):
         raise HeaderRefused(
-            "a line of output holds an LF, or a lone surrogate that no byte stands for",
+            "a line of output holds an LF, or a lone surrogate that no byte stands for; remove it",
             field="output",
         )
     return to_bytes(text) + END_COMMAND

@@ -209,12 +209,14 @@ class Session:
         """
         if not isinstance(action, Action):
             if isinstance(action, Message):
-                raise LocalProtocolError(f"a session sends actions, and no {type(action).__name__}")
+                raise LocalProtocolError(
+                    f"a session sends no {type(action).__name__}; give an Action"
+                )
             raise TypeError(f"action is an Action, not {type(action).__name__}; give Action(name)")
         if self._login is not None:
             raise LocalProtocolError("log in first: the server answers nothing else before")
         if self._logoff is not None:
-            raise LocalProtocolError("Logoff was sent; the session takes no further action")
+            raise LocalProtocolError("Logoff was sent; open another session to ask for more")
         if self._ended:
             raise LocalProtocolError("the server has ended the session; open another")
         assert self._banner is not None

@@ -207,7 +207,7 @@ def test_no_error_of_a_plain_login_shows_the_secret(talk: Any) -> None:
             assert _S not in text
         if talk is _echo:
             assert isinstance(caught.value, LoginRefused)
-            assert caught.value.server_message == "bad secret [secret]"
+            assert caught.value.server_message == "bad secret <redacted>"
         del caught
 
 

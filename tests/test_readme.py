@@ -286,39 +286,15 @@ ADVICE = set(
 )
 
 
-#: What says only what is wrong; to be mended where it is raised, and never to grow.
-STILL_SILENT = {
-    "Logoff was sent; the session takes no further action",
-    "Response: Follows takes Privilege: Command and an ActionID, no other header",
-    "a ... in state ... sends no ...",
-    "a banner's version is printable and has no slash",
-    "a line of output holds an LF, or a lone surrogate that no byte stands for",
-    "an xmpp message needs a From: 'xmpp:' and the account's section of xmpp.conf",
-    "another thread's call took all the time; nothing was sent",
-    "no certificate can be read from ...: ...",
-    "pjsip takes a type and a subtype such as text/plain as ..., and no parameters",
-    "the ActionID is empty or starts with a blank, which the server strips: the answer would not "
-    "be known by it",
-    "the banner has ... bytes and a client reads at most ...",
-    "the connection broke while waiting: ...",
-    "the connection has ended; nothing can be sent any more",
-    "the header name ... is empty or has a colon; a name ends at its colon",
-    "the output or the ActionID in front of it holds the line that ends a command",
-    "the secret holds a lone surrogate, which no byte stands for",
-    "the server answered ...: ...; nothing was carried out",
-    "the server answered before it was asked",
-    "the socket that was given is closed",
-    "the text holds a lone surrogate at character ..., which UTF-8 cannot carry",
-    "the text is no UTF-8, which would break the server's XML stream",
-    "the variable ... is given twice; servers disagree on which one counts",
-    "the variable name ... is empty, starts with a blank, or has an equals sign, a control "
-    "character or a lone surrogate",
-    "the variable name ... is no SIP header name (letters, digits and -.!%*_+`'~)",
-    "under this banner, the text of Response: Follows would be cut off or go on for ever; AMI 3 "
-    "and later send Output headers, AMI 1 and 2 raw text",
-    "where there is a Destination, pjsip puts only a bare URI, such as sip:user@host, into the To "
-    "header, and not ...",
-    "... gave no answer to TLS in time; is this the TLS port?",
+#: Those whose advice comes in with what varies; the tests of the technologies look at it there.
+ADVICE_COMES_IN = {
+    "... is empty; ...",
+    "chan_sip would change or drop the From ...: ...",
+    "chan_sip would not send to ... as it is written: ...",
+    "pjsip would change or drop the From ...: ...",
+    "pjsip would not send to ... as it is written: ...",
+    "where there is a Destination, pjsip would not put ... into the To header as it is written: "
+    "...",
 }
 
 
@@ -330,8 +306,8 @@ def advice_of(sentence: str) -> str:
 
 def test_every_sentence_ends_in_advice() -> None:
     said = sentences()
-    assert len(said) > 80
-    assert [each for each in sorted(said - STILL_SILENT) if not advice_of(each)] == []
+    assert len(said) > 80 and ADVICE_COMES_IN <= said
+    assert [each for each in sorted(said - ADVICE_COMES_IN) if not advice_of(each)] == []
 
 
 def text_of(node: ast.expr) -> str:
