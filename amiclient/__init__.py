@@ -4,7 +4,7 @@ Reading order: ``errors``, what callers see; ``deadline``, ``waking``, ``transpo
 ``opening``, what knows sockets; ``turns``, whose turn it is; ``outcomes``, what became of an
 action; ``outbox``, ``kept`` and ``link``, one open connection; ``shared``, what threads share of
 it; ``client`` and ``bulk``, the calls, with ``arguments`` and ``url``. ``loopback`` is a server to
-try them against, ``__main__`` the command ``amisend``.
+try them against, ``command`` the command ``amisend``.
 """
 
 from amiproto import (

@@ -44,6 +44,7 @@ class Login:
         mechanism: str = MD5,
         events: str = "off",
     ) -> None:
+        mechanism = plain_str(mechanism, "mechanism")
         if mechanism not in (MD5, PLAIN):
             raise LocalProtocolError(
                 f"no login mechanism {mechanism!r}; use {MD5!r} or {PLAIN!r}", field="mechanism"

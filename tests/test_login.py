@@ -166,3 +166,16 @@ def test_no_repr_shows_a_secret(mechanism: str) -> None:
         assert hashlib.md5(b"SALTS3CR3T").hexdigest() not in repr(action)
     assert shown[0] == f"<Login 'joe' by {mechanism}>"
     assert not any("S3CR3T" in text or "SALT" in text for text in shown)
+
+
+def test_a_mechanism_that_lies_is_not_taken_for_plain() -> None:
+    class Liar(str):
+        def __eq__(self, other: object) -> bool:
+            return True
+
+        def __hash__(self) -> int:
+            return hash(PLAIN)
+
+    with pytest.raises(LocalProtocolError, match="no login mechanism"):
+        Login("joe", "geheim", mechanism=Liar("other"))
+    assert Login("joe", "geheim", mechanism=Liar(MD5)).start().name == "Challenge"
