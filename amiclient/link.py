@@ -200,11 +200,9 @@ class Link:
         :raises Expired: when the deadline passes first.
         :raises Closed: when the connection has ended, or the server broke the protocol.
         """
-        if self.failure is not None:
-            raise Closed(self.failure)
         try:
             self._write(deadline)
-            if self.failure is not None:  # by an action that was forgotten half-way
+            if self.failure is not None:  # before this, or by an action forgotten half-way
                 raise Closed(self.failure)
             data = self._transport.receive_before(bool(self._outbox), deadline)
             if data is not None:

@@ -238,3 +238,27 @@ def test_closing_waits_for_what_cannot_be_ended() -> None:
         client.close()
         assert 0.1 < time.monotonic() - start < 2.0 and not client.connected
         thread.join()
+
+
+def test_a_bulk_left_half_way_ends_the_wait_of_a_listener() -> None:
+    """The server waits for the rest of a message that nobody wants to send any more."""
+    stop = threading.Event()
+
+    def talk(peer: Peer) -> None:
+        peer.log_in()
+        peer.send(accepted(peer.read()))
+        stop.wait(10.0)
+
+    with Script(talk, narrow=True) as script:
+        sock = narrow_socket(script.port)
+        client = Client.from_socket(sock, username=USERNAME, secret=SECRET, events="on")
+        client.connect()
+        results = client.send_messages(
+            [MessageSend("sip:a", "x" * 1000) for _ in range(1000)], window=1000
+        )
+        assert next(results).outcome == "accepted"
+        results.close()
+        with pytest.raises(AMIError, match="given up when a part of it had left"):
+            list(client.events(timeout=5.0))
+        assert not client.connected
+        stop.set()

@@ -12,7 +12,7 @@ import pytest
 
 from amiclient import ACCEPTED, AMIError, Client, ConnectionLost, Event, MessageSend, NotConnected
 from amiclient.loopback import LoopbackServer
-from tests.faults import SERVER_PEM, client_of, in_thread, server_tls
+from tests.faults import SERVER_PEM, Peer, Script, client_of, in_thread, server_tls
 
 
 def _listen(client: Client, numbers: List[int]) -> threading.Thread:
@@ -132,3 +132,25 @@ def test_closing_and_opening_anew_end_a_listener() -> None:
                 client.connect()
                 client.ping()
                 client.close()
+
+
+def test_a_listener_is_told_what_another_call_found() -> None:
+    def talk(peer: Peer) -> None:
+        peer.log_in()
+        peer.read()  # and closes, while the listener has given up the connection
+
+    told: List[str] = []
+
+    def listen() -> None:
+        try:
+            list(client.events(timeout=None))
+        except AMIError as error:
+            told.append(str(error))
+
+    with Script(talk) as script, client_of(script.port, events="on") as client:
+        listener = in_thread(listen)
+        time.sleep(0.1)
+        with pytest.raises(ConnectionLost):
+            client.ping()
+        listener.join(5.0)
+        assert len(told) == 1 and "the server closed the connection" in told[0]

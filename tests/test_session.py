@@ -462,6 +462,13 @@ def test_a_list_that_is_not_complete_counts_as_outstanding() -> None:
         session.send(Action("Ping"))
 
 
+def test_a_list_is_none_where_only_a_value_says_so() -> None:
+    session, _ = logged_in()
+    one = key_of(session.send(Action("X")))
+    (answer,) = feed(session, Response("Success", {"Privilege": "EventList"}, action_id=one).wire)
+    assert isinstance(answer, Answer) and answer.complete is None
+
+
 def test_lists_are_bounded() -> None:
     session, _ = logged_in(max_list_bytes=1500)
     for _ in range(3):

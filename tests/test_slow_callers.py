@@ -9,7 +9,7 @@ from typing import Iterator, List
 import pytest
 
 from amiclient import ACCEPTED, MessageSend
-from tests.faults import SERVER_PEM, Peer, Script, accepted, client_of, server_tls
+from tests.faults import SERVER_PEM, Peer, Script, accepted, client_of, in_thread, server_tls
 
 #: Seconds of a call, and seconds of work in the caller's code: longer, so that each of them alone
 #: would be over the time.
@@ -116,3 +116,28 @@ def test_a_result_is_given_before_the_next_slow_message_is_made() -> None:
         assert next(results).outcome == ACCEPTED
         assert len(made) <= 3
         assert len(list(results)) == 3
+
+
+def test_a_slow_caller_waits_for_no_call_of_another() -> None:
+    # The other call has the connection for longer than it takes to make three messages.
+    go = threading.Event()
+
+    def talk(peer: Peer) -> None:
+        peer.log_in()
+        ping = peer.read()
+        assert ping["Action"] == "Ping" and go.wait(10.0)
+        peer.send(accepted(ping))
+        peer.serve()
+
+    def messages() -> Iterator[MessageSend]:
+        for number in range(3):
+            time.sleep(0.1)
+            yield MessageSend("sip:a", str(number))
+        go.set()
+
+    with Script(talk) as script, client_of(script.port) as client:
+        other = in_thread(client.ping)
+        time.sleep(0.05)
+        results = client.send_messages(messages())
+        assert [result.outcome for result in results] == [ACCEPTED] * 3
+        other.join(5.0)
