@@ -106,7 +106,7 @@ class Bulk(Generic[Item]):
         rest = 0 if self._exhausted else length_hint(self._iterator, -1)
         if not self._entries and not rest:
             return ""
-        some = f"{rest} messages" if rest > 0 else "what is left of the messages"
+        some = f"{rest} messages" if rest > 0 else "what is left of the messages, if anything,"
         return (
             f"after {self._yielded} results: {unread} more were not read, {on_their_way} messages "
             f"may be on their way, and {some + ' was not sent' if rest else 'nothing is left'}"
