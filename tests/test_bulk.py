@@ -429,7 +429,8 @@ def test_an_answer_of_another_name_is_unknown() -> None:
 
 def test_a_connection_found_dead_in_between_has_sent_nothing_more() -> None:
     with LoopbackServer() as server, client_of(server.port) as client:
-        results = client.send_messages(_items(6), window=2)
+        # With room for two, the third may be with the server when the second result is read.
+        results = client.send_messages(_items(6), window=1)
         assert [next(results).outcome, next(results).outcome] == [ACCEPTED] * 2
         server.close()  # its end has come when this is done
         assert _outcomes(list(results)) == [NOT_SENT] * 4
