@@ -24,8 +24,15 @@ app.conf.update(
     result_serializer="json",
     accept_content=["json"],
     worker_prefetch_multiplier=1,
-    # What a killed worker had fetched and not begun comes back after so many seconds.
-    broker_transport_options={"visibility_timeout": 5},
+    # A task of a worker that was killed comes a second time: one that was not begun must not be
+    # lost, and one that was begun is not begun anew.
+    task_acks_late=True,
+    # After some seconds, and not after the minutes or hours that are usual.
+    broker_transport_options={
+        "visibility_timeout": 5,
+        "unacked_restore_interval": 1,
+        "unacked_restore_throttle": 1,
+    },
     broker_connection_retry_on_startup=True,
 )
 
@@ -33,11 +40,11 @@ app.conf.update(
 @app.task(bind=True)  # type: ignore[untyped-decorator,unused-ignore]
 def deliver(self: Any, to: str, body: str, ports: List[int]) -> Dict[str, Any]:
     """Send through the first server that takes it; never a second time what may have left."""
-    # Told before anything is sent: it stands where the worker dies in the middle. And whoever gets
-    # the task a second time, as a queue may do, must not begin anew.
+    # Told before anything is sent: it stands where the worker dies in the middle. A task that has
+    # its result keeps that.
+    self.update_state(state="SENDING", meta={"outcome": "unknown", "retryable": False})
     if not app.backend.client.set(f"begun {self.request.id}", 1, nx=True):
         raise Ignore
-    self.update_state(state="SENDING", meta={"outcome": "unknown", "retryable": False})
     told: Dict[str, Any] = {}
     for port in ports:
         try:
