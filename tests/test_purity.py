@@ -213,7 +213,7 @@ def test_nothing_refused_is_kept() -> None:
     def refuse(number: int) -> None:
         text = f"{number}".ljust(1_000_000, "x")
         made: List[Callable[[], object]] = [
-            lambda: MessageSend(f"sip:{text}@@"),
+            lambda: MessageSend(f"sip:alice@host {text}"),
             lambda: MessageSend("pjsip:alice", from_=text + "\n"),
             lambda: MessageSend("pjsip:alice", text),
             lambda: MessageSend("pjsip:alice", variables={text: "x", text + " ": "y"}),
