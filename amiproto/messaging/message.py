@@ -6,7 +6,7 @@ Written, it is an action like any other. Read, it is what the server makes of th
 from __future__ import annotations
 
 from ..encoding import check_action_id, encode_action
-from ..errors import BodyRefused, TooManyLines
+from ..errors import AddressRefused, BodyRefused, TooManyLines
 from ..headers import plain_pairs
 from ..limits import MAX_ACTION_LINES
 from ..messages import Action, Message
@@ -160,8 +160,13 @@ class MessageSend(Action):
             beside a Destination (exact on 16.28, ignored on 22.10), and one that repeats it with an
             endpoint and a name (exact on 22.10).
         """
-        target = self.to if self.destination is None else self.destination
-        technology_of(target).check_server(self, banner)
+        to, from_, destination = self.to, self.from_, self.destination
+        technology = technology_of(to if destination is None else destination)
+        try:
+            technology.check_server(to, from_, destination, banner)
+        except AddressRefused as error:
+            error.action_id = self.action_id
+            raise
 
     def _read(self, name: bytes) -> str:
         return to_text(value_as_read(self.wire, name))

@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from typing import Optional
 
     from ..messages import Banner
-    from .technology import Addressed
 
 # All of the following was seen on 16.28 and 22.10 unless it says otherwise.
 
@@ -156,18 +155,17 @@ class PJSIP(SIPHeaders):
                 field="From",
             )
 
-    def check_server(self, message: Addressed, banner: Banner) -> None:
+    def check_server(
+        self, to: str, from_: Optional[str], destination: Optional[str], banner: Banner
+    ) -> None:
         """Refuse what 16.28 and 22.10 do not both carry, where it is not the one that does."""
-        super().check_server(message, banner)
-        from_ = message.from_
+        super().check_server(to, from_, destination, banner)
         if from_ is not None and ";" in from_ and "@" in from_ and (banner.major or 0) < _AMI_OF_22:
             raise AddressRefused(
                 f"a server of AMI {banner.version} cuts the From {from_!r} at its semicolon; leave "
                 "it out",
                 field="From",
-                action_id=message.action_id,
             )
-        to, destination = message.to, message.destination
         if destination is None:
             return
         if to == destination:
@@ -177,14 +175,12 @@ class PJSIP(SIPHeaders):
                     f"a server of AMI {banner.version} would put the endpoint of {to!r} into the "
                     "name of the To header; leave the Destination out, as it says the same",
                     field="To",
-                    action_id=message.action_id,
                 )
         elif banner.major != _AMI_OF_16 and not re.fullmatch(_TO_HEADER, to):
             raise AddressRefused(
                 f"a server of AMI {banner.version} makes no use of {to!r} as the To header; write "
                 "sip:user@host, in small letters, without a name and brackets",
                 field="To",
-                action_id=message.action_id,
             )
 
     def check_value(self, name: str, value: str) -> None:

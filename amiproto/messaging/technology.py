@@ -14,26 +14,10 @@ from ..limits import AMI_WITHOUT_DESTINATION
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import List, Optional, Protocol
+    from typing import List, Optional
 
     from ..headers import Pair
     from ..messages import Banner
-
-    class Addressed(Protocol):
-        """What a technology needs to know of a message that is built."""
-
-        @property
-        def to(self) -> str: ...
-
-        @property
-        def from_(self) -> Optional[str]: ...
-
-        @property
-        def destination(self) -> Optional[str]: ...
-
-        @property
-        def action_id(self) -> Optional[str]: ...
-
 
 _CONTROL = re.compile("[\x00-\x1f\x7f]")
 _SURROGATE = re.compile("[\ud800-\udfff]")
@@ -76,17 +60,18 @@ class Technology:
         self.check_body(body)
         self.check_variables(variables)
 
-    def check_server(self, message: Addressed, banner: Banner) -> None:
+    def check_server(
+        self, to: str, from_: Optional[str], destination: Optional[str], banner: Banner
+    ) -> None:
         """Refuse a message that is exact on some versions of the server, and not on this one.
 
         :raises AddressRefused: naming what would happen to it.
         """
-        if banner.major in AMI_WITHOUT_DESTINATION and message.destination is not None:
+        if destination is not None and banner.major in AMI_WITHOUT_DESTINATION:
             raise AddressRefused(
                 f"a server of AMI {banner.version} knows no Destination and would route by "
                 "To; put the destination there",
                 field="Destination",
-                action_id=message.action_id,
             )
 
     def check_target(self, field: str, target: str) -> None:
