@@ -284,6 +284,8 @@ class Client:
     def send_action(self, action: Action, *, timeout: Timeout = CLIENT_TIMEOUT) -> Answer:
         """Send any action, and return the server's answer, with its events where it is a list.
 
+        Asterisk 11 gives ``Queues`` and ``DataGet`` no Response: to wait for it takes all the time.
+
         :param action: an :class:`amiproto.Action`; one without ActionID gets one.
         :param timeout: seconds for the whole call (float); None waits.
         :return: an :class:`amiproto.Answer`.
@@ -295,7 +297,8 @@ class Client:
         """Run a command of Asterisk's CLI (``Action: Command``) and return its output.
 
         :param text: the command (str); the user needs the write class ``command``.
-        :return: the lines (tuple of str), from the answers of old servers and new.
+        :return: the lines (tuple of str), from the answers of old servers and new. Asterisk 11
+            says in them alone that it refused the command.
         :raises NotSent, Refused, OutcomeUnknown, LocalProtocolError: as :meth:`send_message`;
             the output of a refused command is in ``error.response.output``.
         """
