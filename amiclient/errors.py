@@ -59,7 +59,11 @@ class ConnectTimeout(NotSent, TimeoutError):
 
 
 class ServerClosed(NotSent, ConnectionError):
-    """The connection ended before anything of this call was sent on it. Retryable."""
+    """The connection ended before anything of this call was sent on it. Retryable.
+
+    Servers close when they are stopped, when ``authlimit`` clients wait to log in, and when a login
+    takes longer than ``authtimeout``.
+    """
 
 
 class NotAManager(NotSent):
@@ -126,7 +130,10 @@ class OutcomeUnknown(AMIError):
 
 
 class ConnectionLost(OutcomeUnknown, ConnectionError):
-    """The connection broke, or the server stopped, before the answer came. Not retryable."""
+    """The connection broke, or the server stopped, before the answer came. Not retryable.
+
+    A server carries out an action before it answers it, so that the message may have arrived.
+    """
 
 
 class AnswerTimeout(OutcomeUnknown, TimeoutError):

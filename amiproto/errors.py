@@ -120,31 +120,60 @@ class LocalProtocolError(ProtocolError):
 
 
 class HeaderRefused(LocalProtocolError):
-    """A header whose name or value cannot be sent as one line of AMI."""
+    """A header whose name or value cannot be sent as one line of AMI.
+
+    The server ends a line at its LF and a value at a NUL, and would take the rest for headers; it
+    ends a name at the first colon, and strips bytes up to 0x20 from the front of a value, so that
+    an answer would not be known by such an ActionID (11.25, 16.28, 22.10).
+    """
 
 
 class LineTooLong(LocalProtocolError):
-    """A line of an action over the server's limit; ``limit`` and ``actual`` count bytes."""
+    """A line of an action over the server's limit; ``limit`` and ``actual`` count bytes.
+
+    The server drops such a line, and may carry out what follows as another action; a long ActionID
+    runs into the next header of some answers (16.28, 22.10).
+    """
 
 
 class TooManyLines(LocalProtocolError):
-    """An action with more lines than the server keeps; ``limit`` and ``actual`` count lines."""
+    """An action with more lines than the server keeps; ``limit`` and ``actual`` count lines.
+
+    It answers the 129th with an error (16.28, 22.10).
+    """
 
 
 class BodyTooLong(LocalProtocolError):
-    """A message's text over the limit for this text; ``limit`` and ``actual`` count bytes."""
+    """A message's text over the limit for this text; ``limit`` and ``actual`` count bytes.
+
+    The longest line of an action holds 1016 bytes of ``Body``. Line breaks, or a blank in front,
+    need ``Base64Body``, whose line holds 757 of them.
+    """
 
 
 class BodyRefused(LocalProtocolError):
-    """A message's text that would not arrive as it is, whatever the encoding."""
+    """A message's text that would not arrive as it is, whatever the encoding.
+
+    The server ends it at a NUL, in base64 too; and it puts the text of an xmpp message raw into the
+    XML of its stream, which some characters break (16.28, 22.10).
+    """
 
 
 class VariableRefused(LocalProtocolError):
-    """A variable of a message that the server would drop, change or be damaged by."""
+    """A variable of a message that the server would drop, change or be damaged by.
+
+    It sends no empty value, ends a name at the first equals sign, takes another one of two that are
+    given depending on its version, and passes on names that no SIP message can have, or that the
+    message has already (11.25, 16.28, 22.10).
+    """
 
 
 class AddressRefused(LocalProtocolError):
-    """A To, From or Destination that would not be used as it is written."""
+    """A To, From or Destination that would not be used as it is written.
+
+    Each technology reads addresses in its own way, and drops, decodes or reorders what it does not
+    expect. What was seen of that stands in the modules of :mod:`amiproto.messaging`.
+    """
 
 
 class RemoteProtocolError(ProtocolError):
