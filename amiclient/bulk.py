@@ -1,6 +1,6 @@
 """Many messages over one link: several on their way at once, results in order.
 
-Apart from the client because it is the one call that is spread over many turns, and over the code
+Not in the client, because it is the one call that is spread over many turns, and over the code
 of its caller, which may take its time between them.
 """
 
@@ -244,7 +244,7 @@ class Bulk(Generic[Item]):
                     try:
                         link.step(self._deadline_of(entry))
                     except (Expired, Closed) as error:
-                        # Answers come in order: behind one that does not come, none will.
+                        # Answers come in order: after one that does not come, none will.
                         reason = error.with_traceback(None)
                         link.close("an answer did not come in time")
 

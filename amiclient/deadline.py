@@ -1,4 +1,4 @@
-"""The one deadline of a call: apart, so that no step of a call can start the clock again."""
+"""The one deadline of a call, made when it starts, so that no step starts the clock again."""
 
 from __future__ import annotations
 

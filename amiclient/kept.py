@@ -35,14 +35,14 @@ class KeptEvents:
         self._max_bytes = max_bytes
         self._events: Deque[Unasked] = deque()
         self._bytes = 0
-        self._lost = 0  # how many came behind the last that is kept
+        self._lost = 0  # how many came after the last that is kept
 
     def __bool__(self) -> bool:
         return bool(self._events or self._lost)
 
     def add(self, event: Unasked) -> None:
         """Keep an event, if there is room."""
-        # None behind a gap is kept, so that the gap is told where it is.
+        # None after a gap is kept, so that the gap is told where it is.
         size = self._bytes + len(event.wire)
         if self._lost or len(self._events) >= self._max_events or size > self._max_bytes:
             self._lost += 1

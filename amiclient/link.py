@@ -1,6 +1,6 @@
 """One open connection with its session: writes, reads, and keeps answers until they are asked for.
 
-Apart from the client, which knows how to open one, whose turn it is, and what callers like to see.
+The client knows how to open one, whose turn it is, and what callers like to see.
 A link is used by the call whose turn it is, but for :meth:`Link.wake`, :meth:`Link.forget` and
 :meth:`Link.take`, which any thread may call at any time. It is used up when it fails.
 """

@@ -1,4 +1,4 @@
-"""What is logged, and only where the program logs at all: apart, as logging is slow to import.
+"""The log, for programs that log at all; others are spared the slow import of logging.
 
 A program that wants to see it has imported :mod:`logging`, and one that has not would see nothing.
 """

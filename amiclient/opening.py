@@ -1,4 +1,4 @@
-"""Opening a connection, plain or TLS, before a deadline: apart from what is done with it then."""
+"""Opening a connection, plain or TLS, before a deadline."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A stream socket that waits no longer than it is told: plain or TLS, apart from any AMI.
+"""A stream socket that waits no longer than it is told: plain or TLS.
 
 The socket never blocks; all waiting is done in one place, for reading, for writing and for another
 thread's call at once, so that neither a peer that does not read nor a silent one can hold us up.

@@ -6,7 +6,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Dict
 
-#: What may stand behind the question mark, for ``ami`` and ``amis``.
+#: What may stand after the question mark, for ``ami`` and ``amis``.
 _OPTIONS = ("timeout", "mechanism", "events", "max_events")
 _TLS_OPTIONS = ("cafile", "tls_hostname")
 
@@ -36,7 +36,7 @@ def arguments_of(url: str) -> Dict[str, Any]:
     except ValueError as error:
         raise ValueError(f"url has a host that is none: {error}") from None
     if parts.path not in ("", "/") or parts.fragment:
-        raise ValueError("url has something between host and question mark, or behind a #")
+        raise ValueError("url has something between host and question mark, or after a #")
     try:
         port = parts.port
     except ValueError:

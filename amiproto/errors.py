@@ -1,4 +1,4 @@
-"""The errors of the codec: apart, so that every other module can raise them.
+"""The errors of the codec, which every other module can raise.
 
 The tree::
 

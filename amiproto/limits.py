@@ -1,4 +1,4 @@
-"""Every number of the protocol, each with the reason for it: apart, so that each stands once."""
+"""Every number of the protocol, once, with the reason for it."""
 
 from __future__ import annotations
 

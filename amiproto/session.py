@@ -404,7 +404,7 @@ def _event_list(message: Message) -> str:
     if b"eventlist" not in message.wire.lower():
         return ""  # so that the lines of most need not be read
     # The server writes EventList before any value that is not its own. Further down it may be what
-    # is behind a line break in a value: that would begin a list that never ends, or end one early.
+    # is after a line break in a value: that would begin a list that never ends, or end one early.
     for name, value in message.headers.items()[1:]:
         lowered = name.lower()
         if lowered == "eventlist":

@@ -1,5 +1,4 @@
-"""Real sockets that do what a network or a server may do at its worst; apart, as most tests of the
-client need them.
+"""Real sockets that do what a network or a server may do at its worst.
 
 :class:`Proxy` stands between a client and a server and harms what goes through it; :class:`Script`
 is a server that a test writes line by line. Both are of use in a ``with`` block, and both let no

@@ -129,7 +129,7 @@ def test_what_a_url_leaves_out_is_as_for_the_class() -> None:
         ("ami://u:s3cret@", "names no host"), ("ami://u:s3cret@:5038", "names no host"),
         ("ami://u:s3c/ret@host", "percent sign"), ("ami://u:s3cret@more@host", "percent sign"),
         ("ami://u:s3cret@host:99999", "port"), ("ami://u:s3cret@host:x", "port"),
-        ("ami://u:s3cret@host/path", "between host"), ("ami://u:s3cret@host#x", "behind a #"),
+        ("ami://u:s3cret@host/path", "between host"), ("ami://u:s3cret@host#x", "after a #"),
         ("ami://u:s3cret@host?tls=1", "no option 'tls'"),
         ("ami://u:s3cret@host?cafile=x", "no option 'cafile'"),
         ("ami://u:s3cret@host?timeout=soon", "timeout='soon'"),

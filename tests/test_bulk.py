@@ -107,7 +107,7 @@ def test_two_messages_under_one_action_id(server: LoopbackServer) -> None:
 
 @pytest.mark.parametrize("broken", ["error", "mapping", "nothing", "refused"])
 @pytest.mark.parametrize("window", [1, 3, 32])
-def test_an_error_of_the_iterable_comes_after_the_results_before_it(
+def test_an_error_of_the_iterable_comes_after_earlier_results(
     server: LoopbackServer, window: int, broken: str
 ) -> None:
     def items() -> Iterator[Any]:
@@ -380,7 +380,7 @@ def test_answers_that_came_before_a_write_failed_count() -> None:
         client.close()
 
 
-def test_a_bulk_that_nobody_finishes_is_given_up_by_whoever_drops_it(
+def test_a_bulk_that_nobody_finishes_ends_when_dropped(
     server: LoopbackServer,
 ) -> None:
     with client_of(server.port) as client:
@@ -427,7 +427,7 @@ def test_an_answer_of_another_name_is_unknown() -> None:
         assert _outcomes(results) == [ACCEPTED, UNKNOWN, ACCEPTED]
 
 
-def test_a_connection_found_dead_in_between_has_sent_nothing_more() -> None:
+def test_a_connection_found_dead_in_between_sends_no_more() -> None:
     with LoopbackServer() as server, client_of(server.port) as client:
         # With room for two, the third may be with the server when the second result is read.
         results = client.send_messages(_items(6), window=1)

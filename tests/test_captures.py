@@ -1,6 +1,6 @@
 """The recorded streams, however they arrive: the same messages, the same bytes again, known counts.
 
-Apart from the tests of framing, whose stanzas are made up: these are what servers really send.
+Separate from the tests of framing, whose stanzas are made up: these are what servers really send.
 """
 
 from __future__ import annotations
@@ -78,8 +78,8 @@ COUNTS: Dict[str, Dict[str, int]] = {
     },
 }
 
-#: Where surplus blank lines are. On 16 and 22, behind a value that ends in a line break (AppData of
-#: the call to "breaks", one a round), and behind a TestEvent of MessageSend, which has one itself.
+#: Where surplus blank lines are. On 16 and 22, after a value that ends in a line break (AppData of
+#: the call to "breaks", one a round), and after a TestEvent of MessageSend, which has one itself.
 SURPLUS = {
     "asterisk-11-style": [4141, 4143],
     "asterisk-16": [117157, 303789, 391223],
@@ -157,7 +157,7 @@ def test_stanzas_are_those_that_blank_lines_divide(name: str) -> None:
     # The plainest reader there is, as a second opinion; the old style needs more than that.
     banner, _, rest = captures.load(name).partition(b"\r\n")
     pieces = [piece for piece in rest.split(b"\r\n\r\n") if piece.strip(b"\r\n")]
-    # A surplus blank line is in front of the piece behind it.
+    # A surplus blank line is in front of the piece after it.
     expected = [banner + b"\r\n", *(piece.lstrip(b"\r\n") + b"\r\n\r\n" for piece in pieces)]
     assert [message.wire for message in whole(name)] == expected
 
@@ -223,7 +223,7 @@ def test_trailing_data(name: str, trailing: bytes, unread: int) -> None:
 
 
 @each_capture
-def test_another_stream_behind_it(name: str) -> None:
+def test_another_stream_after_it(name: str) -> None:
     data = captures.load(name)
     more = data.partition(b"\r\n")[2]
     messages, end = captures.decode([data + more])

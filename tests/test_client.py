@@ -222,7 +222,7 @@ def test_an_error_in_a_block_closes_at_once(server: LoopbackServer) -> None:
         assert b"Logoff" not in proxy.up.passed
 
 
-def test_leaving_a_block_waits_two_seconds_for_goodbye_at_the_most() -> None:
+def test_leaving_a_block_waits_two_seconds_at_the_most() -> None:
     def talk(peer: Peer) -> None:
         peer.log_in()
         peer.swallow()
@@ -640,7 +640,7 @@ def test_a_shutdown_in_the_middle() -> None:
             client.ping()
 
 
-def test_a_dead_connection_is_seen_before_a_byte_leaves_and_opened_again() -> None:
+def test_a_dead_connection_is_seen_before_a_byte_leaves() -> None:
     texts: List[str] = []
 
     def talk(peer: Peer) -> None:
@@ -1084,7 +1084,7 @@ def test_an_interrupted_call_closes_the_connection(server: LoopbackServer) -> No
 
 
 @pytest.mark.skipif(os.name != "posix", reason="needs signals")
-def test_an_interrupt_while_looking_for_what_has_come_closes_the_connection() -> None:
+def test_an_interrupt_while_looking_closes_the_connection() -> None:
     import signal
 
     def talk(peer: Peer) -> None:

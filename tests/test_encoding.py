@@ -216,7 +216,7 @@ def test_an_action_id_is_a_str() -> None:
 
 
 @given(any_pairs)
-def test_a_refusal_of_an_action_is_a_local_protocol_error_and_nothing_else(pairs: Pairs) -> None:
+def test_a_refused_action_is_a_local_protocol_error(pairs: Pairs) -> None:
     try:
         wire = encode_action(pairs)
     except LocalProtocolError:

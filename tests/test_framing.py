@@ -145,7 +145,7 @@ def test_the_first_line_is_no_longer_than_a_banner(size: int) -> None:
 
 
 @pytest.mark.parametrize("end", [b"\r\n\r\n", b"\n\n"])
-def test_a_line_at_the_limit_passes_and_one_over_it_fails_complete_or_not(end: bytes) -> None:
+def test_a_line_over_the_limit_fails_complete_or_not(end: bytes) -> None:
     limit = 50 + (end[0] == 0x0D)  # the CR is part of what lies between two LF
     fits = b"A: " + b"x" * 47 + end
     assert stanzas(fits, max_line=limit) == [fits]
@@ -157,7 +157,7 @@ def test_a_line_at_the_limit_passes_and_one_over_it_fails_complete_or_not(end: b
 
 
 @pytest.mark.parametrize("end", [b"\r\n\r\n", b"\n\n"])
-def test_a_stanza_at_the_limit_passes_and_one_over_it_fails_complete_or_not(end: bytes) -> None:
+def test_a_stanza_over_the_limit_fails_complete_or_not(end: bytes) -> None:
     line = b"A: 12345" + end[: len(end) // 2]
     fits = 4 * line + b"B: " + b"x" * (100 - 4 * len(line) - 3 - len(end)) + end
     assert len(fits) == 100 and stanzas(fits, max_stanza=100) == [fits]
@@ -216,7 +216,7 @@ def test_a_line_of_1022_bytes_is_read() -> None:
     assert actions(lf) == [(lf, None)]  # the CR is what takes the last place
 
 
-def test_a_line_of_1023_bytes_ends_the_action_and_what_follows_is_another() -> None:
+def test_a_line_of_1023_bytes_ends_the_action() -> None:
     data = HEAD + b"X: ".ljust(1023, b"y") + b"\r\nTo: z\r\n\r\n"
     assert actions(data) == [(HEAD + b"\r\n", LINE_TOO_LONG), (b"To: z\r\n\r\n", None)]
     # Without CR, 1024 bytes before the LF: the last of them is a line of its own.
@@ -246,7 +246,7 @@ def test_128_lines_are_read_and_of_more_the_rest_is_lost() -> None:
         assert actions(b"".join(lines[:count]) + b"\r\n") == [(fits, TOO_MANY_LINES)]
 
 
-def test_too_many_lines_are_answered_first_and_the_long_line_with_the_next_action() -> None:
+def test_too_many_lines_are_answered_before_a_long_line() -> None:
     data = b"X: y\r\n" * 129 + b"z" * 1030 + b"\r\n\r\nA: b\r\n\r\nC: d\r\n\r\n"
     assert [reason for _, reason in actions(data)] == [TOO_MANY_LINES, LINE_TOO_LONG, None]
 
@@ -262,7 +262,7 @@ def test_too_many_lines_are_answered_first_and_the_long_line_with_the_next_actio
         (b"\r\r\n\r\n", [b"\r\r\n\r\n"]),
     ],
 )
-def test_each_lf_ends_a_line_and_each_blank_line_or_nul_a_message(
+def test_each_lf_ends_a_line_and_each_nul_a_message(
     data: bytes, expected: List[bytes]
 ) -> None:
     assert actions(data) == [(stanza, None) for stanza in expected]
@@ -311,7 +311,7 @@ def by_the_book(data: bytes) -> Tuple[List[Stanza], bytes]:
 
 
 @given(_client_streams, cuts)
-def test_any_cutting_of_a_clients_stream_gives_what_the_servers_loop_gives(
+def test_any_cutting_gives_what_the_servers_loop_gives(
     data: bytes, places: List[int]
 ) -> None:
     reader = ActionReader()
@@ -324,7 +324,7 @@ def test_any_cutting_of_a_clients_stream_gives_what_the_servers_loop_gives(
     assert len(reader) == len(waiting) <= 129 * 1024
 
 
-def test_a_client_that_never_ends_a_line_or_an_action_fills_no_memory() -> None:
+def test_a_client_that_never_ends_a_line_fills_no_memory() -> None:
     reader = ActionReader()
     for _ in range(1000):
         reader.feed(b"x" * 1500)

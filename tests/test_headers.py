@@ -90,7 +90,7 @@ def test_anything_but_str_is_refused(pairs: Any) -> None:
         Headers(pairs)
 
 
-def test_a_surrogate_that_stands_for_no_byte_is_kept_until_it_is_to_be_sent() -> None:
+def test_a_surrogate_without_a_byte_is_kept_until_it_is_sent() -> None:
     assert Headers({"X": "\ud800"})["x"] == "\ud800"
 
 

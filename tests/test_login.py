@@ -32,7 +32,7 @@ def challenge(value: str) -> Response:
     return Response("Success", {"Challenge": value})
 
 
-def test_md5_answers_the_challenge_with_the_lowercase_digest_of_both() -> None:
+def test_md5_answers_the_challenge_with_a_lowercase_digest() -> None:
     login = Login("joe", "geheim")
     assert login.start() == Action("Challenge", {"AuthType": "MD5"})
     key = hashlib.md5(b"840415273geheim").hexdigest()
@@ -66,7 +66,7 @@ def test_any_secret_is_used_byte_for_byte_or_refused(
     assert b"\r\nSecret: " + data + b"\r\n" in received.wire
 
 
-def test_the_digest_needs_no_word_that_an_older_python_does_not_know(
+def test_the_digest_works_on_older_pythons(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     # hashlib.md5 of Python 3.8 takes the data and nothing else.
@@ -101,7 +101,7 @@ def test_the_servers_no_is_login_refused(mechanism: str) -> None:
         (Response("Goodbye"), "Goodbye"),
     ],
 )
-def test_no_challenge_is_login_refused_and_the_secret_goes_nowhere(
+def test_without_a_challenge_the_secret_goes_nowhere(
     response: Response, words: str
 ) -> None:
     with pytest.raises(LoginRefused) as caught:
@@ -137,7 +137,7 @@ def test_any_challenge_is_hashed_as_it_came(text: str) -> None:
         (("joe", "S3CR3T", {"events": "on\r\n"}), HeaderRefused, "Events"),
     ],
 )
-def test_what_cannot_be_sent_is_refused_at_once_and_shows_no_secret(
+def test_a_secret_that_cannot_be_sent_is_refused_unseen(
     arguments: Any, kind: type, field: str
 ) -> None:
     username, secret, options = arguments

@@ -250,7 +250,7 @@ def test_the_end_of_the_server_ends_a_delay() -> None:
     assert time.monotonic() - start < 10.0
 
 
-def test_a_message_shows_itself_and_is_equal_but_for_its_action_id() -> None:
+def test_a_message_is_equal_but_for_its_action_id() -> None:
     with LoopbackServer() as server, client_of(server.port) as client:
         client.send_message("pjsip:a", "x\n", "D <sip:d@e.org>", {"X-A": "b"}, "pjsip:a")
     (message,) = server.messages

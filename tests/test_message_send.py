@@ -689,7 +689,7 @@ def test_a_received_message_goes_on_under_another_action_id(wire: bytes) -> None
         assert (other.to, other.body, other.action_id) == ("other:x", b"b", "new")
 
 
-def test_a_received_message_of_128_lines_has_no_room_for_an_action_id() -> None:
+def test_a_message_of_128_lines_has_no_room_for_an_action_id() -> None:
     message = parsed(b"To: other:x\r\n" + b"\r\n".join([b"X: y"] * 126))
     with pytest.raises(TooManyLines):
         message.with_action_id("1")

@@ -150,7 +150,7 @@ def test_the_action_id_is_the_header_of_that_name(message: Message) -> None:
 
 
 @given(raw_stanzas.map(lambda data: data + b"\r\n\r\n"))
-def test_the_action_id_of_anything_a_server_sends_is_the_first_header(data: bytes) -> None:
+def test_the_action_id_of_a_servers_stanza_is_the_first(data: bytes) -> None:
     for message in feed(opened(Role.CLIENT), data):
         if message.wire.split(b"\n")[0].lower().startswith(b"actionid:"):
             assert isinstance(message, Orphan)
@@ -210,7 +210,7 @@ def test_with_action_id_changes_nothing_else(action: Action, action_id: str) -> 
     assert other == Action("Ping", action_id=action_id)
 
 
-def test_headers_come_in_the_order_given_behind_action_and_action_id() -> None:
+def test_headers_keep_their_order_after_the_action_id() -> None:
     action = Action("Originate", [("Channel", "Local/1"), ("ActionID", "7"), ("Variable", "a=b")])
     assert action.wire == (
         b"Action: Originate\r\nActionID: 7\r\nChannel: Local/1\r\nVariable: a=b\r\n\r\n"
@@ -320,7 +320,7 @@ def test_one_api_gives_the_output_of_both_styles() -> None:
         (b"\xff\n", ("\udcff",), 2),
     ],
 )
-def test_raw_text_starts_behind_the_headers_asterisk_11_wrote(
+def test_raw_text_starts_after_the_headers_asterisk_11_wrote(
     text: bytes, output: object, keys: int
 ) -> None:
     (response,) = feed(opened(Role.CLIENT, OLD_BANNER), FOLLOWS + text + END_COMMAND)
@@ -334,7 +334,7 @@ def test_from_ami_3_on_follows_is_a_stanza_like_any_other() -> None:
     assert type(orphan) is Orphan
 
 
-def test_messages_with_other_line_ends_are_equal_when_their_headers_are() -> None:
+def test_line_ends_do_not_make_messages_unequal() -> None:
     (lf,) = feed(opened(Role.CLIENT), b"Event: X\nA:b\n\n")
     assert lf == Event("X", {"A": "b"}) and hash(lf) == hash(Event("X", {"A": "b"}))
     assert lf.wire != Event("X", {"A": "b"}).wire
@@ -390,7 +390,7 @@ def test_a_banner_no_client_reads_is_refused() -> None:
     assert (error.field, error.limit, error.actual) == ("version", 256, 257)
 
 
-def test_a_malformed_message_keeps_what_could_be_read_and_the_reason() -> None:
+def test_a_malformed_message_keeps_what_could_be_read() -> None:
     message = Malformed(b"To: x\0y\r\n\r\n", LINE_TOO_LONG)
     assert message.reason == LINE_TOO_LONG and message.headers == Headers({"To": "x"})
     assert pickle.loads(pickle.dumps(message)).reason == LINE_TOO_LONG
@@ -407,7 +407,7 @@ def test_from_wire_takes_bytes_as_if_received() -> None:
         event.name = "Y"  # type: ignore[misc]
 
 
-def test_limits_hold_for_what_is_sent_on_under_another_action_id() -> None:
+def test_limits_hold_under_another_action_id() -> None:
     lines = b"".join(b"X: %d\r\n" % number for number in range(127))
     (action,) = feed(opened(Role.SERVER), b"Action: Ping\r\n" + lines + b"\r\n")
     with pytest.raises(TooManyLines):

@@ -93,9 +93,9 @@ REFUSED_TARGETS = [
     ("<SIP:bob@host>", "in capitals would be read as a user"),
     ("sips:bob@host", "sips: would become sip:, or nothing would be sent; write sip:"),
     ("alice/tel:+5", "tel: is no SIP; write sip:number@host"),
-    ("sip:bob@host?Subject=x", "headers behind the question mark"),
-    ("sip:host?Subject=x", "headers behind the question mark"),
-    ("alice?x=1", "headers behind the question mark"),
+    ("sip:bob@host?Subject=x", "headers after the question mark"),
+    ("sip:host?Subject=x", "headers after the question mark"),
+    ("alice?x=1", "headers after the question mark"),
     ("sip:a%3Bb@host", "%3B would come out as a bare ;, which is another address; write ; where"),
     ("alice/sip:a%2bb@host", "%2b would come out as a bare +"),
     ("sip:a%2541@host", "%25 would come out bare, or end the address; leave it out"),
@@ -103,7 +103,7 @@ REFUSED_TARGETS = [
     ("PJSIP/a:b@alice", "the user without colon or slash"),
     ("PJSIP/alice", "PJSIP/ needs a user"),
     ("PJSIP/bob@alice ", "ends with a blank"),
-    ("sip:a%zz@host", "a percent sign has no two hex digits behind it; leave it out"),
+    ("sip:a%zz@host", "a percent sign has no two hex digits after it; leave it out"),
     ("sip:a#b@host", "'#' has to be escaped; write %23"),
     ("sip:ö@host", "'ö' has to be escaped; write %C3%B6"),
     ("sip:a@[1.2.3.4]", "[1.2.3.4] is no IPv6 address, which has colons; leave the brackets out"),
@@ -122,7 +122,7 @@ REFUSED_TARGETS = [
     ("sip:a@host;user=a%20b", ORDER),
     ("sip:a@host;x=%5B", "%5B would come out bare"),
     ("sip:a@host;x=%22", "%22 would come out bare"),
-    ("<sip:bob@host>;x=1", "what stands behind the bracket would be dropped; leave it out"),
+    ("<sip:bob@host>;x=1", "what stands after the bracket would be dropped; leave it out"),
     ("alice/Bob <sip:bob@host", "the bracket is not closed; write 'Name <sip:user@host>'"),
 ]
 
@@ -138,15 +138,15 @@ REFUSED_FROMS = [
     ("<sip:door:secret@e>", "a password would be dropped; leave it out"),
     ("sips:door@e", "sips: would become sip:"),
     ("tel:+49", "tel: is no SIP"),
-    ("<sip:door@e> ", "what stands behind the bracket"),
-    ("<sip:door@e>;tag=1", "what stands behind the bracket"),
+    ("<sip:door@e> ", "what stands after the bracket"),
+    ("<sip:door@e>;tag=1", "what stands after the bracket"),
     ("Door <sip:door@e", "the bracket is not closed"),
     ("<sip:ö@e>", "'ö' has to be escaped; write %C3%B6"),
     ("sip:a%2Bb@e", "%2B would come out as a bare +, which is another address; write + where"),
     ("sip:100%25@e", "%25 would come out bare"),
     ("a%zz@e", "a percent sign has no two hex digits"),
     ("d@[1]", "is no IPv6 address"),
-    ("d@e:5060", "write sip:user@host or 'Name <sip:user@host>', with nothing behind"),
+    ("d@e:5060", "write sip:user@host or 'Name <sip:user@host>', with nothing after it"),
     ("sip:@e", "write sip:user@host or"),
 ]
 
@@ -159,7 +159,7 @@ REFUSED_TOS = [
     ("sip:zoe@e;x=1;user=phone", "it takes a URI"),
     ("sips:zoe@e", "sips: would become sip:"),
     ("sip:100%25@e", "%25 would come out bare"),
-    ("Zoe <sip:zoe@e>;x=1", "what stands behind the bracket"),
+    ("Zoe <sip:zoe@e>;x=1", "what stands after the bracket"),
     ("sip:z@[1]", "is no IPv6 address"),
 ]
 

@@ -277,7 +277,7 @@ print(answer.response.message, sent.__class__.__module__)
 """
 
 
-def test_its_folder_works_under_another_name_inside_another_package(tmp_path: Path) -> None:
+def test_the_codec_works_under_another_name_in_a_package(tmp_path: Path) -> None:
     outer = tmp_path / "outer"
     shutil.copytree(PACKAGE, outer / "vendored_ami", ignore=shutil.ignore_patterns("__pycache__"))
     (outer / "__init__.py").write_text("")

@@ -147,7 +147,7 @@ def test_what_comes_in_between_does_not_disturb_the_login() -> None:
     assert feed(session, answer.wire) == []
     (login,) = server.read(session.data_to_send())
     assert login.headers["Events"] == "on" and login.action_id != action.action_id
-    # Without ActionID, behind an event that could hold it, it lets nobody in.
+    # Without ActionID, after an event that could hold it, it lets nobody in.
     forged = Response("Success", {"Message": "Authentication accepted"})
     assert feed(session, Event("X").wire + forged.wire) == [Event("X"), forged]
     assert not session.logged_in
@@ -191,7 +191,7 @@ def test_no_repr_shows_a_secret_and_none_is_kept() -> None:
 # ---- ActionIDs ----
 
 
-def test_action_ids_are_unique_and_depend_on_the_randomness_alone() -> None:
+def test_action_ids_are_unique_and_depend_on_entropy_alone() -> None:
     def ids(entropy: bytes) -> List[str]:
         session = Session("joe", "geheim", entropy=entropy)
         Server().logs_in(session)
@@ -293,7 +293,7 @@ def test_a_response_without_action_id_answers_the_oldest_action() -> None:
         Response("Success", {"Value": "a"}, action_id="not-ours"),
     ],
 )
-def test_but_not_behind_a_stanza_whose_values_could_hold_it(before: Any) -> None:
+def test_no_id_after_values_that_could_hold_the_answer(before: Any) -> None:
     session, _ = logged_in()
     session.send(Action("Ping"))
     forged = Response.from_wire(FORGED)
@@ -301,7 +301,7 @@ def test_but_not_behind_a_stanza_whose_values_could_hold_it(before: Any) -> None
     assert len(session.outstanding) == 1
 
 
-def test_nor_behind_an_answer_that_holds_a_value() -> None:
+def test_no_id_after_an_answer_that_holds_a_value() -> None:
     session, _ = logged_in()
     getvar, ping = (key_of(session.send(Action(name))) for name in ("Getvar", "Ping"))
     # The variable's value is "a", two line ends, and the forged stanza.
@@ -311,7 +311,7 @@ def test_nor_behind_an_answer_that_holds_a_value() -> None:
     assert session.outstanding == (ping,)
 
 
-def test_an_action_that_a_later_answer_has_overtaken_gets_no_other_answer() -> None:
+def test_an_overtaken_action_gets_no_other_answer() -> None:
     session, _ = logged_in()
     lost, one, two = (key_of(session.send(Action("Ping"))) for _ in range(3))
     # Asterisk 11 answers some actions in raw text, without a Response.
@@ -357,7 +357,7 @@ def test_an_action_that_is_taken_back_waits_no_longer() -> None:
     assert [answer.action_id for answer in answers] == [one, three, two]
 
 
-def test_an_action_that_is_taken_back_is_not_taken_for_overtaken() -> None:
+def test_an_action_taken_back_is_not_taken_for_overtaken() -> None:
     session, _ = logged_in()
     for action_id in ("a", "b"):
         session.send(Action("Ping", action_id=action_id))
@@ -795,7 +795,7 @@ class SessionMachine(RuleBasedStateMachine):
     @open_only
     @rule(data=st.data())
     def writes_a_forged_stanza(self, data: st.DataObject) -> None:
-        # Behind an event, or an answer with a value, that holds it in its last value. Whoever
+        # After an event, or an answer with a value, that holds it in its last value. Whoever
         # wrote it can know the ActionIDs of the past, and none of those that wait.
         if not self.wire or self.wire[-1][0] not in ("value", "item", "forged"):
             self.write("other", None, Event("UserEvent", {"X": "a"}))

@@ -41,8 +41,8 @@ FROMS = [
     f"{'n' * MAX_SIP_NAME}   <sip:{'u' * MAX_SIP_NAME}@e>",
 ]
 
-WRITE = "write sip:peer, sip:user@peer or sip:user@host:port, with nothing behind"
-BEHIND = "a name, or what stands behind the bracket, would be dropped; write sip:user@host"
+WRITE = "write sip:peer, sip:user@peer or sip:user@host:port, with nothing after it"
+AFTER = "a name, or what stands after the bracket, would be dropped; write sip:user@host"
 
 REFUSED_TARGETS = [
     ("alice ", WRITE),
@@ -51,13 +51,13 @@ REFUSED_TARGETS = [
     ("bob@host;x=y", "parameters and headers would be dropped; leave them out"),
     ("bob@host?X=1", "parameters and headers would be dropped"),
     ("bob@host:05060", "the port starts with a zero, which would be dropped; leave the zero out"),
-    ("<sip:bob@host:00>", BEHIND),
+    ("<sip:bob@host:00>", AFTER),
     ("bob%20b@host", "%20 would be escaped once more; write the character itself"),
     ("%2B49@host", "%2B would be escaped once more; write +"),
     ("%C3%B6@host", "%C3 would be escaped once more; write the character itself"),
-    ("Bob <sip:bob@host>", BEHIND),
-    ("<sip:bob@host", BEHIND),
-    ("<sip:bob@host>x", BEHIND),
+    ("Bob <sip:bob@host>", AFTER),
+    ("<sip:bob@host", AFTER),
+    ("<sip:bob@host>x", AFTER),
     ("sip:bob@host", "the scheme stands there twice; write sip:bob@host"),
     ("sips:bob@host", "chan_sip sends sips: as sip:; write sip:user@host:port"),
     ("<sips:bob@host>", "chan_sip sends sips: as sip:"),
@@ -95,7 +95,7 @@ REFUSED_FROMS = [
     ("A <sip:d@e f>", "' ' cannot stand in a host name"),
     ("A <%2B49>", "%2B would be escaped once more; write the character itself"),
     ("A <sip:d@e", "the bracket is not closed; write 'Name <sip:user@host>'"),
-    ("A <sip:d@e>x", "what stands behind the bracket would be dropped; leave it out"),
+    ("A <sip:d@e>x", "what stands after the bracket would be dropped; leave it out"),
     ("A\\B <sip:d@e>", "would drop backslashes or quotes from the name"),
     ('"A"B" <sip:d@e>', 'write "Name" with a backslash before each'),
     ("n" * 254 + '"', "the name in From has 256 bytes"),

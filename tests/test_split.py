@@ -75,7 +75,7 @@ def test_each_of_them_is_kept_together(cluster: str, first: str) -> None:
     assert {part.replace(cluster, "") for part in parts} <= {"", first}
 
 
-def test_it_cuts_behind_line_ends_then_behind_blanks() -> None:
+def test_it_cuts_after_line_ends_then_after_blanks() -> None:
     line = "x" * 99 + "\n"
     assert split_body(line * 20) == [line * 7, line * 7, line * 6]
     word = "y" * 99 + " "
@@ -94,7 +94,7 @@ def test_a_text_that_fits_is_left_alone() -> None:
     assert split_body(" " + "x" * 757) == [" " + "x" * 756, "x"]
 
 
-def test_a_line_end_behind_what_base64_holds_leaves_the_text_before_it_to_body() -> None:
+def test_a_line_end_past_what_base64_holds_leaves_text_to_body() -> None:
     assert split_body("x" * 900 + "\n" + "y" * 900) == ["x" * 900, "\n" + "y" * 756, "y" * 144]
 
 

@@ -22,8 +22,8 @@ MISSING = [
     ("ö:x", "names no technology"),
     ("PJSIP:alice", "in capitals, which servers do not find; write 'pjsip:alice'"),
     ("Sip:alice", "write 'sip:alice'"),
-    ("pjsip:", "write behind the colon whom to send to"),
-    ("other:", "write behind the colon whom to send to"),
+    ("pjsip:", "write after the colon whom to send to"),
+    ("other:", "write after the colon whom to send to"),
 ]
 
 
@@ -38,7 +38,7 @@ def test_a_target_that_cannot_be_right(target: str, words: str) -> None:
 
 
 @pytest.mark.parametrize("target", ["other:a?b ", "mystery-2.x:alice", "Other:x"])
-def test_a_technology_that_is_not_known_here_has_the_rules_of_ami(target: str) -> None:
+def test_an_unknown_technology_has_the_rules_of_ami(target: str) -> None:
     message = MessageSend(target, "x", "<sip:x:y@z:1;a=b>")
     message.check_server(Banner("11.0.0"))
     assert message.to == target

@@ -30,7 +30,7 @@ def test_any_text_without_surrogates_comes_back(text: str) -> None:
     assert to_text(to_bytes(text)) == text
 
 
-def test_bytes_that_are_no_utf_8_become_the_surrogates_of_pep_383() -> None:
+def test_bytes_that_are_no_utf_8_become_lone_surrogates() -> None:
     assert to_text(b"caf\xc3\xa9 \xff") == "café \udcff"
 
 
@@ -101,7 +101,7 @@ def test_each_lf_ends_a_line_and_takes_one_cr_along() -> None:
     assert lf_lines(b"\n") == []
 
 
-def test_a_nul_ends_a_line_and_a_line_that_starts_with_one_is_the_blank_line() -> None:
+def test_a_nul_ends_a_line_and_in_front_makes_it_blank() -> None:
     assert action_lines(b"a: b\0c\r\nd: e\r\n\0junk\r\n") == [b"a: b", b"d: e"]
     assert action_lines(b"a: b\r\n\r\n") == [b"a: b"]
 

@@ -1,4 +1,4 @@
-"""A message as a server understood it: apart from the codec's, which is equal by its ActionID."""
+"""A message as a server understood it, equal to another whatever their ActionIDs."""
 
 from __future__ import annotations
 

@@ -71,7 +71,7 @@ _PLAIN_OBJECT = re.compile(r"[\w.\-]+", re.ASCII)
 
 # Three kinds of target: by the default outbound endpoint, or one that is named, and the dialplan's.
 _ALONE = rf"{_OBJECT}|{_PLACE}|{_URI}|{_NAMED_URI}"
-_BEHIND_ENDPOINT = rf"{_ALONE}|{_USER}@{_PLACE}"
+_AFTER_ENDPOINT = rf"{_ALONE}|{_USER}@{_PLACE}"
 _DIALLED = rf"{_USER}@[^/@:]*[^/@:\ ](?:@[^/@:]*[^/@:\ ])?"
 
 # From: port, password, parameters and headers of a URI are dropped, sips becomes sip. What is no
@@ -118,13 +118,13 @@ class PJSIP(SIPHeaders):
                 f"{field} ends with a blank, which would be a part of the name; remove it",
                 field=field,
             )
-        endpoint, slash, behind = rest.partition("/")
+        endpoint, slash, after = rest.partition("/")
         if not slash:
             good = _PLAIN_OBJECT.fullmatch(rest) or re.fullmatch(_ALONE, rest)
         elif endpoint == "PJSIP":
-            good = re.fullmatch(_DIALLED, behind)
+            good = re.fullmatch(_DIALLED, after)
         else:
-            good = re.fullmatch(_BEHIND_ENDPOINT, behind)
+            good = re.fullmatch(_AFTER_ENDPOINT, after)
         # With a scheme in front of the slash, it is one of the URI.
         if not good or (slash and (not endpoint or ":" in endpoint)):
             raise AddressRefused(
@@ -212,7 +212,7 @@ def _target_advice(rest: str) -> str:
     if "?" in inside.rpartition("@")[2]:
         # pjsip decodes them and adds them to the message: %0d%0a is a line end there.
         return (
-            "pjsip would put the headers behind the question mark into the message unchecked, line "
+            "pjsip would put the headers after the question mark into the message unchecked, line "
             "ends too; give them as variables"
         )
     if "@" in rest and not re.search("(?i)/|sips?:|tel:", rest):
@@ -258,7 +258,7 @@ def _from_advice(from_: str) -> str:
         return "parameters and headers would be dropped; leave them out"
     if re.match("(?i)sip:[^@]*:[^@]*@", uri):
         return "a password would be dropped; leave it out"
-    return "write sip:user@host or 'Name <sip:user@host>', with nothing behind"
+    return "write sip:user@host or 'Name <sip:user@host>', with nothing after it"
 
 
 def _inside(text: str) -> str:

@@ -31,9 +31,9 @@ _USER_ESCAPE = escape_except("00", "24", "26", "2B", "2C", "2F", "3B", "3D", "3F
 _USER = rf"(?:{USER_CHARACTER}|{_USER_ESCAPE})+"
 _BROKEN_ESCAPES = re.compile("%(?:00|2[46BCFbcf]|3[BDFbdf])")
 
-# Behind the name in From: a URI, of which port, password, parameters and headers would be dropped,
+# After the name in From: a URI, of which port, password, parameters and headers would be dropped,
 # sips would become sip, and IPv6 would lose its brackets; or a user alone, which is taken as it is
-# and escaped. What stands behind the closing bracket is dropped.
+# and escaped. What stands after the closing bracket is dropped.
 _FROM_ADDRESS = (
     rf"(?:[Ss][Ii][Pp]:(?P<user>{_USER})@{HOST_NAME}"
     rf"|(?P<extension>(?:[^<>%@:]|{LONE_PERCENT})+))>\ *"
@@ -176,12 +176,12 @@ def _target_advice(rest: str) -> str:
         written = character if " " < character < "\x7f" else "the character itself"
         return f"{escape.group()} would be escaped once more; write {written}"
     if "<" in rest:
-        return "a name, or what stands behind the bracket, would be dropped; write sip:user@host"
+        return "a name, or what stands after the bracket, would be dropped; write sip:user@host"
     if re.search(":0[0-9]*$", rest):
         return "the port starts with a zero, which would be dropped; leave the zero out"
     if re.search("[;?]", rest.rpartition("@")[2]):
         return "parameters and headers would be dropped; leave them out"
-    return "write sip:peer, sip:user@peer or sip:user@host:port, with nothing behind"
+    return "write sip:peer, sip:user@peer or sip:user@host:port, with nothing after it"
 
 
 def _from_advice(address: str) -> str:

@@ -26,7 +26,7 @@ IPV6 = r"\[[0-9A-Fa-f.]*:[0-9A-Fa-f:.]*\]"
 #: A leading zero would be dropped (16.28, 22.10).
 PORT = r"[1-9][0-9]{0,4}"
 
-#: A percent sign with two hex digits behind it.
+#: A percent sign with two hex digits after it.
 ESCAPE = r"%[0-9A-Fa-f]{2}"
 LONE_PERCENT = r"%(?![0-9A-Fa-f]{2})"
 
@@ -49,7 +49,7 @@ def advise(uri: str, in_user: Pattern[str], in_parameters: Pattern[str]) -> str:
         return "tel: is no SIP; write sip:number@host"
     userinfo, _, place = uri.rpartition("@")
     if re.search(LONE_PERCENT, uri):
-        return "a percent sign has no two hex digits behind it; leave it out"
+        return "a percent sign has no two hex digits after it; leave it out"
     lost = in_user.search(userinfo) or in_parameters.search(place)
     if lost:
         character = chr(int(lost.group()[1:], 16))
@@ -79,7 +79,7 @@ def advise_brackets(text: str) -> str:
     if not opened or rest.endswith(">"):
         return ""
     if ">" in rest:
-        return "what stands behind the bracket would be dropped; leave it out"
+        return "what stands after the bracket would be dropped; leave it out"
     return "the bracket is not closed; write 'Name <sip:user@host>'"
 
 

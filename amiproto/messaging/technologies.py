@@ -58,7 +58,7 @@ def check_technology(field: str, target: str) -> None:
         )
     if not rest:
         raise AddressRefused(
-            f"{field} {target!r} ends with the technology's name; write behind the colon whom to "
+            f"{field} {target!r} ends with the technology's name; write after the colon whom to "
             "send to",
             field=field,
         )

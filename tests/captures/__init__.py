@@ -1,6 +1,6 @@
 """Recorded server streams, and what tests and benchmarks ask of any of them.
 
-Apart from the tests because a fresh live stream has to hold what a recorded one does. README.rst
+Separate from the tests because a fresh live stream has to hold what a recorded one does. README.rst
 says how each was made.
 """
 

@@ -1,6 +1,6 @@
 """What an address asks for, read by the rules of SIP alone: what the phone has to see.
 
-Apart from the test that asks, and written without a look at the library: a reading of RFC 3261 by
+Written without a look at the library: a reading of RFC 3261 by
 hand, so that a mistake in the library's patterns is none here. ``None`` stands for a text that asks
 for nothing: no message made of it can be what was asked for.
 """
@@ -110,7 +110,7 @@ def read_uri(text: str) -> Optional[Uri]:
 
 
 def read_name_addr(text: str) -> Optional[Tuple[str, str]]:
-    """The name and what stands in brackets behind it; None where none end the text."""
+    """The name and what stands in brackets after it; None where none end the text."""
     text = text.strip(" ")
     if text[:1] == '"':
         quoted = re.match(r'"((?:[^"\\]|\\.)*)" *<([^<>]*)>$', text)
@@ -184,9 +184,9 @@ class PjsipReader:
         if rest in self._contacts:
             return self._of_contact(rest, rest)
         if "/" in rest and rest[:4].lower() not in ("sip:", "sips"):
-            endpoint, _, behind = rest.partition("/")
+            endpoint, _, after = rest.partition("/")
             if endpoint == "PJSIP":
-                user, at, endpoint = behind.partition("@")
+                user, at, endpoint = after.partition("@")
                 uri = read_uri(f"sip:{user}@{self.host}") if at else None
                 contact = read_uri(self._contacts.get(endpoint, ""))
                 if uri is None or contact is None:
@@ -194,13 +194,13 @@ class PjsipReader:
                 return endpoint, "", contact._replace(user=uri.user, password=uri.password)
             if endpoint not in self._contacts:
                 return None
-            if behind in self._contacts:
-                return self._of_contact(endpoint, behind)
+            if after in self._contacts:
+                return self._of_contact(endpoint, after)
         else:
-            endpoint, behind = default, rest
-        found = _address(behind)
-        if found is None and ":" not in behind.rpartition("@")[0]:
-            found = _address(f"sip:{behind}")
+            endpoint, after = default, rest
+        found = _address(after)
+        if found is None and ":" not in after.rpartition("@")[0]:
+            found = _address(f"sip:{after}")
         return None if found is None else (endpoint, *found)
 
     def _of_contact(self, endpoint: str, aor: str) -> Optional[Tuple[str, str, Uri]]:

@@ -1,6 +1,6 @@
 """A real Asterisk server as a child process, for as long as a test needs it.
 
-Apart from its configuration and from the trees it runs in: here is only how to start it, talk to
+Separate from its configuration and from the trees it runs in: here is only how to start it, talk to
 its command line and stop it.
 """
 

@@ -1,6 +1,6 @@
 """Records what a live server sends, byte for byte: the captures that tests and benchmarks read.
 
-Apart from the tests because it is a script as well::
+Separate from the tests because it is a script as well::
 
     python3 -m tests.live.capture tests/captures
 
@@ -243,7 +243,7 @@ def record(server: AsteriskServer, rounds: int) -> bytes:
         recorder.ask(b"Action: Command", b"Command: manager show eventq")
         for _ in range(rounds):
             _calls(recorder)
-        # Behind a call to "breaks", which sets what is asked for here.
+        # After a call to "breaks", which sets what is asked for here.
         for query in QUERIES:
             recorder.ask(*query)
         for technology in server.technologies:
@@ -276,7 +276,7 @@ def _errors_without_action_id(recorder: Recorder) -> None:
     recorder.send_raw(b"ActionID: alone\r\n\r\n")
     recorder.send_raw(b"Action: Ping\r\nKey: " + b"x" * 2000 + b"\r\nOther: line\r\n\r\n")
     recorder.send_raw(b"Action: Ping\r\n" + b"Key: value\r\n" * 128 + b"\r\n")
-    # Answers come in order, so that the answer to this one is behind theirs.
+    # Answers come in order, so that the answer to this one comes after theirs.
     recorder.ask(b"Action: Ping")
 
 

@@ -1,6 +1,6 @@
 """The configuration files of a test server, as text.
 
-Apart from the process that reads them, because this is what one looks up or changes when a test
+Separate from the process that reads them, because this is what one looks up or changes when a test
 needs another user, module or extension. Every file is complete: nothing comes from /etc/asterisk.
 """
 

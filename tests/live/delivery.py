@@ -1,7 +1,7 @@
 """What became of a message: what the server answered, what the phone got, whether bytes left.
 
-Apart from the tests because all that send messages ask the same three questions, and because the
-answers have to be certain: a marker sent behind each message shows that nothing more is to come.
+Separate from the tests because all that send messages ask the same three questions, and because the
+answers have to be certain: a marker sent after each message shows that nothing more is to come.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The far end of a message: a SIP phone that accepts everything and keeps each MESSAGE it gets.
 
-Apart from the server's side because it knows only SIP. It keeps bytes and never decodes, since the
+It knows only SIP. It keeps bytes and never decodes, since the
 tests compare what arrived with what was sent, byte for byte.
 """
 
@@ -39,9 +39,9 @@ class SipMessage(NamedTuple):
 
     method: bytes
     request_uri: str
-    #: Names and values in their order; of a value only the one blank behind the colon is missing.
+    #: Names and values in their order; of a value only the one blank after the colon is missing.
     headers: Tuple[Tuple[bytes, bytes], ...]
-    #: Everything behind the first empty line, whatever Content-Length says.
+    #: Everything after the first empty line, whatever Content-Length says.
     body: bytes
     #: What Content-Length says; None where it is missing or no number.
     content_length: Optional[int]

@@ -1,7 +1,7 @@
 """Trees of real Asterisk servers: Debian systems in a folder, made once and kept in a cache.
 
-Apart from the rest of the harness because it is slow, needs the network, and is all that a CI job
-has to run beforehand: ``python3 tests/live/provision.py``. Making a tree needs root, debootstrap
+A script of its own, because it is slow, needs the network, and is all that a CI job has
+to run beforehand: ``python3 tests/live/provision.py``. Making a tree needs root, debootstrap
 and the Debian archive keyring. To renew a tree, delete its folder and run this again.
 
 Environment: ``AMICLIENT_LIVE_CACHE`` is the cache folder, ``AMICLIENT_LIVE_MIRROR`` a Debian mirror

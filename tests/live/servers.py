@@ -1,6 +1,6 @@
 """Which servers there are to test against, and why not where there are none.
 
-Apart from the fixtures because this is decided before any test runs, and without starting one.
+Separate from the fixtures because this is decided before any test runs, and without starting one.
 """
 
 from __future__ import annotations

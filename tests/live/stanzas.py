@@ -1,6 +1,6 @@
 """Raw stanzas, odd ones above all, that every server has to treat alike: the loopback server too.
 
-Apart from the test that sends them, as the list is long, and is what one adds to.
+Separate from the test that sends them, as the list is long, and is what one adds to.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ class Stanza(NamedTuple):
     closes: bool = False
 
 
-#: Lines of a good action, for use behind whatever comes first: it shows that all is in step.
+#: Lines of a good action, for use after whatever comes first: it shows that all is in step.
 PING = b"Action: Ping\r\nActionID: behind\r\n\r\n"
 TO = b"To: pjsip:alice"
 
@@ -34,7 +34,7 @@ def action(*lines: bytes, end: bytes = b"\r\n") -> bytes:
 
 
 def send(*lines: bytes, to: bytes = TO, end: bytes = b"\r\n") -> bytes:
-    """A MessageSend, with these lines behind its own."""
+    """A MessageSend, with these lines after its own."""
     return action(b"Action: MessageSend", b"ActionID: a-1", to, *lines, end=end)
 
 
@@ -70,7 +70,7 @@ def _overlong() -> List[Stanza]:
                 stanzas.append(
                     Stanza(
                         f"line of {size} bytes, {name}",
-                        # Headers behind the long line, enough of them to be an action.
+                        # Headers after the long line, enough of them to be an action.
                         action(*first, b"ActionID: a-1", line, *first, b"Body: behind") + PING,
                     )
                 )
@@ -87,13 +87,13 @@ def _overlong() -> List[Stanza]:
             ("CR", b"\r"), ("CR NUL", b"\r\0"), ("two CR", b"\r\r"), ("blank", b" "),
         ):  # fmt: skip
             stanzas.append(
-                Stanza(f"behind {size} bytes without a line end: {name}", send(pad + tail) + PING)
+                Stanza(f"after {size} bytes without a line end: {name}", send(pad + tail) + PING)
             )
     long = b"Long: ".ljust(1500, b"x")
     stanzas += [
         Stanza("two long lines", send(long, b"Body: x", long) + PING),
         Stanza("a long line and nothing else", long + b"\r\n\r\n" + PING),
-        Stanza("long line first, Action behind it", action(long, b"Action: Ping") + PING),
+        Stanza("long line first, Action after it", action(long, b"Action: Ping") + PING),
         Stanza("a long line without an end", b"Long: ".ljust(5000, b"x")),
         Stanza("Body of the most bytes", send(b"Body: ".ljust(1022, b"b"))),
         Stanza("Base64Body of the most bytes", send(b"Base64Body: " + b64encode(b"b" * 756))),
@@ -113,11 +113,11 @@ def _many_lines() -> List[Stanza]:
     stanzas += [
         # The long line is remembered beyond the answer to the many lines.
         Stanza("129 lines, one of them long", _lines(129, long) + PING + PING),
-        Stanza("129 lines and a long one behind", _lines(129)[:-2] + long + b"\r\n\r\n" + PING * 2),
+        Stanza("129 lines and a long one after", _lines(129)[:-2] + long + b"\r\n\r\n" + PING * 2),
         Stanza("128 lines, a long one within", _lines(128, long) + PING),
         Stanza("129 lines twice", _lines(129) * 2 + PING),
         Stanza("129 lines without an Action", b"X: y\r\n" * 129 + b"\r\n" + PING),
-        Stanza("Action and ActionID in the 129th line and behind",
+        Stanza("Action and ActionID in the 129th line and after",
                action(*[b"X: y"] * 128, b"Action: Ping", b"ActionID: late") + PING),
         Stanza("Action in the 128th line", action(*[b"X: y"] * 127, b"Action: Ping") + PING),
     ]  # fmt: skip
@@ -130,7 +130,7 @@ def _bodies() -> List[Stanza]:
         "no padding": b"YQ",
         "one digit": b"Y",
         "two digits of padding too many": b"YQ====",
-        "text behind the padding": b"YQ==Yg==",
+        "text after the padding": b"YQ==Yg==",
         "padding first": b"=YWJj",
         "nothing but padding": b"====",
         "an equals sign inside": b"YWJj=ZGVm",
@@ -170,7 +170,7 @@ def _bodies() -> List[Stanza]:
         Stanza("body: twice", send(b"Body: first", b"Body: second")),
         Stanza("body: leading blanks", send(b"Body: \t \x01\x1f\x0b  text")),
         Stanza("body: trailing blanks", send(b"Body: text \t ")),
-        Stanza("body: no blank behind the colon", send(b"Body:text")),
+        Stanza("body: no blank after the colon", send(b"Body:text")),
         Stanza("body: a colon first", send(b"Body::text")),
         Stanza("body: nothing but blanks", send(b"Body:   ")),
         Stanza("body: percent signs", send(b"Body: %s %n %d %% 100%")),
@@ -195,7 +195,7 @@ def _line_ends() -> List[Stanza]:
         Stanza("one stray blank line", b"\r\n" + PING),
         Stanza("three stray blank lines", b"\r\n\r\n\r\n" + PING),
         Stanza("stray LFs", b"\n\n" + PING),
-        Stanza("stray blank lines behind", PING + b"\r\n\n\r\n" + PING),
+        Stanza("stray blank lines after", PING + b"\r\n\n\r\n" + PING),
         Stanza("a line of one CR", b"\r\r\n" + PING),
         Stanza("a line of one blank", b" \r\n" + PING),
         Stanza("LF ends", send(b"Body: x", end=b"\n") + PING),
@@ -269,7 +269,7 @@ def _names() -> List[Stanza]:
         Stanza("Action: no blank", action(b"Action:Ping")),
         Stanza("Action: blanks and control bytes", action(b"Action:\t \x01\x02 Ping")),
         Stanza("Action: trailing blank", action(b"Action: Ping ")),
-        Stanza("Action: CR behind", action(b"Action: Ping\r")),
+        Stanza("Action: CR after", action(b"Action: Ping\r")),
         Stanza("Action: blank before the colon", action(b"Action : Ping")),
         Stanza("Action: tab before the colon", action(b"Action\t: Ping")),
         Stanza("Action: blank before the name", action(b" Action: Ping")),
@@ -309,7 +309,7 @@ def _destinations() -> List[Stanza]:
         "technology in mixed case": b"To: Pjsip:alice",
         "no technology": b"To: alice",
         "empty technology": b"To: :alice",
-        "blank behind the technology": b"To: pjsip :alice",
+        "blank after the technology": b"To: pjsip :alice",
         "another known technology in another case": b"To: SIP:alice",
         "Destination and To": b"Destination: " + direct + b"\r\n" + TO,
         "Destination and another To": b"Destination: pjsip:alice\r\nTo: sip:other@example.org",
@@ -363,8 +363,8 @@ def _grammar() -> List[Stanza]:
         "backslashes": b"X-A=a\\\\b\\,c\\d,X-B=b",
         "a trailing backslash": b"X-A=a\\",
         "two trailing backslashes": b"X-A=a\\\\",
-        "a trailing backslash behind quotes": b'X-A="a"b"c"\\',
-        "a trailing backslash behind others": b"X-A=\\a\\b\\c\\",
+        "a trailing backslash after quotes": b'X-A="a"b"c"\\',
+        "a trailing backslash after others": b"X-A=\\a\\b\\c\\",
         "a trailing backslash of the second": b"X-A=a,X-B=b\\",
         "nothing but a backslash": b"\\",
         "nothing but a quote": b'"',
@@ -484,7 +484,7 @@ def _sessions() -> List[Stanza]:
         "without ActionID": action(b"Action: Logoff"),
         "in another case": action(b"ACTION: LOGOFF"),
         "then more": logoff + PING + send(b"Body: late"),
-        "behind messages": send(b"Body: one") * 3 + logoff + PING,
+        "after messages": send(b"Body: one") * 3 + logoff + PING,
     }
     return [
         *(Stanza(f"before login: {name}", raw, logged_in=False) for name, raw in before.items()),

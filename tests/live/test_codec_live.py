@@ -189,7 +189,7 @@ def originate(channel: str, forged: str = "", wait: str = "true") -> Action:
 
 
 def stanza(*lines: str) -> str:
-    """A forged stanza behind the blank line that ends the real one."""
+    """A forged stanza after the blank line that ends the real one."""
     return "\r\n\r\n" + "\r\n".join([*lines, "Message: forged"])
 
 
@@ -248,13 +248,13 @@ def test_forged_in_getvar(forging: Live, guess: str) -> None:
             Action("DBPut", [("Family", "forging"), ("Key", "real"), ("Val", "stored")]),
             Action("Setvar", [("Variable", "FORGED_VALUE"), ("Value", "unset")]),
         )
-        # The first message comes behind these, the call, the other marks and the forged value.
+        # The first message comes after these, the call, the other marks and the forged value.
         since = len(earlier) + 1 + len(marks) + 1
         text, count = forgery(guess, earlier[0].action_id, since)
         client.exchange(originate("variable@forging", text))
         client.await_output("dialplan show globals", "FORGED_VALUE=before")
 
-        # The forged ones come in the middle, with all of these behind them waiting.
+        # The forged ones come in the middle, with all of these after them waiting.
         get_marks = [getvar(f"MARK_{number}") for number in range(len(marks))]
         answers = client.exchange(
             *get_marks,

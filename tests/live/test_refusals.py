@@ -33,7 +33,7 @@ class Row(NamedTuple):
     name: str
     #: Arguments of MessageSend; ``to`` is the technology's alice unless it is here.
     arguments: Dict[str, Any]
-    #: The lines behind Action and To; with ``To`` or ``Destination`` among them, those alone.
+    #: The lines after Action and To; with ``To`` or ``Destination`` among them, those alone.
     lines: Tuple[Union[str, bytes], ...]
     #: Whether the damage is done.
     damage: Callable[[Raw], bool]
@@ -193,7 +193,7 @@ ROWS = [
     Row("variable Max-Forwards of 0", {"variables": {"Max-Forwards": "0"}},
         ("Variable: Max-Forwards=0",),
         lambda raw: _failed(raw) or b"-1" in headers_of(_only(raw))[b"max-forwards"]),
-    Row("variable behind a bad Max-Forwards", {"variables": {"Max-Forwards": "x", "X": "1"}},
+    Row("variable after a bad Max-Forwards", {"variables": {"Max-Forwards": "x", "X": "1"}},
         ("Variable: Max-Forwards=x", "Variable: X=1"),
         lambda raw: _failed(raw) or _values("X")(raw)),
     Row("Content-Type with a parameter", {"variables": {"Content-Type": "text/html;charset=x"}},
@@ -227,14 +227,14 @@ ROWS = [
     Row("a slash for the colon", {"to": "pjsip/alice"}, ("To: pjsip/alice",), _unknown, ("pjsip",)),
     Row("capitals", {"to": "PJSIP:alice"}, ("To: PJSIP:alice",), _unknown, ("pjsip",)),
     Row("capitals", {"to": "SIP:alice"}, ("To: SIP:alice",), _unknown, ("sip",)),
-    Row("nothing behind the technology", {"to": "pjsip:"}, ("To: pjsip:",), _failed, ("pjsip",)),
-    Row("nothing behind the technology", {"to": "sip:"}, ("To: sip:",), _failed, ("sip",)),
+    Row("nothing after the technology", {"to": "pjsip:"}, ("To: pjsip:",), _failed, ("pjsip",)),
+    Row("nothing after the technology", {"to": "sip:"}, ("To: sip:",), _failed, ("sip",)),
     # ---- what pjsip does to addresses
     _target("endpoint and a domain", "alice@example.org", "sip:alice@127.0.0.1:{port}", "pjsip"),
     _target("endpoint and an @", "alice@", "sip:alice@127.0.0.1:{port}", "pjsip"),
     _target("%25 in the user", f"sip:a%2541b@{_AT}", f"sip:a%41b@{_AT}", "pjsip"),
     _target("%3B in the user", f"sip:a%3Bb@{_AT}", f"sip:a;b@{_AT}", "pjsip"),
-    _target("%2B behind an endpoint", f"alice/sip:a%2Bb@{_AT}", f"sip:a+b@{_AT}", "pjsip"),
+    _target("%2B after an endpoint", f"alice/sip:a%2Bb@{_AT}", f"sip:a+b@{_AT}", "pjsip"),
     _target("%26 before an endpoint", "PJSIP/a%26b@alice", f"sip:a&b@{_AT}", "pjsip"),
     _target("# in the user", f"sip:a#b@{_AT}", f"sip:a%23b@{_AT}", "pjsip"),
     _target("%24 in the password", f"sip:a:b%24@{_AT}", f"sip:a:b$@{_AT}", "pjsip"),
@@ -251,7 +251,7 @@ ROWS = [
     _target("blank in a parameter", f'sip:a@{_AT};x="a b"', f'sip:a@{_AT};x="a b"', "pjsip"),
     _target("blank in user", f"sip:a@{_AT};user=a%20b", f"sip:a@{_AT};user=a b", "pjsip"),
     _target("scheme in capitals", f"SIP:bob@{_AT}", f"sip:SIP:bob@{_AT}", "pjsip"),
-    _target("scheme in capitals behind an endpoint", f"alice/SIP:bob@{_AT}",
+    _target("scheme in capitals after an endpoint", f"alice/SIP:bob@{_AT}",
             f"sip:SIP:bob@{_AT}", "pjsip"),
     _target("zero in front of the port", "sip:a@127.0.0.1:0{port}", f"sip:a@{_AT}", "pjsip"),
     _target("brackets around no IPv6", "[127.0.0.1]:{port}", f"sip:{_AT}", "pjsip"),
@@ -269,7 +269,7 @@ ROWS = [
         ("To: sip:100%25@e", "Destination: pjsip:alice"), _to_is("<sip:100%@e>"), ("pjsip",)),
     _from("%25 in the user", "sip:a%2541@e.org", "<sip:a%41@e.org>", "pjsip"),
     _from("brackets around no IPv6", "sip:a@[1.2.3.4]", "<sip:a@1.2.3.4>", "pjsip"),
-    Row("blank behind To", {"to": "pjsip:alice "}, ("To: pjsip:alice ",), _lost, ("pjsip",)),
+    Row("blank after To", {"to": "pjsip:alice "}, ("To: pjsip:alice ",), _lost, ("pjsip",)),
     Row("headers in To", {"to": f"pjsip:sip:a@{_AT}?X-A=1%0d%0aX-Injected:%201"},
         (f"To: pjsip:sip:a@{_AT}?X-A=1%0d%0aX-Injected:%201",), _values("X-Injected", b"1"),
         ("pjsip",)),
@@ -290,7 +290,7 @@ ROWS = [
     _from("colon in a bare name", "A:B <sip:d@e>", "<sip:A%3aB%20%3csip%3ad@e>>", "pjsip"),
     _from("quotes in a bare name", 'A "x" <sip:d@e>', '(?!"A \\\\"x\\\\"" <sip)', "pjsip"),
     _from("name alone", "Door Bell", "<sip:Door%20Bell@127", "pjsip"),
-    _from("blank behind", "<sip:d@e> ", "<sip:%3csip%3ad@e> >", "pjsip"),
+    _from("blank after", "<sip:d@e> ", "<sip:%3csip%3ad@e> >", "pjsip"),
     _from("tag", "<sip:d@e>;x=y", "(?!<sip:d@e>;x=y)", "pjsip"),
     _from("user not escaped", "<sip:ö@e>", "<sip:%3csip%3a%c3%b6@e>>", "pjsip"),
     _from("reserved character escaped", "<sip:a%2Bb@e>", r"<sip:a\+b@e>", "pjsip"),
@@ -319,7 +319,7 @@ ROWS = [
     _from("IPv6", "A <sip:d@[::1]>", '"A" <sip:d@::1:', "sip"),
     _from("backslash in a bare name", "A\\B <sip:d@e>", '"AB" <', "sip"),
     _from("quotes around quotes", '"A"B" <sip:d@e>', r'"A\\"B" <', "sip"),
-    _from("text behind the bracket", "A <sip:d@e>x", '"A" <sip:d@e:[0-9]+>', "sip"),
+    _from("text after the bracket", "A <sip:d@e>x", '"A" <sip:d@e:[0-9]+>', "sip"),
     _from("NUL escaped", "A <sip:a%00b@e>", '"A" <sip:a@e', "sip"),
     _from("reserved character escaped", "A <sip:a%2Bb@e>", r'"A" <sip:a\+b@e', "sip"),
     _from("user without scheme and with host", "A <d@e>", '"A" <sip:d%40e@127', "sip"),

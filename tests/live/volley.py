@@ -1,6 +1,6 @@
 """Many actions at once, and what became of each: the answer to it and what the phone got.
 
-Apart from ``delivery``, which asks about one message after the other: here thousands are in flight
+Where ``delivery`` asks about one message after the other, here thousands are in flight
 within a minute, and each is known again by its key, which is its ActionID and its text.
 """
 
@@ -20,7 +20,7 @@ TIMEOUT = 30.0
 #: Actions in flight: few enough that the server's answers to all of them fit a socket's buffer.
 WINDOW = 64
 
-#: Seconds for what is late although the marker behind it is there.
+#: Seconds for what is late although the marker after it is there.
 _GRACE = 0.3
 
 _numbers = itertools.count()

@@ -1,6 +1,6 @@
 """A real XMPP server (prosody) as a child process, and a client that keeps each message it gets.
 
-Apart from the SIP phone because it is another protocol; like it, it knows only what tests need.
+Separate from the SIP phone because it is another protocol; like it, it knows only what tests need.
 The client speaks plain SASL over loopback, which takes less than to configure TLS for a test.
 """
 
