@@ -19,9 +19,8 @@ An action whose last byte has not left is not carried out: the server waits for 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from amiproto import UNKNOWN, AMIError, MessageSend, RemoteProtocolError
+from amiproto.values import Value
 
 from .deadline import Expired
 from .errors import (
@@ -55,16 +54,19 @@ if TYPE_CHECKING:
 ACCEPTED: Literal["accepted"] = "accepted"
 
 
-@dataclass(frozen=True)
-class Receipt:
+class Receipt(Value):
     """The server took a message.
 
     :ivar str action_id: the ActionID of the action that carried it.
     :ivar response: the server's answer (:class:`amiproto.Response`).
     """
 
+    __slots__ = ("action_id", "response")
     action_id: str
     response: Response
+
+    def __init__(self, action_id: str, response: Response) -> None:
+        self._fill(action_id, response)
 
     @property
     def outcome(self) -> Literal["accepted"]:
@@ -81,8 +83,7 @@ class Receipt:
         return _plain(ACCEPTED, self.action_id, self.server_message)
 
 
-@dataclass(frozen=True)
-class SendResult(Generic[Item]):
+class SendResult(Value, Generic[Item]):
     """What became of one message of many.
 
     :ivar message: the message as it was given: a :class:`amiproto.MessageSend`, or a mapping.
@@ -90,9 +91,15 @@ class SendResult(Generic[Item]):
     :ivar error: why there is no receipt: an :class:`amiproto.AMIError`, or None.
     """
 
+    __slots__ = ("message", "receipt", "error")
     message: Item
-    receipt: Optional[Receipt] = None
-    error: Optional[AMIError] = None
+    receipt: Optional[Receipt]
+    error: Optional[AMIError]
+
+    def __init__(
+        self, message: Item, receipt: Optional[Receipt] = None, error: Optional[AMIError] = None
+    ) -> None:
+        self._fill(message, receipt, error)
 
     @property
     def to(self) -> str:
