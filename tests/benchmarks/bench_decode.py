@@ -9,9 +9,9 @@ import statistics
 from time import process_time
 from typing import Callable, Dict, List
 
-from amiproto import NEED_DATA, Action, Answer, Banner, Connection, Event, Response, Role, Session
+from amiproto import NEED_DATA, Action, Answer, Banner, Connection, Event, Response, Role
 from tests.benchmarks import streams
-from tests.benchmarks.common import is_short, show
+from tests.benchmarks.common import is_short, logged_in, show
 
 Work = Callable[[List[bytes]], object]
 SEEDS = streams.seeds()
@@ -88,14 +88,7 @@ class Flood:
 
     def prepare(self) -> List[bytes]:
         """A session and its stream."""
-        self._session = session = Session(
-            "user", "secret", entropy=bytes(16), mechanism="plain", events="on"
-        )
-        session.receive_data(Banner("11.0.0").wire)
-        session.next_event()
-        login = session.data_to_send().split(b"ActionID: ")[1].split(b"\r\n")[0].decode()
-        session.receive_data(Response("Success", action_id=login).wire)
-        session.next_event()
+        self._session = session = logged_in(events="on")
         stanzas = streams.fresh(self._templates, next(SEEDS))
         step = len(stanzas) // self.ACTIONS
         for number in range(self.ACTIONS):

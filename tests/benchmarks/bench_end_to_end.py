@@ -18,8 +18,8 @@ from typing import Iterator, List, NamedTuple, Tuple
 
 from amiclient import Client
 from amiclient.loopback import SECRET, USERNAME
-from amiproto import Answer, Banner, MessageSend, Response, Session
-from tests.benchmarks.common import ratio, serving, show
+from amiproto import Answer, MessageSend
+from tests.benchmarks.common import logged_in, ratio, serving, show
 
 LOGIN = "Action: Login\r\nUsername: {}\r\nSecret: {}\r\nEvents: off\r\n\r\n"
 TO, BODY = "pjsip:alice", "Someone is at the door"
@@ -88,12 +88,7 @@ class Codec:
     """The codec alone: a message is built and sent, and its answer paired."""
 
     def __init__(self) -> None:
-        self._session = session = Session("u", "s", entropy=bytes(16), mechanism="plain")
-        session.receive_data(Banner("11.0.0").wire)
-        session.next_event()
-        (login,) = session.outstanding
-        session.receive_data(Response("Success", action_id=login).wire)
-        session.next_event()
+        self._session = logged_in()
 
     def run(self, count: int) -> None:
         """Do it for so many messages."""

@@ -11,6 +11,8 @@ from pathlib import Path
 from time import perf_counter, process_time
 from typing import Callable, Dict, Iterator, List, NamedTuple, Optional
 
+from amiproto import Banner, Response, Session
+
 CAPTURES = Path(__file__).parent.parent / "captures"
 
 
@@ -40,6 +42,18 @@ def interleave(functions: Dict[str, Callable[[], object]], rounds: int) -> Dict[
             timings[name].wall.append(perf_counter() - wall)
             timings[name].cpu.append(process_time() - cpu)
     return timings
+
+
+def logged_in(events: str = "off") -> Session:
+    """A session of the codec that a server has let in."""
+    session = Session("user", "secret", entropy=bytes(16), mechanism="plain", events=events)
+    session.receive_data(Banner("11.0.0").wire)
+    session.next_event()
+    (login,) = session.outstanding
+    session.receive_data(Response("Success", action_id=login).wire)
+    session.next_event()
+    session.data_to_send()
+    return session
 
 
 def ratio(above: List[float], below: List[float]) -> float:
