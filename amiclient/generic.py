@@ -7,8 +7,9 @@ from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Mapping, TypeVar, Union
+    from typing import Any
     from typing import Generic as Generic
+    from typing import Mapping, TypeVar, Union
 
     from amiproto import MessageSend
 

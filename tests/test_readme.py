@@ -19,9 +19,9 @@ import amiproto
 from amiclient import AMIError, Event, MessageSend, NotSent, Response
 from amiclient.command.exits import TEXT
 from amiclient.loopback import SECRET, USERNAME, LoopbackServer
+from tests.command.shell import environment
 from tests.faults import client_of
 from tests.readme import README, ROOT, block, blocks, run
-from tests.shell import environment
 
 #: A part of each Python example, and the names that it takes for given.
 EXAMPLES = {

@@ -33,8 +33,19 @@ from .script import Cut, Delay
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import ssl
-    from typing import Any, Callable, Deque, Dict, Iterable, List, Mapping
-    from typing import Optional, Set, Tuple, Union
+    from typing import (
+        Any,
+        Callable,
+        Deque,
+        Dict,
+        Iterable,
+        List,
+        Mapping,
+        Optional,
+        Set,
+        Tuple,
+        Union,
+    )
 
     from .script import Step
 

@@ -10,7 +10,6 @@ from typing import List
 
 from amiclient import AMIError, Client
 from amiclient.loopback import SECRET, USERNAME
-
 from tests.benchmarks.bench_end_to_end import live
 from tests.benchmarks.common import serving, show
 

@@ -10,8 +10,8 @@ from typing import Iterator, List
 from amiclient import Client
 from amiclient.loopback import SECRET, USERNAME
 from amiproto import NEED_DATA, Message, Session
-from tests.benchmarks.bench_bulk import messages
 from tests.benchmarks import streams
+from tests.benchmarks.bench_bulk import messages
 from tests.benchmarks.bench_decode import connected
 from tests.benchmarks.common import is_short, serving, show
 

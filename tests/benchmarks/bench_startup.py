@@ -10,7 +10,6 @@ from typing import List
 
 from tests.benchmarks.common import interleave, is_short, ratio, show
 
-
 #: As installed packages are, ours is to be compiled already, whatever this shell asks for.
 ENVIRONMENT = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
 

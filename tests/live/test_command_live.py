@@ -12,11 +12,11 @@ from typing import Any, Dict, List
 
 import pytest
 
+from tests.command.shell import command, environment
 from tests.live.asterisk import AsteriskServer
 from tests.live.phone import SipPhone
 from tests.live.servers import Live
 from tests.readme import ROOT, block, run
-from tests.shell import command, environment
 
 COUNT = 3_000
 

@@ -5,15 +5,14 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from pathlib import Path
 from typing import Any, Dict, List, Mapping, Tuple
 
 import pytest
 
 from amiclient.__main__ import main
 from amiclient.loopback import SECRET, USERNAME
+from tests.readme import ROOT
 
-ROOT = Path(__file__).resolve().parent.parent
 MESSAGE = ["--to", "pjsip:alice", "--body", "hello"]
 
 

@@ -18,7 +18,7 @@ from amiclient.loopback import SECRET, USERNAME
 
 REDIS = os.environ.get("AMICLIENT_TEST_REDIS", "redis://127.0.0.1:1/0")
 
-app = Celery("tests.celery_app", broker=REDIS, backend=REDIS)
+app = Celery("tests.client.celery_app", broker=REDIS, backend=REDIS)
 app.conf.update(
     task_serializer="json",
     result_serializer="json",

@@ -20,8 +20,9 @@ from amiclient.command.exits import TEXT, code_of, worst
 from amiclient.loopback import SECRET, USERNAME, LoopbackServer
 from amiclient.version import __version__
 from amiproto import AMIError, BodyTooLong, LoginRefused
+from tests.command.shell import MESSAGE, Runner, command, environment, one_line, process
 from tests.faults import OTHER_PEM, SERVER_PEM, Peer, Script, response, server_tls
-from tests.shell import MESSAGE, ROOT, Runner, command, environment, one_line, process
+from tests.readme import ROOT
 
 
 @pytest.fixture

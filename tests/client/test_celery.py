@@ -19,8 +19,8 @@ import pytest
 from amiclient import ACCEPTED, NOT_SENT, REFUSED, UNKNOWN
 from amiclient.loopback import LoopbackServer
 from tests.faults import Proxy, Way
+from tests.readme import ROOT
 
-_ROOT = Path(__file__).resolve().parent.parent
 _COUNT = 200
 
 
@@ -55,11 +55,12 @@ def _redis(folder: Path) -> Iterator[str]:
 @contextmanager
 def _worker(folder: Path, redis: str) -> Iterator["subprocess.Popen[bytes]"]:
     command = [
-        sys.executable, "-m", "celery", "-A", "tests.celery_app", "worker", "--pool", "prefork",
-        "--concurrency", "2", "--loglevel", "WARNING", "--without-gossip", "--without-mingle",
+        sys.executable, "-m", "celery", "-A", "tests.client.celery_app", "worker",
+        "--pool", "prefork", "--concurrency", "2", "--loglevel", "WARNING",
+        "--without-gossip", "--without-mingle",
     ]  # fmt: skip
     environment = {**os.environ, "AMICLIENT_TEST_REDIS": redis, "C_FORCE_ROOT": "1"}
-    environment["PYTHONPATH"] = str(_ROOT)
+    environment["PYTHONPATH"] = str(ROOT)
     with (folder / "worker.log").open("ab") as log, subprocess.Popen(
         command, cwd=folder, env=environment, stdout=log, stderr=log, start_new_session=True
     ) as process:
@@ -86,8 +87,8 @@ def test_a_worker_that_is_killed_in_the_middle(
     with ExitStack() as stack:
         redis = stack.enter_context(_redis(tmp_path))
         monkeypatch.setenv("AMICLIENT_TEST_REDIS", redis)
-        sys.modules.pop("tests.celery_app", None)
-        from tests.celery_app import deliver
+        sys.modules.pop("tests.client.celery_app", None)
+        from tests.client.celery_app import deliver
 
         servers = [stack.enter_context(LoopbackServer()) for _ in range(2)]
         # Slow answers, so that the worker dies with messages on their way.

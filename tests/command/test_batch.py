@@ -20,8 +20,9 @@ import pytest
 from amiclient.command import progress, source
 from amiclient.command.lines import Line
 from amiclient.loopback import LoopbackServer
+from tests.command.shell import Runner, command, environment, one_line
 from tests.faults import Peer, Proxy, Script, Way, accepted, in_thread
-from tests.shell import ROOT, Runner, command, environment, one_line
+from tests.readme import ROOT
 
 needs_signals = pytest.mark.skipif(os.name != "posix", reason="needs signals and pipes")
 

@@ -30,6 +30,7 @@ from tests.faults import client_of, in_thread
 from tests.readme import ROOT, block, run
 
 COUNT = 50
+PROGRAMS = ROOT / "tests" / "client" / "embedding"
 
 
 def texts(server: LoopbackServer, to: str = "pjsip:a") -> List[str]:
@@ -83,10 +84,9 @@ def test_the_manual_s_coroutine_ends_in_time_and_closes() -> None:
 
 
 def script(name: str, server: LoopbackServer) -> List[str]:
-    """The lines that a program of tests/embedding writes, with fifty messages to send."""
+    """The lines that a program of tests/client/embedding writes, with fifty messages to send."""
     done = subprocess.run(
-        [sys.executable, str(ROOT / "tests" / "embedding" / name), str(server.port), USERNAME,
-         SECRET, str(COUNT)],
+        [sys.executable, str(PROGRAMS / name), str(server.port), USERNAME, SECRET, str(COUNT)],
         cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)}, timeout=60,
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, universal_newlines=True,
     )  # fmt: skip

@@ -5,13 +5,11 @@ from __future__ import annotations
 import logging
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
 from amiclient.log import _Log
-
-_ROOT = str(Path(__file__).resolve().parent.parent)
+from tests.readme import ROOT
 
 
 def test_a_line_comes_out_where_the_program_logs(caplog: pytest.LogCaptureFixture) -> None:
@@ -30,4 +28,4 @@ def test_a_program_that_does_not_log_is_not_made_to(monkeypatch: pytest.MonkeyPa
         log.debug("into the void")
         assert "logging" not in sys.modules
     code = "import sys, amiclient; sys.exit('logging' in sys.modules)"
-    assert subprocess.call([sys.executable, "-c", code], cwd=_ROOT) == 0
+    assert subprocess.call([sys.executable, "-c", code], cwd=ROOT) == 0

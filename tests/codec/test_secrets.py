@@ -15,10 +15,8 @@ from amiproto import (
     Action,
     Banner,
     Connection,
-
     LocalProtocolError,
     LoginRefused,
-
     Response,
     Role,
     Session,

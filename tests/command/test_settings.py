@@ -11,8 +11,8 @@ import pytest
 
 from amiclient.command import settings
 from amiclient.loopback import LoopbackServer
+from tests.command.shell import MESSAGE, Runner, one_line
 from tests.faults import SERVER_PEM, server_tls
-from tests.shell import MESSAGE, Runner, one_line
 
 USER = ["--username", "me"]
 

@@ -29,12 +29,12 @@ from amiproto import (
 )
 from amiproto.text import to_bytes, to_text
 from tests.strategies import (
-    ask,
     BANNER,
     END_COMMAND,
     FOLLOWS,
     OLD_BANNER,
     action_ids,
+    ask,
     exactly,
     feed,
     line_text,

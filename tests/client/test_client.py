@@ -61,6 +61,7 @@ from tests.faults import (
     response,
     server_tls,
 )
+from tests.readme import ROOT
 
 _EVENT = b"Event: Newexten\r\nPrivilege: dialplan,all\r\nUniqueid: 1.2\r\nAppData: x\r\n\r\n"
 
@@ -1028,8 +1029,7 @@ client.logoff()
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this platform")
 def test_a_child_of_a_fork_is_refused_and_its_parent_goes_on(server: LoopbackServer) -> None:
-    root = str(Path(__file__).resolve().parent.parent)
-    command = [sys.executable, "-W", "error", "-bb", "-c", _FORK, root, str(server.port)]
+    command = [sys.executable, "-W", "error", "-bb", "-c", _FORK, str(ROOT), str(server.port)]
     done = subprocess.run(command, stderr=subprocess.PIPE, timeout=60)
     assert done.returncode == 0, done.stderr.decode()
     texts = sorted(message.text for message in server.messages)
