@@ -104,7 +104,8 @@ def test_a_worker_that_is_killed_in_the_middle(
             to = "smoke:signal" if number % 20 == 3 else "sip:alice"
             ports: List[int] = [proxies[number % 2].port]
             ports = {5: [nobody, *ports], 6: [nobody]}.get(number % 10, ports)
-            tasks[body] = deliver.delay(to, body, ports)
+            given[body] = (to, body, ports)
+            tasks[body] = deliver.delay(*given[body])
 
         def ended() -> int:
             return sum(1 for task in tasks.values() if task.state == "SUCCESS")
