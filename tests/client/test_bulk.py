@@ -405,6 +405,7 @@ def test_an_interrupted_iterable(server: LoopbackServer) -> None:
         client.ping()
 
 
+@pytest.mark.slow
 def test_memory_and_files_do_not_grow() -> None:
     samples = soak(5_000, samples=5)
     assert samples[-1].messages == 5_000

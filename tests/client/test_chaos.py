@@ -48,6 +48,7 @@ def _raise_in_the_client(number: int, frame: Optional[FrameType]) -> None:
         frame = frame.f_back
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs signals and fork")
 @pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::DeprecationWarning")
 def test_everything_at_once() -> None:

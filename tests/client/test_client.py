@@ -414,6 +414,7 @@ def test_a_dripping_login_does_not_stretch_the_deadline(server: LoopbackServer) 
         assert type(error) is ConnectTimeout
 
 
+@pytest.mark.slow
 def test_a_drip_that_is_in_time_is_in_time(server: LoopbackServer) -> None:
     with Proxy(server.port) as proxy, client_of(proxy.port) as client:
         proxy.down.size, proxy.down.pause = 1, 0.02
@@ -472,6 +473,7 @@ def test_events_by_the_thousand_between_answers() -> None:
         assert caught.value.actual == 2003
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("tls", [False, True], ids=["plain", "tls"])
 def test_a_flood_without_end_does_not_stretch_the_deadline(tls: bool) -> None:
     events = _EVENT * 50_000
@@ -493,6 +495,7 @@ def test_a_flood_without_end_does_not_stretch_the_deadline(tls: bool) -> None:
         client.close()
 
 
+@pytest.mark.slow
 def test_answers_in_a_flood_of_events_are_found() -> None:
     events = _EVENT * 10_000  # and faster than anyone can read them
 

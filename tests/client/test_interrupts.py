@@ -40,7 +40,7 @@ _STRIDE = 1 if os.environ.get("AMICLIENT_EVERY_BYTE") else 13 if _EVENT == "opco
 _FOLDERS = tuple(str(Path(str(package.__file__)).parent) for package in (amiclient, amiproto))
 
 # A socket that was made and not stored anywhere yet is closed, with this warning.
-pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning")
+pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore::ResourceWarning")]
 
 
 class Interrupt(BaseException):

@@ -11,6 +11,7 @@ import threading
 import time
 from typing import Callable, Dict, Iterator, List, Optional, Union
 
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
@@ -36,6 +37,8 @@ from amiclient import (
 )
 from amiclient.loopback import LoopbackServer
 from tests.faults import Proxy, client_of, in_thread
+
+pytestmark = pytest.mark.slow
 
 #: Seconds of a call that is bound to end by its deadline, and of one that has no reason to.
 _SHORT = 0.03
@@ -386,7 +389,7 @@ class ClientMachine(RuleBasedStateMachine):
 
 TestClientMachine = ClientMachine.TestCase
 TestClientMachine.settings = settings(
-    max_examples=120 if settings.default.max_examples <= 100 else 2000,  # type: ignore[union-attr]
+    max_examples=60 if settings.default.max_examples <= 100 else 2000,  # type: ignore[union-attr]
     stateful_step_count=40,
     deadline=None,
 )

@@ -116,6 +116,7 @@ def test_only_a_command_that_waits_starts_raw_text(
         assert found[-1] == b"Event: X\r\n\r\n" and len(reader) == 0
 
 
+@pytest.mark.slow
 def test_a_line_in_single_bytes_takes_linear_time() -> None:
     # To look for the line's end from its start each time would take an hour.
     reader = reader_of(4_000_000, 4_000_000)
@@ -185,6 +186,7 @@ def test_what_comes_first_in_the_stream_is_the_error(line: int, stanza: int, sta
         assert len(seen) == 1, seen
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stanza", [b"A\n\n", b"A\n\r\n", b"A: b\r\n\r\n", b"\n", FOLLOWS + b"x\n"])
 def test_many_stanzas_at_once_take_linear_time(stanza: bytes) -> None:
     # A search that goes on to the end of what waits for each stanza took minutes here.

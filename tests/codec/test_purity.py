@@ -209,6 +209,7 @@ def test_no_module_has_state_that_changes(name: str) -> None:
                     hash(value)
 
 
+@pytest.mark.slow
 def test_nothing_refused_is_kept() -> None:
     def refuse(number: int) -> None:
         text = f"{number}".ljust(1_000_000, "x")

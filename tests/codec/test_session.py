@@ -520,6 +520,7 @@ def answers_in(order: str, count: int) -> float:
     return time.perf_counter() - started
 
 
+@pytest.mark.slow
 def test_answers_in_any_order_take_linear_time() -> None:
     # Quadratic, 30,000 would take half a minute, and the right order takes a second.
     in_order = answers_in("right", 30_000)
@@ -527,6 +528,7 @@ def test_answers_in_any_order_take_linear_time() -> None:
         assert answers_in(order, 30_000) < 10 * in_order, order
 
 
+@pytest.mark.slow
 def test_abandoned_actions_do_not_slow_down_the_next() -> None:
     def seconds(abandoned: int) -> float:
         session, server = logged_in(max_outstanding=50_000)
@@ -557,6 +559,7 @@ def test_a_forged_start_of_raw_text_makes_nobody_deaf() -> None:
         assert second.action_id == ping
 
 
+@pytest.mark.slow
 def test_a_server_that_never_answers_fills_no_memory() -> None:
     session, _ = logged_in(max_outstanding=50)
     tracemalloc.start()

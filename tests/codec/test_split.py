@@ -114,6 +114,7 @@ def test_a_lone_surrogate_is_refused(text: str) -> None:
     assert caught.value.field == "Body"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("unit", ["x", "x ", "x\n", "日本語", "\n", "🇩🇪", "\u0301", "e\u0301", "\r\n"])
 def test_a_text_of_megabytes_takes_linear_time(unit: str) -> None:
     text = unit * (5_000_000 // len(unit.encode()))
