@@ -7,7 +7,7 @@ import os
 import signal
 
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 
 # In the background of a shell SIGINT is ignored, and would be by every process that a test starts.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -16,6 +16,11 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 _SLOW = [HealthCheck.too_slow, HealthCheck.data_too_large]
 settings.register_profile("default", deadline=None, suppress_health_check=_SLOW, max_examples=100)
 settings.register_profile("long", deadline=None, suppress_health_check=_SLOW, max_examples=2000)
+# For tests/mutants.py: what is found is not made small, and a fault is found or not, each time.
+settings.register_profile(
+    "mutants", deadline=None, suppress_health_check=list(HealthCheck), max_examples=40,
+    phases=[Phase.explicit, Phase.generate], derandomize=True, database=None,
+)  # fmt: skip
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE") or "default")
 
 

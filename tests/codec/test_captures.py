@@ -175,6 +175,7 @@ def test_headers_lose_nothing(name: str) -> None:
             assert line in [to_bytes(form) for form in forms]
 
 
+@pytest.mark.slow
 @each_capture
 def test_byte_by_byte(name: str) -> None:
     data = captures.load(name)
@@ -183,6 +184,7 @@ def test_byte_by_byte(name: str) -> None:
     assert identities(messages) == identities(whole(name))
 
 
+@pytest.mark.slow
 @each_capture
 @pytest.mark.parametrize("largest", [3, 50, 1460, 100_000])
 def test_random_pieces(name: str, largest: int) -> None:
@@ -232,6 +234,7 @@ def test_another_stream_after_it(name: str) -> None:
     assert identities(messages) == expected + expected[1:]
 
 
+@pytest.mark.slow
 @each_capture
 def test_cut_off_anywhere(name: str) -> None:
     # In steps of a prime, so that the cuts fall everywhere in lines and stanzas.

@@ -286,6 +286,7 @@ def test_a_backlog_is_bounded(role: Role) -> None:
         connection.next_event()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("role, size", [(Role.CLIENT, 256), (Role.SERVER, 128 * 1024)])
 def test_one_message_in_part_is_no_backlog(role: Role, size: int) -> None:
     connection = Connection(role, max_backlog=1, max_stanza=1)
@@ -341,6 +342,7 @@ def test_an_originate_response_is_an_event() -> None:
     assert event.headers["Response"] == "Failure"
 
 
+@pytest.mark.slow
 def test_many_odd_stanzas_take_linear_time() -> None:
     data = b"\nEvent: X\r\n\r\nno colon\n\nResponse: Follows\r\n\r\n" * 40_000
     started = time.perf_counter()

@@ -263,6 +263,7 @@ def test_more_variables_than_the_lines_hold(action_id: Optional[str]) -> None:
     assert error.action_id == action_id
 
 
+@pytest.mark.slow
 @settings(max_examples=25)  # of a hundred kilobytes each
 @given(st.lists(st.integers(0, 1000), min_size=124, max_size=300))
 def test_packed_variables_fit_their_lines(sizes: List[int]) -> None:

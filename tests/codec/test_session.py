@@ -487,6 +487,7 @@ def test_lists_are_bounded() -> None:
         assert (caught.value.limit, caught.value.action_id) == (1500, one)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [0, 100, 5000])
 def test_an_endless_list_costs_what_the_limit_says(size: int) -> None:
     limit = 4 * 1024 * 1024
