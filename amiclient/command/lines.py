@@ -209,17 +209,20 @@ def _row(header: List[str], cells: List[str]) -> Dict[str, Any]:
 
 
 def _variables(value: Any) -> List[Tuple[str, str]]:
-    pairs = [*value.items()] if isinstance(value, dict) else value
-    try:
-        checked = [(name, text) for name, text in pairs]
-    except (TypeError, ValueError):
-        checked = [("", None)]
-    for pair in checked:
-        if not all(isinstance(part, str) for part in pair):
-            raise LocalProtocolError(
-                "'variables' is no object of texts; write {\"X-Name\": \"value\"}"
-            )
-    return checked
+    pairs = list(value.items()) if isinstance(value, dict) else value
+    if not isinstance(pairs, list) or not all(_is_pair(pair) for pair in pairs):
+        raise LocalProtocolError(
+            "'variables' is no object of texts; write {\"X-Name\": \"value\"}"
+        )
+    return [(name, text) for name, text in pairs]
+
+
+def _is_pair(pair: Any) -> bool:
+    return (
+        isinstance(pair, (list, tuple))
+        and len(pair) == 2
+        and all(isinstance(part, str) for part in pair)
+    )
 
 
 def _refuse_misspelt(key: str) -> None:
