@@ -22,6 +22,7 @@ class SourceDistribution(sdist):
 
     def make_archive(self, base_name, format, root_dir=None, base_dir=None, **owners):
         path = base_name + ".tar.gz"
+        self.mkpath(os.path.dirname(path))
         with gzip.GzipFile(path, "wb", mtime=TIME) as packed:
             with tarfile.open(fileobj=packed, mode="w") as archive:
                 for file in sorted(pathlib.Path(base_dir).rglob("*")):
