@@ -16,7 +16,7 @@ import pytest
 
 import amiclient
 import amiproto
-from amiclient import AMIError, Event, MessageSend, NotSent, Response
+from amiclient import AMIError, Event, MessageSend, NotSent, Response, __version__
 from amiclient.command.exits import TEXT
 from amiclient.loopback import SECRET, USERNAME, LoopbackServer
 from tests.command.shell import environment
@@ -47,7 +47,20 @@ def test_every_example_is_known_here() -> None:
 
 
 def test_it_is_short_enough_to_be_read() -> None:
-    assert len(README.splitlines()) <= 330
+    users, maintainers = README.split("\nFor maintainers\n")
+    assert len(users.splitlines()) <= 330
+    assert len(maintainers.splitlines()) <= 110
+
+
+def test_its_map_has_every_module_once() -> None:
+    listed = re.findall(r"^    (ami\w+/\S+\.py) +\S", README, re.MULTILINE)
+    there = [path for name in ("amiproto", "amiclient") for path in (ROOT / name).rglob("*.py")]
+    modules = {path.relative_to(ROOT).as_posix() for path in there if path.name != "__init__.py"}
+    assert sorted(listed) == sorted(modules)
+
+
+def test_its_changes_tell_of_this_version() -> None:
+    assert re.search(rf"^{re.escape(__version__)}\b", README, re.MULTILINE)
 
 
 def test_it_renders_without_a_warning() -> None:
