@@ -31,6 +31,9 @@ if TYPE_CHECKING:
 #: ordinary stanza. Before, under AMI 1 and 2, it is raw text (seen on 11.25).
 _FIRST_AMI_WITHOUT_TEXT = 3
 
+#: The same for a server that keeps the last byte of a line over its buffer: Asterisk 14 again.
+_FIRST_AMI_THAT_KEEPS_A_BYTE = 3
+
 
 class Role(enum.Enum):
     """Which end of the connection this is."""
@@ -95,7 +98,8 @@ class Connection:
     :class:`Malformed`; in both, at the end, :class:`EndOfStream`. The two directions end apart:
     after the peer's end, :meth:`send` goes on.
 
-    :param role: :attr:`Role.CLIENT` or :attr:`Role.SERVER`.
+    :param role: :attr:`Role.CLIENT` or :attr:`Role.SERVER`. A server reads as the Asterisk that
+        the :class:`Banner` it sends belongs to.
     :param max_line: most bytes of a line from the server (client's role; the server's role has the
         limits of Asterisk itself).
     :param max_stanza: most bytes of a stanza from the server (client's role).
@@ -229,7 +233,9 @@ class Connection:
 
     def _open(self, banner: Banner) -> None:
         self._banner = banner
-        self._has_text = banner.major is None or banner.major < _FIRST_AMI_WITHOUT_TEXT
+        major = banner.major
+        self._has_text = major is None or major < _FIRST_AMI_WITHOUT_TEXT
+        self._actions.keeps_last = major is None or major >= _FIRST_AMI_THAT_KEEPS_A_BYTE
         if self._state is State.BANNER:
             self._state = State.OPEN
 

@@ -35,9 +35,9 @@ FOLLOWS = b"Response: Follows\r\nPrivilege: Command\r\n"
 #: How that text ends: this line and a blank line (11.25).
 END_COMMAND = b"--END COMMAND--\r\n\r\n"
 
-#: What Asterisk 16.28 and 22.10 answer to a line over its buffer.
+#: What Asterisk answers to a line over its buffer (16.28 and 22.10; 11 by its source).
 LINE_TOO_LONG = "Failed to parse message: line too long"
-#: What Asterisk 16.28 and 22.10 answer to the 129th line of an action.
+#: What Asterisk answers to the 129th line of an action (16.28 and 22.10; 11 by its source).
 TOO_MANY_LINES = "Too many lines in message or allocation failure"
 
 
@@ -187,10 +187,14 @@ class ActionReader:
     answered with :data:`LINE_TOO_LONG`, and that last byte with what follows it counts as a line of
     its own: where that is a CR and its LF, it ends the stanza early, and the lines after it are
     read as another action. Lines beyond 128 are lost and the stanza is answered with
-    :data:`TOO_MANY_LINES`. (Asterisk 16.28 and 22.10.)
+    :data:`TOO_MANY_LINES`. (Asterisk 16.28 and 22.10; :attr:`keeps_last` is what differs on 11.)
     """
 
     def __init__(self) -> None:
+        #: Whether the last of 1024 bytes without an LF is kept. Asterisk 11 drops it too, so that
+        #: lines of 1023 and of 1024 bytes end the stanza early (source of 11.5; the byte is kept
+        #: since a change of 2015 that went into Asterisk 14).
+        self.keeps_last = True
         self._buffer = bytearray()
         self._position = 0
         self._lines: List[bytes] = []
@@ -216,8 +220,8 @@ class ActionReader:
             if not end:
                 if len(buffer) - start < SERVER_INPUT_BUFFER:
                     return None
-                # The last byte stays: it may be the CR of a line end.
-                self._position = start + SERVER_INPUT_BUFFER - 1
+                # The last byte may be the CR of a line end.
+                self._position = start + SERVER_INPUT_BUFFER - self.keeps_last
                 self._too_long = True
                 continue
             self._position = end

@@ -7,7 +7,8 @@ from __future__ import annotations
 #: dropped, and at some lengths what follows it is carried out as an action of its own.
 MAX_ACTION_LINE = 1022
 
-#: Bytes of the server's input buffer: with no LF among so many, it drops all but the last.
+#: Bytes of the server's input buffer: with no LF among so many, it drops all but the last (16.28,
+#: 22.10), or all of them (11).
 SERVER_INPUT_BUFFER = 1024
 
 #: Most lines of one action. The server (11.25, 16.28, 22.10) keeps an array of 128 and answers

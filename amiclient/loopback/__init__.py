@@ -1,20 +1,23 @@
 """An AMI server on 127.0.0.1 for trying things out and for tests, driven by the same codec.
 
-To Challenge, Login, Logoff, Ping and MessageSend it answers byte for byte as Asterisk 22 does, and
-as a test wants where that scripts it. ``python3 -m amiclient.loopback`` serves and prints.
+To Challenge, Login, Logoff, Ping and MessageSend it answers byte for byte as Asterisk 22 does, or
+as 16 or 11 where a test asks for that, and as a test wants where that scripts it.
+``python3 -m amiclient.loopback`` serves and prints.
 
-Reading order: ``received``, a message as it arrived; ``script``, what a test may ask for;
-``server``.
+Reading order: ``versions``, what differs between them; ``received``, a message as it arrived;
+``script``, what a test may ask for; ``reading``, the pieces in which bytes are read; ``server``.
 """
 
 from .received import Received
-from .script import Cut, Delay, refuse, silence
+from .script import Cut, Delay, Listing, Output, refuse, silence
 from .server import SECRET, USERNAME, LoopbackServer
 
 __all__ = [
     "Cut",
     "Delay",
+    "Listing",
     "LoopbackServer",
+    "Output",
     "Received",
     "SECRET",
     "USERNAME",

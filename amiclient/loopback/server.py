@@ -1,4 +1,4 @@
-"""The server: connections, logins, and an answer to each action as Asterisk 22 gives it."""
+"""The server: connections, logins, and an answer to each action as Asterisk gives it."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import os
 import socket
 import time
 from collections import deque
+from dataclasses import replace
 from hashlib import md5
 from threading import Event as Flag
 from threading import Lock, Thread
@@ -25,10 +26,13 @@ from amiproto import (
     Role,
     parse_message_send,
 )
+from amiproto.messaging.variables import kept_variables
 from amiproto.text import to_bytes, value_as_read
 
+from .reading import PlainReader, TLSReader
 from .received import Received
-from .script import Cut, Delay
+from .script import Cut, Delay, Listing, Output
+from .versions import NEWEST, VERSIONS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -53,16 +57,14 @@ if TYPE_CHECKING:
 USERNAME = "loopback"
 SECRET = "loopback"
 
-#: The AMI version of Asterisk 22.
-_VERSION = "11.0.0"
-
 #: Values of a login's Events header that mean none; any other is taken for all.
 _NO_EVENTS = frozenset((b"off", b"no", b"n", b"false", b"f", b"0"))
 
 #: Actions that are about the session itself, and not for scripts.
 _SESSION = frozenset(("challenge", "login", "logoff"))
 
-#: How Asterisk 22 answers an action it does not know, and the bytes of its buffer for that.
+#: How Asterisk answers an action it does not know, and the bytes of its buffer for that (16.28 and
+#: 22.10; 11 by its source).
 _UNKNOWN = b"Invalid/unknown command: %s. Use Action: ListCommands to show available commands."
 _MAX_UNKNOWN = 511
 
@@ -78,7 +80,7 @@ class LoopbackServer:
             assert server.messages == [Received("pjsip:alice", "hello")]
 
     The same raw bytes, odd ones included, give the same answers and messages as on Asterisk 16 and
-    22, where a test compares them, except for this:
+    22, where a test compares them, and on 11, as far as it was seen, except for this:
 
     - it knows no phones: every address of a known technology is taken, where Asterisk answers
       ``Message failed to send.`` if the address makes no sense to the technology;
@@ -88,20 +90,23 @@ class LoopbackServer:
     - there are no events but those of :meth:`send_event`, not even FullyBooted, and no classes of
       them: a session has all or, by ``Events: off`` in its login, none;
     - a refused login is answered at once, not after a second; there is no limit of time or number
-      for connections that do not log in, and a client that does not read is waited for.
+      for connections that do not log in, and a client that does not read is waited for, as is one
+      that sends a record of TLS in parts.
 
     :param users: secrets (str) by user name; one user ``loopback`` with secret ``loopback``.
     :param technologies: the technologies that MessageSend knows, as case-sensitive as Asterisk's.
-    :param version: the version of AMI in the banner (str).
+    :param version: the Asterisk that it behaves as, by the first number of its version (int): 11,
+        16 or 22. :class:`amiclient.loopback.versions.Version` tells what differs.
     :param tls: an :class:`ssl.SSLContext` with a certificate, for TLS.
     :param keep: most messages that are kept, and most actions, the newest (int); None keeps all.
     :param handlers: functions by the name of an action (in any case): each is given the action
-        and returns the messages that answer it, None for "as usual", a :class:`Delay` or a
-        :class:`Cut`. They go before what the server knows itself, except for Challenge, Login and
-        Logoff.
+        and returns the messages that answer it, an :class:`Output` or a :class:`Listing`, None for
+        "as usual", a :class:`Delay` or a :class:`Cut`. They go before what the server knows
+        itself, except for Challenge, Login and Logoff.
     :param port: the port to listen on (int); 0 for one that is free. Opened again, a server takes
         the one that it had.
     :param watch: a function that is given each action as it comes, but Challenge and Login.
+    :raises ValueError: for a version that it does not know.
     """
 
     def __init__(
@@ -109,7 +114,7 @@ class LoopbackServer:
         *,
         users: Optional[Mapping[str, str]] = None,
         technologies: Iterable[str] = ("sip", "pjsip", "xmpp"),
-        version: str = _VERSION,
+        version: int = NEWEST,
         tls: Optional[ssl.SSLContext] = None,
         keep: Optional[int] = None,
         handlers: Optional[Mapping[str, Step]] = None,
@@ -118,7 +123,10 @@ class LoopbackServer:
     ) -> None:
         self.users = dict(users) if users is not None else {USERNAME: SECRET}
         self.technologies = frozenset(technologies)
-        self._version = version
+        if version not in VERSIONS:
+            known = ", ".join(str(number) for number in sorted(VERSIONS))
+            raise ValueError(f"version is {version!r}, and the server behaves as one of {known}")
+        self._version = VERSIONS[version]
         self._tls = tls
         self._keep = keep
         self._handlers = {name.lower(): handler for name, handler in (handlers or {}).items()}
@@ -149,7 +157,7 @@ class LoopbackServer:
     def script(self, *steps: Step, action: str = "MessageSend") -> None:
         """Say what becomes of the next actions of a name: a step for each, then as usual.
 
-        :param steps: as the values of ``handlers``: functions, :class:`Delay`, :class:`Cut`.
+        :param steps: functions as in ``handlers``, or what those return beside messages.
         :param action: the action's name, in any case (str).
         """
         self._script.setdefault(action.lower(), deque()).extend(steps)
@@ -215,7 +223,8 @@ class LoopbackServer:
                     sock, server_side=True, do_handshake_on_connect=False
                 )
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            peer = _Peer(sock)
+            reader = PlainReader(sock) if tls is None else TLSReader(tls, self._version)
+            peer = _Peer(sock, reader)
             with self._lock:
                 self._peers.add(peer)
                 closing = self._closing.is_set()
@@ -233,9 +242,9 @@ class LoopbackServer:
             sock.close()
 
     def _talk(self, peer: _Peer) -> None:
-        peer.write([Banner(self._version)])
+        peer.write([Banner(self._version.ami)])
         while True:
-            data = peer.sock.recv(64 * 1024)
+            data = peer.reader.read()
             if not data:
                 return
             peer.connection.receive_data(data)
@@ -245,6 +254,8 @@ class LoopbackServer:
                     break
                 # Each answer is written by itself, as Asterisk does.
                 answers, cut = self._treat(peer, message)
+                if peer.reader.is_behind():
+                    return
                 peer.write(answers, cut)
                 if peer.ended or cut is not None:
                     return
@@ -265,6 +276,8 @@ class LoopbackServer:
         treatment = step(message) if callable(step) else step
         if isinstance(treatment, Delay):
             self._closing.wait(treatment.seconds)
+        elif isinstance(treatment, (Output, Listing)):
+            return treatment.answer(message, self._version), None
         elif not isinstance(treatment, Cut) and treatment is not None:
             return treatment, None
         answers = self._answer(peer, message)
@@ -334,23 +347,34 @@ class LoopbackServer:
         return None
 
     def _message_send(self, action: Action) -> Response:
-        message = parse_message_send(action)
+        message = Received.of(parse_message_send(action))
+        if not self._version.has_destination:
+            message = replace(message, destination=None)
+        if self._version.first_variable_counts:
+            variables = kept_variables(action.wire, first_counts=True)
+            message = replace(message, variables=variables)
         target = message.to if message.destination is None else message.destination
         if not target:
             return _response(action, b"Error", b"No 'To' address specified.")
-        if target.partition(":")[0] not in self.technologies:
+        if not self._knows(target.partition(":")[0]):
             return _response(action, b"Error", b"Message technology not found.")
         with self._lock:
-            self.messages.append(Received.of(message))
+            self.messages.append(message)
             self._forget(self.messages)
         return _response(action, b"Success", b"Message successfully sent")
+
+    def _knows(self, technology: str) -> bool:
+        if self._version.technology_in_any_case:
+            return technology.lower() in {name.lower() for name in self.technologies}
+        return technology in self.technologies
 
 
 class _Peer:
     """One client's connection, as the server sees it."""
 
-    def __init__(self, sock: socket.socket) -> None:
+    def __init__(self, sock: socket.socket, reader: Union[PlainReader, TLSReader]) -> None:
         self.sock = sock
+        self.reader = reader
         self.connection = Connection(Role.SERVER)
         self.challenge = b""
         self.logged_in = False

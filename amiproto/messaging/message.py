@@ -10,14 +10,14 @@ from ..errors import AddressRefused, BodyRefused, TooManyLines
 from ..headers import plain_pairs
 from ..limits import MAX_ACTION_LINES
 from ..messages import Action, Message
-from ..text import action_lines, plain_bytes, plain_str, to_text, value_as_read
+from ..text import plain_bytes, plain_str, to_text, value_as_read
 from .body import body_header, decode_base64
 from .technologies import check_technology, technology_of
-from .variables import parse_variables, variable_headers
+from .variables import kept_variables, variable_headers
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Dict, Optional, Tuple, Union
+    from typing import Any, Optional, Tuple, Union
 
     from ..headers import Pair, Pairs
     from ..messages import Banner
@@ -131,16 +131,7 @@ class MessageSend(Action):
     @property
     def variables(self) -> Tuple[Pair, ...]:
         """The variables in order: pairs of name and value (str), before escaping."""
-        variables: Dict[bytes, Pair] = {}
-        for line in action_lines(self.wire):
-            if line[:9].lower() == b"variable:":
-                for name, value in parse_variables(line[9:]):
-                    if value:
-                        spelling = variables.get(name.lower(), (to_text(name),))[0]
-                        variables[name.lower()] = (spelling, to_text(value))
-                    else:
-                        variables.pop(name.lower(), None)
-        return tuple(variables.values())
+        return kept_variables(self.wire)
 
     @property
     def destination(self) -> Optional[str]:

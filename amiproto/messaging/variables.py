@@ -9,11 +9,11 @@ import re
 
 from ..errors import LineTooLong
 from ..limits import MAX_ACTION_LINE, MAX_VARIABLES_IN_HEADER
-from ..text import BLANKS
+from ..text import BLANKS, action_lines, to_text
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import List, Tuple
+    from typing import Dict, List, Tuple
 
     from ..headers import Pair
 
@@ -89,6 +89,31 @@ def _packed(items: List[str]) -> List[str]:
             size = needed - len(",")
             count = 1
     return lines
+
+
+def kept_variables(wire: bytes, *, first_counts: bool = False) -> Tuple[Pair, ...]:
+    """The variables that a server keeps of an action: pairs of name and value (str), in order.
+
+    They are set one after the other. Of a name that comes again, in any case, the later value
+    counts under the earlier spelling, and an empty one takes the variable away.
+
+    :param wire: the action's bytes, its blank line included.
+    :param first_counts: whether they are set from the last to the first, as Asterisk 11 does (the
+        first value counts on 11.25, the last on 16.28 and 22.10).
+    """
+    pairs: List[Tuple[bytes, bytes]] = []
+    for line in action_lines(wire):
+        if line[:9].lower() == b"variable:":
+            pairs += parse_variables(line[9:])
+    step = -1 if first_counts else 1
+    kept: Dict[bytes, Pair] = {}
+    for name, value in pairs[::step]:
+        if value:
+            spelling = kept.get(name.lower(), (to_text(name),))[0]
+            kept[name.lower()] = (spelling, to_text(value))
+        else:
+            kept.pop(name.lower(), None)
+    return tuple(kept.values())[::step]
 
 
 def parse_variables(value: bytes) -> List[Tuple[bytes, bytes]]:

@@ -131,21 +131,6 @@ def test_both_ways_to_log_in(server: LoopbackServer, mechanism: str) -> None:
         )
 
 
-def test_commands_of_both_styles() -> None:
-    def new(action: Action) -> Iterable[Message]:
-        return [Response("Success", action_id=action.action_id, output=["Asterisk 22", "", "b"])]
-
-    def old(action: Action) -> Iterable[Message]:
-        headers = [("Privilege", "Command")]
-        lines = ["Asterisk 11", "", "b"]
-        return [Response("Follows", headers, action_id=action.action_id, output=lines)]
-
-    for handler, version, first in ((new, "11.0.0", "Asterisk 22"), (old, "1.3", "Asterisk 11")):
-        with LoopbackServer(handlers={"Command": handler}, version=version) as server:
-            with client_of(server.port) as client:
-                assert client.command("core show version") == (first, "", "b")
-
-
 def test_a_refused_command_has_its_output() -> None:
     def handler(action: Action) -> Iterable[Message]:
         return [Response("Error", action_id=action.action_id, output=["No such command"])]

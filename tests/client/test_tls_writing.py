@@ -6,50 +6,12 @@ layer: what is left of a record that was read in part waits there until the clie
 
 from __future__ import annotations
 
-import select
-import ssl
-import time
-
 import pytest
 
 from amiclient import ACCEPTED, Action, MessageSend
+from amiclient.loopback import LoopbackServer
 from amiclient.outbox import Outbox
-from tests.faults import SERVER_PEM, Peer, Script, accepted, client_of, server_tls
-
-#: What Asterisk 11 reads at once: a buffer of 1024 bytes less one.
-_READ = 1023
-
-
-def _read_as_asterisk_11(peer: Peer) -> None:
-    """Read once: wait for the socket, then take what there is, across records, up to a limit."""
-    sock = peer.sock
-    assert isinstance(sock, ssl.SSLSocket)
-    sock.setblocking(False)
-    select.select([sock], [], [])  # the socket, whatever the TLS layer has
-    time.sleep(0.02)  # when it comes to read, all of the action is there
-    taken = b""
-    try:
-        while len(taken) < _READ:
-            data = sock.recv(_READ - len(taken))
-            if not data:
-                raise EOFError
-            taken += data
-    except ssl.SSLWantReadError:
-        pass
-    sock.setblocking(True)
-    peer.received += taken
-
-
-def _talk(peer: Peer) -> None:
-    peer.log_in()
-    start = len(peer.received)
-    while True:
-        while b"\r\n\r\n" not in peer.received[start:]:
-            _read_as_asterisk_11(peer)
-        end = peer.received.index(b"\r\n\r\n", start) + 4
-        lines = peer.received[start:end].decode().split("\r\n")
-        start = end
-        peer.send(accepted(dict(line.split(": ", 1) for line in lines if line)))
+from tests.faults import SERVER_PEM, client_of, server_tls
 
 
 def _message(size: int) -> MessageSend:
@@ -64,14 +26,14 @@ def _message(size: int) -> MessageSend:
 
 @pytest.mark.parametrize("size", [1022, 1023, 1024, 1025, 1026, 2046, 2047, 2048])
 def test_a_message_of_any_size_is_read_at_once(size: int) -> None:
-    with Script(_talk, tls=server_tls()) as script:
-        with client_of(script.port, 2.0, tls=SERVER_PEM) as client:
+    with LoopbackServer(version=11, tls=server_tls()) as server:
+        with client_of(server.port, 2.0, tls=SERVER_PEM) as client:
             for _ in range(3):
                 assert client.send(_message(size)).outcome == ACCEPTED
 
 
 def test_one_record_for_the_last_line_hangs(monkeypatch: pytest.MonkeyPatch) -> None:
-    # Proof that the server above is such a one: as the client wrote before.
+    # Proof that the server is such a one: as the client wrote before.
     def piece(outbox: Outbox) -> bytes:
         first = outbox._queue[0][1]
         return first[outbox._offset : first.find(b"\n", outbox._offset) + 1]
@@ -79,8 +41,8 @@ def test_one_record_for_the_last_line_hangs(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(Outbox, "piece", piece)
     late = []
     for size in (1022, 1023, 1024, 1025):
-        with Script(_talk, tls=server_tls()) as script:
-            client = client_of(script.port, 5.0, tls=SERVER_PEM)
+        with LoopbackServer(version=11, tls=server_tls()) as server:
+            client = client_of(server.port, 5.0, tls=SERVER_PEM)
             client.connect()
             try:
                 client.send(_message(size), timeout=0.3)

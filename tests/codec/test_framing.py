@@ -202,8 +202,9 @@ def test_many_stanzas_at_once_take_linear_time(stanza: bytes) -> None:
 # ---- what a client sends ----
 
 
-def actions(data: bytes) -> List[Stanza]:
+def actions(data: bytes, keeps_last: bool = True) -> List[Stanza]:
     reader = ActionReader()
+    reader.keeps_last = keeps_last
     reader.feed(data)
     return all_of(reader)
 
@@ -238,6 +239,18 @@ def test_of_a_longer_line_what_is_left_is_a_line_of_its_own() -> None:
 def test_a_line_over_the_buffer_twice_may_end_the_action_too() -> None:
     data = HEAD + b"X: ".ljust(2 * 1023, b"y") + b"\r\nTo: z\r\n\r\n"
     assert actions(data) == [(HEAD + b"\r\n", LINE_TOO_LONG), (b"To: z\r\n\r\n", None)]
+
+
+def test_a_reader_that_keeps_no_byte_ends_the_action_at_other_sizes() -> None:
+    early = []
+    for size in range(1020, 3080):
+        data = HEAD + b"X: ".ljust(size, b"y") + b"\r\nTo: z\r\n\r\n"
+        found = actions(data, keeps_last=False)
+        if len(found) == 2:
+            assert found[0][0].rstrip() == HEAD.rstrip() and found[0][1] == LINE_TOO_LONG
+            assert found[1] == (b"To: z\r\n\r\n", None)
+            early.append(size)
+    assert early == [1023, 1024, 2047, 2048, 3071, 3072]
 
 
 def test_128_lines_are_read_and_of_more_the_rest_is_lost() -> None:
@@ -286,7 +299,7 @@ _client_streams = st.lists(
 ).map(b"".join)
 
 
-def by_the_book(data: bytes) -> Tuple[List[Stanza], bytes]:
+def by_the_book(data: bytes, keeps_last: bool) -> Tuple[List[Stanza], bytes]:
     """The server's input loop, written as Asterisk's is: a buffer, a cursor, one line a call."""
     found: List[Stanza] = []
     lines: List[bytes] = []
@@ -296,7 +309,7 @@ def by_the_book(data: bytes) -> Tuple[List[Stanza], bytes]:
         if 0 <= end < 1024:
             line, data = data[: end + 1], data[end + 1 :]
         elif len(data) >= 1024:
-            long, data = True, data[1023:]
+            long, data = True, data[1023 if keeps_last else 1024 :]
             continue
         else:
             return found, b"".join(lines) + data
@@ -312,16 +325,17 @@ def by_the_book(data: bytes) -> Tuple[List[Stanza], bytes]:
         lines, lost = [], False
 
 
-@given(_client_streams, cuts)
+@given(_client_streams, cuts, st.booleans())
 def test_any_cutting_gives_what_the_servers_loop_gives(
-    data: bytes, places: List[int]
+    data: bytes, places: List[int], keeps_last: bool
 ) -> None:
     reader = ActionReader()
+    reader.keeps_last = keeps_last
     found: List[Stanza] = []
     for chunk in cut(data, places):
         reader.feed(chunk)
         found += all_of(reader)
-    expected, waiting = by_the_book(data)
+    expected, waiting = by_the_book(data, keeps_last)
     assert found == expected
     assert len(reader) == len(waiting) <= 129 * 1024
 

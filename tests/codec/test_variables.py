@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from amiproto import escape_variable, parse_variables
+from amiproto.messaging.variables import kept_variables
 from amiproto.text import to_bytes, to_text
 from tests.strategies import line_text
 
@@ -87,3 +88,9 @@ def test_escaping_never_makes_or_loses_a_byte_that_ends_a_line(text: str) -> Non
     assert to_text(to_bytes(escape_variable(text))).replace("\\", "") == to_text(
         to_bytes(text)
     ).replace("\\", "")
+
+
+def test_variables_are_set_from_either_end() -> None:
+    wire = b"Action: x\r\nVariable: A=1,b=2\r\nvariable:a=3\r\nVARIABLE: B=,C=4\r\n\r\n"
+    assert kept_variables(wire) == (("A", "3"), ("C", "4"))
+    assert kept_variables(wire, first_counts=True) == (("b", "2"), ("a", "1"), ("C", "4"))
