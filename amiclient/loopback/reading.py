@@ -54,12 +54,10 @@ class TLSReader:
     def read(self) -> bytes:
         """The next bytes; none at the end of the stream."""
         self._wait(None)
-        data = self._sock.recv(self._size)
-        while data and self._across and len(data) < self._size and self._wait(_TOGETHER):
-            more = self._sock.recv(self._size - len(data))
-            if not more:
-                break
-            data += more
+        data = piece = self._sock.recv(self._size)
+        while piece and self._across and len(data) < self._size and self._wait(_TOGETHER):
+            piece = self._sock.recv(self._size - len(data))
+            data += piece
         self._is_full = len(data) == self._size
         return data
 

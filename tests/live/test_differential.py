@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import re
 import socket
+import ssl
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from hashlib import md5
@@ -18,9 +19,12 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from amiclient.loopback import LoopbackServer, Received
+from amiclient.loopback import Listing, LoopbackServer, Output, Received
+from amiclient.loopback.versions import VERSIONS
+from amiproto import Response
 from amiproto.messaging.sip_headers import DROPPED_VARIABLES
 from amiproto.text import to_bytes
+from tests.faults import server_tls
 from tests.live.phone import SipMessage
 from tests.live.servers import Live
 from tests.live.stanzas import PING, REFUSED_LOGINS, STANZAS, TO, Stanza, action, login, send
@@ -170,10 +174,17 @@ def _stanza(readline: Callable[[], bytes]) -> bytes:
     return b"".join(lines)
 
 
+def _version(live: Live) -> int:
+    """The newest version that the loopback server behaves as and that is not newer than this."""
+    return max(version for version in VERSIONS if version <= live.server.major)
+
+
 @pytest.fixture(scope="module")
 def pair(live: Live) -> Iterator[Pair]:
     server = live.server
-    with LoopbackServer(users=server.users, technologies=server.technologies) as loopback:
+    with LoopbackServer(
+        users=server.users, technologies=server.technologies, version=_version(live)
+    ) as loopback:
         both = Pair(live, loopback)
         try:
             yield both
@@ -241,6 +252,101 @@ def test_login_by_challenge(pair: Pair) -> None:
     real = talk(pair.live.server.port)
     assert real == talk(pair.loopback.port)
     assert b"Authentication accepted" in real[2] and b"Authentication failed" in real[-1]
+
+
+# ---- what differs between versions ----
+
+
+def _session(port: int, *actions: bytes) -> List[bytes]:
+    """The banner, and what is said to each action of a user who may do all."""
+    with connect(port) as connection, connection.makefile("rb") as stream:
+        said = [stream.readline()]
+        connection.sendall(login("admin"))
+        _stanza(stream.readline)
+        for raw in actions:
+            connection.sendall(raw + PING)
+            said.append(b"")
+            while not said[-1].endswith(b"\r\nPing: Pong\r\n"):
+                said[-1] += stream.readline()
+            said[-1] = said[-1].rpartition(b"Response: ")[0]
+            _stanza(stream.readline)
+    return said
+
+
+def test_banner_commands_and_lists(pair: Pair) -> None:
+    commands = [
+        action(b"Action: Command", b"ActionID: c", b"Command: " + text)
+        for text in (b"no such command", b"core show uptime seconds")
+    ]
+    listing = action(b"Action: CoreShowChannels", b"ActionID: l")
+    real = _session(pair.live.server.port, *commands, listing)
+    # The words are those of the real server, and what stands around them is the version's.
+    for wire, refused in zip(real[1:3], (True, False)):
+        lines = Response.from_wire(wire).output
+        pair.loopback.script(Output(lines, refused), action="Command")
+    pair.loopback.script(Listing([], "Channels will follow"), action="CoreShowChannels")
+    ours = _session(pair.loopback.port, *commands, listing)
+    assert ours[1:] == real[1:]
+    if pair.live.server.major in VERSIONS:
+        assert ours[0].partition(b".")[0] == real[0].partition(b".")[0]
+
+
+def _records(port: int, pieces: List[bytes]) -> Tuple[bytes, bytes]:
+    """What is said to records of TLS until a pause, and then to another record."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    with connect(port) as plain, context.wrap_socket(plain) as connection:
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        connection.sendall(login("messenger"))
+        while not connection.recv(65536).endswith(b"accepted\r\n\r\n"):
+            pass
+        connection.settimeout(0.3)
+        said: List[bytes] = []
+        for part in (pieces, [PING]):
+            for piece in part:
+                connection.sendall(piece)
+            data = b""
+            with suppress(socket.timeout):
+                for more in iter(lambda: connection.recv(65536), b""):
+                    data += more
+            said.append(_VARYING.sub(b"...", data))
+    return said[0], said[1]
+
+
+def _of_size(size: int) -> bytes:
+    start = send(b"N: " + b"x" * 300, b"M: ")
+    return start[:-4] + b"y" * (size - len(start)) + start[-4:]
+
+
+_LONG = send(*[b"N%d: " % number + b"x" * 300 for number in range(4)])
+_SHORT = send(b"N: " + b"x" * 300)
+
+
+#: What is written over TLS, a record for each piece.
+WRITES = {
+    "the largest record": [_of_size(1024)],
+    "a byte more": [_of_size(1025)],
+    "a long record": [_LONG],
+    "two records": [_LONG[:1000], _LONG[1000:]],
+    "two actions in one": [_LONG + _LONG],
+    "two short ones in one": [_SHORT * 2],
+    "four short ones in one": [_SHORT * 4],
+    "a record for each line": _LONG.splitlines(True),
+    "of four actions": (_SHORT * 4).splitlines(True),
+    "of two long actions": (_LONG * 2).splitlines(True),
+}
+
+
+@pytest.mark.parametrize("pieces", WRITES.values(), ids=WRITES)
+def test_records_of_tls(live: Live, pieces: List[bytes]) -> None:
+    server = live.server
+    with LoopbackServer(
+        users=server.users, technologies=server.technologies, version=_version(live),
+        tls=server_tls(),
+    ) as loopback:  # fmt: skip
+        ours = _records(loopback.port, pieces)
+    assert ours == _records(server.tls_port, pieces)
 
 
 # ---- generated ----
