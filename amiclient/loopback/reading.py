@@ -21,7 +21,7 @@ _CHUNK = 64 * 1024
 #: Seconds that a read across records waits for the next one. Asterisk waits for none, so that
 #: chance decides how many of the records that a client writes in a row one read takes; here it
 #: takes all that fit, and the same writes hang each time.
-_TOGETHER = 0.01
+_TOGETHER = 0.02
 
 
 class PlainReader:

@@ -241,7 +241,7 @@ def test_a_line_over_the_buffer_twice_may_end_the_action_too() -> None:
     assert actions(data) == [(HEAD + b"\r\n", LINE_TOO_LONG), (b"To: z\r\n\r\n", None)]
 
 
-def test_a_reader_that_keeps_no_byte_ends_the_action_at_other_sizes() -> None:
+def test_without_a_kept_byte_other_sizes_end_the_action() -> None:
     early = []
     for size in range(1020, 3080):
         data = HEAD + b"X: ".ljust(size, b"y") + b"\r\nTo: z\r\n\r\n"
