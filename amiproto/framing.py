@@ -163,13 +163,13 @@ class StanzaReader:
         """
         while True:
             line_end = self._buffer.find(b"\n", line, end)
-            size = (end if line_end < 0 else line_end) - line
+            size = (end if line_end == -1 else line_end) - line
             if size > self._max_line and line + self._max_line <= self._max_stanza:
                 raise RemoteProtocolError(
                     f"the server sent a line of over {self._max_line} bytes; close the connection",
                     limit=self._max_line,
                 )
-            if line_end < 0 or line_end > self._max_stanza:
+            if line_end == -1 or line_end > self._max_stanza:
                 break
             line = line_end + 1
         if end > self._max_stanza:

@@ -90,7 +90,8 @@ class Login:
 
     def _without_secret(self, words: str) -> str:
         # A server that echoes what it was sent must not bring the secret into an error.
-        return words.replace(to_text(self._secret), REDACTED) if self._secret else words
+        secret = to_text(self._secret)
+        return words.replace(secret, REDACTED) if secret else words
 
     def __repr__(self) -> str:
         return f"<Login {self._username!r} by {self._mechanism}>"

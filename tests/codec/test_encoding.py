@@ -127,6 +127,12 @@ def test_what_no_line_can_hold_is_refused_by_name(pairs: Pairs, field: str) -> N
     str(error).encode()  # the sentence itself can be written anywhere
 
 
+@pytest.mark.parametrize("character, called", [("\r", "CR"), ("\n", "LF"), ("\0", "NUL")])
+def test_what_would_end_the_line_is_named(character: str, called: str) -> None:
+    with pytest.raises(HeaderRefused, match=f"the header 'X' holds a {called}, which"):
+        encode_stanza([("X", f"a{character}")])
+
+
 def test_a_colon_between_brackets_ends_no_name() -> None:
     assert encode_stanza([("ChanVariable(SIP/x:1)", "a=b")]) == (
         b"ChanVariable(SIP/x:1): a=b\r\n\r\n"

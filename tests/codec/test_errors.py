@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 import amiproto
 from amiproto import (
     NOT_SENT,
+    SHUTTING_DOWN,
     UNKNOWN,
     AMIError,
     LocalProtocolError,
@@ -64,6 +65,23 @@ def test_the_tree_is_the_one_in_the_docstring() -> None:
         assert kind is AMIError or kind is ProtocolError or issubclass(kind, ProtocolError)
         assert (kind.outcome == NOT_SENT) == issubclass(kind, (LocalProtocolError, LoginRefused))
     assert RemoteProtocolError.outcome == AMIError.outcome == UNKNOWN
+
+
+def test_an_error_tells_itself_in_plain_types() -> None:
+    error = LocalProtocolError("no", field="To", limit=1, actual=2, action_id="7")
+    assert error.to_dict() == {
+        "outcome": NOT_SENT, "retryable": False, "action_id": "7", "server_message": None,
+        "error": "LocalProtocolError", "message": "no", "field": "To", "limit": 1, "actual": 2,
+    }  # fmt: skip
+    refused = LoginRefused("no", server_message="Authentication failed", action_id="8").to_dict()
+    assert refused["server_message"] == "Authentication failed" and refused["action_id"] == "8"
+
+
+def test_a_login_may_work_later_where_the_server_is_leaving() -> None:
+    assert LoginRefused(server_message=SHUTTING_DOWN).retryable is True
+    for error in (LoginRefused(), LoginRefused("no", server_message="Authentication failed")):
+        assert error.retryable is False
+    assert (LoginRefused().message, LoginRefused().server_message) == ("", "")
 
 
 def test_every_error_is_public() -> None:

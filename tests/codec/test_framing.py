@@ -116,6 +116,24 @@ def test_only_a_command_that_waits_starts_raw_text(
         assert found[-1] == b"Event: X\r\n\r\n" and len(reader) == 0
 
 
+@pytest.mark.parametrize(
+    "line, action_id", [(b"ActionID: X:1", "X:1"), (b"actionid:X", "X"), (b"ActionID:  5", "5")]
+)
+def test_a_text_belongs_to_the_action_that_it_names(line: bytes, action_id: str) -> None:
+    text = FOLLOWS + line + b"\r\na\r\n\r\nb\n" + END_COMMAND
+    reader = reader_of(commands=[action_id])
+    reader.feed(text)
+    assert all_of(reader) == [text]
+
+
+def test_an_action_id_longer_than_any_is_text() -> None:
+    # Nobody was asked under it, so that the text is that of a command without an ActionID.
+    text = FOLLOWS + b"ActionID: " + b"x" * 1024 + b"\r\n\r\na\n" + END_COMMAND
+    reader = reader_of(2000, 2000)
+    reader.feed(text)
+    assert all_of(reader) == [text]
+
+
 @pytest.mark.slow
 def test_a_line_in_single_bytes_takes_linear_time() -> None:
     # To look for the line's end from its start each time would take an hour.

@@ -94,6 +94,15 @@ def test_a_surrogate_without_a_byte_is_kept_until_it_is_sent() -> None:
     assert Headers({"X": "\ud800"})["x"] == "\ud800"
 
 
+def test_a_repr_shows_pair_by_pair_what_is_no_secret() -> None:
+    headers = Headers([("Key", "x"), ("A", "b"), ("C", "d")])
+    assert repr(headers) == "Headers([('Key', '<redacted>'), ('A', 'b'), ('C', 'd')])"
+
+
+def test_other_headers_have_other_hashes() -> None:
+    assert len({hash(Headers([("A", str(number))])) for number in range(9)}) > 1
+
+
 def test_they_cannot_be_changed() -> None:
     headers = Headers({"X": "y"})
     for attribute in ("items", "new"):
