@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import itertools
 import time
-from base64 import b64encode
-from typing import Any, Dict, Iterator, List, NamedTuple
+from typing import Iterator, List, NamedTuple
 
 import pytest
 
-from amiproto import LocalProtocolError, MessageSend
+from amiproto import MessageSend
 from tests.live.asterisk import AsteriskServer
+from tests.live.damage import XmppRaw, xmpp_breaks
 from tests.live.delivery import TIMEOUT, Delivery, send_raw, wire
 from tests.live.servers import Live
 from tests.live.xmpp import HOST, Prosody, XmppClient, asterisk_extra, find_prosody
+from tests.refusals import REFUSALS, XMPP, Refusal, name_of
 
 _TO = f"xmpp:bob@{HOST}"
 _FROM = "xmpp:account"
@@ -37,14 +38,8 @@ _EXACT = [
     "\n" + "<" * 755,
 ]
 
-#: What MessageSend refuses for xmpp and nothing else; the arguments besides To.
-REFUSALS: List[Dict[str, Any]] = [
-    {"from_": None},
-    {"from_": _FROM, "variables": {"X": "1"}},
-    {"from_": _FROM, "to": "sip:zoe@example.org", "destination": _TO},
-    {"from_": _FROM, "body": "a\x01b"},
-    {"from_": _FROM, "body": b"a\xffb"},
-]
+#: Each is done to a server that the test has for itself.
+_DAMAGING = [row for row in REFUSALS if row.technologies == XMPP and row.damage is not None]
 
 _numbers = itertools.count()
 
@@ -101,76 +96,34 @@ def test_text_arrives_exactly(xmpp: Xmpp, text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "arguments",
-    [
-        *REFUSALS,
-        *[{"from_": _FROM, "body": f"a{char}b"} for char in "\r\x0b\x0c\x1f\ufffe\uffff\0"],
-        {"from_": _FROM, "body": "a\ud800b"},
-        {"from_": _FROM, "body": b"\xed\xa0\x80"},
-        {"from_": _FROM, "body": "<" * 1017},
-    ],
-    ids=str,
-)
-def test_refused_before_a_byte_leaves(xmpp: Xmpp, arguments: Dict[str, Any]) -> None:
+    "row", [row for row in REFUSALS if "xmpp" in row.technologies and not row.banners], ids=name_of
+)  # fmt: skip
+def test_refused_before_a_byte_leaves(xmpp: Xmpp, row: Refusal) -> None:
     with Delivery(xmpp.live, "pjsip") as delivery:
         before = delivery.written
-        with pytest.raises(LocalProtocolError):
-            delivery.send(**{"to": _TO, "body": "x", **arguments})
+        with pytest.raises(row.error):
+            delivery.send(**row.asked("xmpp"))
         assert delivery.written == before
         assert xmpp.received(delivery) == []
 
 
-def test_carriage_return_would_become_a_line_feed(xmpp: Xmpp) -> None:
-    send_raw(xmpp.live, "pjsip", _raw(b"a\rb\r\nc"))
-    with Delivery(xmpp.live, "pjsip") as delivery:
-        assert xmpp.received(delivery) == ["a\nb\nc"]
-
-
-def test_variables_would_be_lost(xmpp: Xmpp) -> None:
-    raw = send_raw(xmpp.live, "pjsip", _raw(b"text", "Variable: X-Priority=high"))
-    assert raw.answers == (b"Message successfully sent",)
-    assert xmpp.bob.next_body(TIMEOUT) == "text"
-
-
-def test_to_beside_destination_would_be_lost(xmpp: Xmpp) -> None:
-    lines = [f"Destination: {_TO}", "To: xmpp:zoe@example.org", f"From: {_FROM}", "Body: text"]
-    raw = send_raw(xmpp.live, "pjsip", wire(["Action: MessageSend", *lines]))
-    assert raw.answers == (b"Message successfully sent",)
-    assert xmpp.bob.next_body(TIMEOUT) == "text"
-
-
-def test_message_without_from_would_fail(xmpp: Xmpp) -> None:
-    lines = ["Action: MessageSend", f"To: {_TO}", "Body: text"]
-    raw = send_raw(xmpp.live, "pjsip", wire(lines))
-    assert raw.answers == (b"Message failed to send.",)
-    with Delivery(xmpp.live, "pjsip") as delivery:
-        assert xmpp.received(delivery) == []
-
-
-@pytest.mark.parametrize(
-    "text", [b"a\x01b", b"a\xffb", b"\xed\xa0\x80", b"\xef\xbf\xbe", b"\x0c"], ids=bytes.hex
-)
-def test_what_is_no_xml_would_break_the_stream(xmpp: Xmpp, text: bytes) -> None:
-    """The server says Success; the message is lost, and Asterisk is thrown out for a while."""
+@pytest.mark.parametrize("row", _DAMAGING, ids=name_of)
+def test_damage(xmpp: Xmpp, row: Refusal) -> None:
+    """What breaks the stream throws Asterisk out for a while, and the message is lost."""
     server = xmpp.live.server
-    raw = send_raw(xmpp.live, "pjsip", _raw(text))
-    assert raw.answers == (b"Message successfully sent",)
-    deadline = time.monotonic() + TIMEOUT
-    while "Connected" in server.cli("xmpp show connections"):
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-    # It comes back by itself, but waits twice as long each time.
-    server.stop()
-    server.start()
-    xmpp.await_login()
+    raw = send_raw(xmpp.live, "pjsip", wire(row.lines("xmpp", 0)))
+    if row.damage is xmpp_breaks:
+        deadline = time.monotonic() + TIMEOUT
+        while "Connected" in server.cli("xmpp show connections"):
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        # It comes back by itself, but waits twice as long each time.
+        server.stop()
+        server.start()
+        xmpp.await_login()
     with Delivery(xmpp.live, "pjsip") as delivery:
-        assert xmpp.received(delivery) == []
-
-
-def _raw(text: bytes, *lines: str) -> bytes:
-    encoded = b64encode(text).decode()
-    head = ["Action: MessageSend", f"To: {_TO}", f"From: {_FROM}"]
-    return wire([*head, *lines, f"Base64Body: {encoded}"])
+        texts = tuple(xmpp.received(delivery))
+    assert row.damage is not None and row.damage(XmppRaw(raw.answers, texts)), raw
 
 
 def test_the_message_itself() -> None:
