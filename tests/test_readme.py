@@ -22,6 +22,7 @@ from amiclient.loopback import SECRET, USERNAME, LoopbackServer
 from tests.command.shell import environment
 from tests.faults import client_of
 from tests.readme import README, ROOT, block, blocks, run
+from tests.refusals import REFUSALS
 
 #: A part of each Python example, and the names that it takes for given.
 EXAMPLES = {
@@ -275,6 +276,18 @@ def test_every_error_is_in_the_manual() -> None:
         assert (outcome, again == "yes") == (kind.outcome, kind.retryable), name
         assert why and what
     assert len(list(rows())) < 16
+
+
+def test_the_manual_and_the_table_of_refusals_agree() -> None:
+    listed = README[README.index("A ``LocalProtocolError`` is one of") :].partition(".")[0]
+    kinds = {row.error.__name__ for row in REFUSALS}
+    assert set(re.findall(r"``(\w+)``", listed)) == kinds | {"LocalProtocolError"}
+    least, most = sorted({row.limit or 0 for row in REFUSALS if row.error is amiproto.BodyTooLong})
+    told = re.findall(r"(\d+)\s+bytes, or\s+(\d+)\s+with", README)
+    assert told == [(str(most), str(least))] * 2
+    technologies = {name for row in REFUSALS for name in row.technologies} - {"other"}
+    section = README[README.index("\nTechnologies\n") : README.index("\nThreads and listeners\n")]
+    assert set(re.findall(r"^- ``(\w+):", section, re.MULTILINE)) == technologies
 
 
 def sentences() -> Set[str]:

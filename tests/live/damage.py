@@ -48,7 +48,7 @@ def unknown(raw: Raw) -> bool:
 
 def failed(raw: Raw) -> bool:
     """An error in the server's words, which do not say what was wrong."""
-    return raw.answers[:1] != SUCCESS and not raw.messages
+    return raw.answers[0] != SUCCESS[0] and not raw.messages
 
 
 def too_many_lines(raw: Raw) -> bool:

@@ -96,7 +96,11 @@ def test_text_arrives_exactly(xmpp: Xmpp, text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "row", [row for row in REFUSALS if "xmpp" in row.technologies and not row.banners], ids=name_of
+    "row",
+    [row for row in REFUSALS if "xmpp" in row.technologies and not row.banners
+     # The client gives each action its own.
+     and row.field != "ActionID"],
+    ids=name_of,
 )  # fmt: skip
 def test_refused_before_a_byte_leaves(xmpp: Xmpp, row: Refusal) -> None:
     with Delivery(xmpp.live, "pjsip") as delivery:
