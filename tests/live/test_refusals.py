@@ -14,8 +14,8 @@ import pytest
 import amiproto.messaging
 from amiproto import LocalProtocolError, MessageSend
 from amiproto.messaging.sip_headers import COMPACT_VARIABLES, DROPPED_VARIABLES
-from tests.live.damage import only
 from tests.live.delivery import send_raw, wire
+from tests.live.harm import only
 from tests.live.servers import Live
 from tests.refusals import (
     ASTERISK_11,

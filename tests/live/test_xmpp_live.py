@@ -10,8 +10,8 @@ import pytest
 
 from amiproto import MessageSend
 from tests.live.asterisk import AsteriskServer
-from tests.live.damage import XmppRaw, xmpp_breaks
 from tests.live.delivery import TIMEOUT, Delivery, send_raw, wire
+from tests.live.harm import XmppRaw, xmpp_breaks
 from tests.live.servers import Live
 from tests.live.xmpp import HOST, Prosody, XmppClient, asterisk_extra, find_prosody
 from tests.refusals import REFUSALS, XMPP, Refusal, name_of
