@@ -174,31 +174,20 @@ def _name(name: str, words: str, technologies: Tuple[str, ...], damage: Any = No
 
 
 def _variable(
-    name: str,
-    value: str,
-    words: str,
-    technologies: Tuple[str, ...] = SIP,
-    damage: Optional[Damage] = None,
-    versions: Tuple[int, ...] = (16, 22),
-) -> Refusal:
+    name: str, value: str, words: str, technologies: Tuple[str, ...] = SIP,
+    damage: Optional[Damage] = None, versions: Tuple[int, ...] = (16, 22),
+) -> Refusal:  # fmt: skip
     return Refusal(f"variable {name}={value}", {"variables": {name: value}}, VariableRefused, name,
                    words, technologies, damage, versions)  # fmt: skip
 
 
 def _many(
-    variables: Dict[str, str], technology: str, words: str, damage: Any, limit: int, actual: int,
-    body: str = TEXT,
+    variables: Dict[str, str], words: str, technology: str, limit: int, actual: int,
+    damage: Optional[Damage] = None, body: str = TEXT,
 ) -> Refusal:  # fmt: skip
     return Refusal(f"{len(variables)} variables", {"variables": variables, "body": body},
-                   VariableRefused, "Variable", words, (technology,), damage, limit=limit,
-                   actual=actual)  # fmt: skip
-
-
-def _datagram(
-    variables: Dict[str, str], actual: int, damage: Optional[Damage] = None, body: str = TEXT
-) -> Refusal:
-    words = f"the message would have about {actual} bytes and a SIP datagram holds 65507; send "
-    return _many(variables, "pjsip", words, damage, 65507, actual, body)
+                   VariableRefused, "Variable", words.format(actual), (technology,), damage,
+                   limit=limit, actual=actual)  # fmt: skip
 
 
 def _numbered(count: int, value: str) -> Dict[str, str]:
@@ -215,7 +204,8 @@ _LINE_END = "the value of the variable 'X' holds a CR, LF or NUL; remove it"
 _LONE = "the value of the variable 'X' holds a lone surrogate; remove it"
 _FORWARDS = "'Max-Forwards' is changed, makes the server fail, or drops what comes after it; leave"
 _TYPE = "pjsip takes a type and a subtype such as text/plain as 'Content-Type', and no parameters; "
-_KEPT = "54 variables, and chan_sip keeps 53, then drops headers; send fewer"
+_KEPT = "{} variables, and chan_sip keeps 53, then drops headers; send fewer"
+_DATAGRAM = "the message would have about {} bytes and a SIP datagram holds 65507; send fewer or"
 
 #: Names that the server keeps for itself, and the compact ones of what it writes itself.
 DROPPED = ("To From Via Route Contact call-ID CSeq Allow Content-Length Request-URI").split()
@@ -224,8 +214,8 @@ COMPACT = {"C": "Content-Type", "f": "From", "i": "Call-ID", "l": "Content-Lengt
 
 _VARIABLES = [
     _variable("X", "", _EMPTY, AMI, harm.values("X")),
-    Refusal("variable twice", {"variables": [("B", "x"), ("X", "1"), ("x", "2")]}, VariableRefused,
-            "x", "the variable 'x' is given twice; servers disagree on which one counts; give it "
+    Refusal("variable twice", {"variables": [("B", "x"), ("x", "1"), ("X", "2")]}, VariableRefused,
+            "X", "the variable 'X' is given twice; servers disagree on which one counts; give it "
             "once", AMI, harm.values("X", b"2")),
     _name("", _NAME, AMI, harm.without(b"evil")),
     _name(" X", _NAME, AMI),
@@ -261,11 +251,11 @@ _VARIABLES = [
     _variable("Content-Type", "text/html;charset=x", _TYPE, PJSIP,
               harm.values("Content-Type", b"text/html")),
     _variable("Content-Type", "junk", _TYPE, PJSIP, harm.values("Content-Type", b"text/plain")),
-    _many(_numbered(54, "v"), "sip", _KEPT, harm.no_length, 53, 54),
-    _many({**_numbered(54, "v"), "Content-Type": "a/b"}, "sip", _KEPT, None, 53, 54),
-    _datagram(_numbered(66, "v" * 1000), 67681, harm.lost),
-    _datagram(_numbered(63, "v" * 1000), 65648, None, "x" * 1000),
-    _datagram(_numbered(5000, "v" * 20), 150187),
+    _many(_numbered(54, "v"), _KEPT, "sip", 53, 54, harm.no_length),
+    _many({**_numbered(54, "v"), "Content-Type": "a/b"}, _KEPT, "sip", 53, 54),
+    _many(_numbered(66, "v" * 1000), _DATAGRAM, "pjsip", 65507, 67681, harm.lost),
+    _many(_numbered(63, "v" * 1000), _DATAGRAM, "pjsip", 65507, 65648, body="x" * 1000),
+    _many(_numbered(5000, "v" * 20), _DATAGRAM, "pjsip", 65507, 150187),
     # Two of them do not fit one line, and all of them would fit a datagram.
     Refusal("129 lines", {"variables": _numbered(126, "v" * 500)}, TooManyLines, "Variable",
             "the message has 126 variables and its action over 128 lines; send fewer variables",
@@ -301,13 +291,12 @@ def _targets(
     """For each: the rest of the target, the rest of the words; the damage and its versions."""
     for rest, more, *done in rows:
         to = start + rest
-        damage, versions = done + [None, (16, 22)][len(done) :]
-        yield Refusal(f"To {to}", {"to": to}, AddressRefused, "To",
-                      words.format(field="To", to=to) + more, technologies, damage,
-                      versions)  # fmt: skip
-        yield Refusal(f"Destination {to}", {"to": "sip:zoe@e", "destination": to}, AddressRefused,
-                      "Destination", words.format(field="Destination", to=to) + more,
-                      technologies)  # fmt: skip
+        for field, arguments in (
+            ("To", {"to": to}), ("Destination", {"to": "sip:zoe@e", "destination": to})
+        ):  # fmt: skip
+            yield Refusal(f"{field} {to}", arguments, AddressRefused, field,
+                          words.format(field=field, to=to) + more, technologies,
+                          *(done if field == "To" else ()))  # fmt: skip
 
 
 def _froms(technology: str, words: str, rows: Iterable[Tuple[Any, ...]]) -> Iterator[Refusal]:
@@ -391,6 +380,9 @@ _AMI_ADDRESSES = [
     _address("destination", "", _LEAVE_OUT),
     *[_address(argument, value, words) for value, words in _WRONG
       for argument in ("to", "from_", "destination")],
+    *[row for technology in SIP for row in _targets(
+        (technology,), f"{technology}:", "{field} " + _CONTROL,
+        [("alice\r\nVariable: X-Injected=1", "", harm.values("X-Injected", b"1"))])],
     # Exact, and yet no header that RFC 3261 knows.
     _address("from_", "A\x01B <sip:d@e>", _CONTROL, harm.from_is(".*\x01")),
     _address("from_", "\tA <sip:d@e>", _CONTROL, harm.from_is('"A" <')),

@@ -6,11 +6,10 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import List, Type, Union
+from typing import List, Union
 
 import pytest
 
-from amiproto import AddressRefused, BodyRefused, BodyTooLong, LocalProtocolError
 from tests.live.delivery import TIMEOUT, Delivery
 from tests.live.phone import SipMessage
 from tests.live.servers import Live
@@ -128,26 +127,3 @@ def test_more_variables_than_an_action_has_lines(live: Live) -> None:
         (message,) = delivery.arrived()
     found = [(name.decode(), value.decode()) for name, value in message.headers]
     assert [pair for pair in found if pair[0].startswith("X-")] == variables
-
-
-@pytest.mark.parametrize(
-    ("to", "body", "error"),
-    [
-        ("alice", "x" * 1017, BodyTooLong),
-        ("alice", "\n" + "x" * 757, BodyTooLong),
-        ("alice", "a\0b", BodyRefused),
-        ("hi\r\n\r\nAction: Ping", "x", AddressRefused),
-        ("alice\r\nVariable: X-Injected=1", "x", AddressRefused),
-    ],
-    ids=["1017", "758", "NUL", "To", "Variable"],
-)
-def test_refused_before_a_byte_leaves(
-    live: Live, to: str, body: str, error: Type[LocalProtocolError]
-) -> None:
-    for technology in live.server.technologies:
-        with Delivery(live, technology) as delivery:
-            before = delivery.written
-            with pytest.raises(error):
-                delivery.send(to=f"{technology}:{to}", body=body)
-            assert delivery.written == before
-            assert delivery.arrived() == []
