@@ -11,7 +11,6 @@ from tests.refusals import ASTERISK_11, BANNERS, REFUSALS, Refusal, filled, name
 
 CASES = [(row, technology) for row in REFUSALS for technology in row.technologies]
 
-
 #: How each sentence ends: with what to do.
 ADVICE = re.compile(
     "(?:; |: |, or )(?:write|leave|remove|give|send|use|shorten|put|name|add)(?: .*)?$"
@@ -26,11 +25,9 @@ def check(error: LocalProtocolError, row: Refusal, technology: str, words: str) 
     assert words == said if row.whole else words in said
     assert ADVICE.search(said)
     asked = row.asked(technology)
-    shown = said + repr(error)
-    if isinstance(asked["body"], str):
-        assert asked["body"] not in shown or len(asked["body"]) < 2
-    for _, value in pairs_of(asked):
-        assert value not in shown or len(value) < 3
+    for hidden in (asked["body"], *(value for _, value in pairs_of(asked))):
+        if len(hidden) > 2:
+            assert str(hidden) not in said and repr(hidden).lstrip("b")[1:-1] not in said
     assert len(said) < 700
 
 
