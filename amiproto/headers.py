@@ -152,7 +152,7 @@ def split_line(line: str) -> Pair:
         return "", line
     if "(" in name and ")" not in name:
         end = line.find("):")
-        if end > 0:
+        if end != -1:
             name, value = line[: end + 1], line[end + 2 :]
     return name, value[1:] if value.startswith(" ") else value
 

@@ -82,8 +82,7 @@ def action_lines(wire: bytes) -> List[bytes]:
     Each is a C string there, so that a NUL ends it, and a line that starts with NUL counts as the
     blank one (all of 11.25, 16.28, 22.10).
     """
-    lines = lf_lines(wire)
-    return [line.partition(b"\0")[0] for line in lines] if b"\0" in wire else lines
+    return [line.partition(b"\0")[0] for line in lf_lines(wire)]
 
 
 def value_as_read(wire: bytes, name: bytes, *, skip_empty: bool = False) -> bytes:

@@ -518,15 +518,17 @@ def test_commands_that_wait_are_counted_and_bounded() -> None:
         ask(client, f"id {number}")
     with pytest.raises(LocalProtocolError, match="commands wait for an answer") as caught:
         ask(client, "one more")
-    assert caught.value.limit == MAX_OUTSTANDING and caught.value.action_id == "one more"
+    assert caught.value.limit == caught.value.actual == MAX_OUTSTANDING
+    assert caught.value.action_id == "one more"
     client.send(Action("Ping"))
     server = opened(Role.SERVER, OLD_BANNER)
     for number in range(MAX_OUTSTANDING + 10):
         ask(server, f"id {number}")
     late = Response("Follows", {"Privilege": "Command"}, action_id=f"id {MAX_OUTSTANDING + 9}",
                     output=["a\r", "\r", "b"])  # fmt: skip
-    with pytest.raises(LocalProtocolError, match="Follows"):
+    with pytest.raises(LocalProtocolError, match="Follows") as caught:
         server.send(late)
+    assert caught.value.field == "Response"
 
 
 # ---- wired to each other ----

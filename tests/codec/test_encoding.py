@@ -163,6 +163,9 @@ def test_the_first_long_line_is_named() -> None:
     with pytest.raises(LineTooLong) as caught:
         Action("Ping", [("A", "x"), ("B", "y" * 2000), ("C", "z" * 3000)])
     assert (caught.value.field, caught.value.actual) == ("B", 2003)
+    with pytest.raises(LineTooLong, match="the \ufffd line has 2003 bytes") as caught:
+        Action("Ping", [("\udcff", "y" * 2000)])
+    assert caught.value.field == "\ufffd"
 
 
 def test_other_messages_have_no_line_limit_of_the_server() -> None:

@@ -364,6 +364,9 @@ def test_a_client_that_never_ends_a_line_fills_no_memory() -> None:
         reader.feed(b"x" * 1500)
         assert reader.next_stanza() is None and len(reader) < 1024
     reader = ActionReader()
+    reader.feed(b"x" * 1024)
+    assert reader.next_stanza() is None and len(reader) == 1  # the others are dropped at once
+    reader = ActionReader()
     for _ in range(1000):
         reader.feed((b"x" * 1021 + b"\r\n") * 2)
         assert reader.next_stanza() is None and len(reader) <= 128 * 1024

@@ -34,6 +34,10 @@ all_pairs = st.lists(st.tuples(header_names, line_text), max_size=8)
         ("ChanVariable(SIP/x:1-2: a=b", ("ChanVariable(SIP/x", "1-2: a=b")),
         ("(x): y", ("(x)", "y")),
         ("a)(: b", ("a)(", "b")),
+        ("ChanVariable(SIP/x:1):a=b", ("ChanVariable(SIP/x:1)", "a=b")),
+        ("ChanVariable(SIP/x:1): (y): z", ("ChanVariable(SIP/x:1)", "(y): z")),
+        ("X(a)b:(c): d", ("X(a)b", "(c): d")),
+        ("X:y): z", ("X", "y): z")),
     ],
 )
 def test_split_line(line: str, pair: Tuple[str, str]) -> None:
@@ -175,6 +179,11 @@ def test_only_ascii_letters_have_a_case() -> None:
     assert Headers({"\u212aey": "x"}).get("key") is None
     assert Headers({"É": "x"}).get("é") is None and Headers({"É": "x"})["É"] == "x"
     assert Headers({"\ud800": "x"})["\ud800"] == "x"
+
+
+def test_a_name_outside_ascii_is_found_in_the_bytes() -> None:
+    headers = Headers("Ä: one\r\nb: two\r\n\r\n".encode())
+    assert (headers.get("Ä"), headers.get("ä"), headers.get("B")) == ("one", None, "two")
 
 
 def test_a_missing_header_is_named_as_it_was_asked_for() -> None:

@@ -134,6 +134,8 @@ def test_of_actions_the_first_that_is_not_empty_counts() -> None:
     wire = b"Action:  \r\naction: Ping\r\n\r\n"
     assert value_as_read(wire, b"Action", skip_empty=True) == b"Ping"
     assert value_as_read(b"Action:\r\n\r\n", b"Action", skip_empty=True) == b""
+    wire = b"Action:\r\nAction: Ping\r\nAction: Logoff\r\n\r\n"
+    assert value_as_read(wire, b"Action", skip_empty=True) == b"Ping"
 
 
 @given(st.lists(st.binary(max_size=8).map(lambda line: line.replace(b"\n", b"")), max_size=6))
