@@ -1,8 +1,7 @@
-"""Real sockets that do what a network or a server may do at its worst.
+"""Real sockets that do what a network may do at its worst, and clients to try it on.
 
-:class:`Proxy` stands between a client and a server and harms what goes through it; :class:`Script`
-is a server that a test writes line by line. Both are of use in a ``with`` block, and both let no
-thread and no socket outlive it.
+:class:`Proxy` stands between a client and a server and harms what goes through it. No thread and
+no socket of it outlives its ``with`` block.
 """
 
 from __future__ import annotations
@@ -13,10 +12,9 @@ import ssl
 import struct
 import threading
 import time
-from hashlib import md5
+from contextlib import contextmanager
 from pathlib import Path
-from types import TracebackType
-from typing import Callable, Dict, List, Optional, Tuple, Type
+from typing import Callable, Dict, Iterator, Optional, Tuple
 
 import pytest
 
@@ -27,13 +25,8 @@ CERTS = Path(__file__).resolve().parent / "certs"
 SERVER_PEM = str(CERTS / "server.pem")
 OTHER_PEM = str(CERTS / "other.pem")
 
-BANNER = b"Asterisk Call Manager/11.0.0\r\n"
-
-#: Ends a connection by a reset: linger on, for no time.
-_RESET = struct.pack("ii", 1, 0)
-
 #: Bytes of a socket's buffer that is full soon.
-_NARROW = 4096
+NARROW = 4096
 
 
 def server_tls() -> ssl.SSLContext:
@@ -49,6 +42,23 @@ def client_of(port: int, timeout: Optional[float] = 10.0, **options: object) -> 
         "127.0.0.1", port, username=USERNAME, secret=SECRET, timeout=timeout,
         **options,  # type: ignore[arg-type]
     )  # fmt: skip
+
+
+def client_over(sock: socket.socket, **options: object) -> Client:
+    """The same over a socket that is connected already."""
+    return Client.from_socket(
+        sock, username=USERNAME, secret=SECRET, **options  # type: ignore[arg-type]
+    )
+
+
+@contextmanager
+def opened(client: Client) -> Iterator[Client]:
+    """Connect a client, and close it in the end: without a goodbye, as not all servers answer."""
+    client.connect()
+    try:
+        yield client
+    finally:
+        client.close()
 
 
 class Way:
@@ -217,7 +227,7 @@ class Proxy:
         for one in (sock, other):
             self._held.pop(one, None)
             if self._reset:
-                one.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+                close_by_reset(one)
             one.close()
 
     def _cut_all(self) -> None:
@@ -225,167 +235,16 @@ class Proxy:
             self._cut(next(iter(self._routes)))
 
 
-class Peer:
-    """A client as a scripted server sees it."""
-
-    def __init__(self, sock: socket.socket) -> None:
-        self.sock = sock
-        #: Everything that was read, and where the next stanza starts in it.
-        self.received = b""
-        self._start = 0
-
-    def send(self, *parts: bytes) -> None:
-        """Write, all at once."""
-        self.sock.sendall(b"".join(parts))
-
-    def read_stanza(self) -> bytes:
-        """The next stanza with its blank line; EOFError where there is none any more."""
-        while True:
-            end = self.received.find(b"\r\n\r\n", self._start) + 4
-            if end > 3:
-                stanza = self.received[self._start : end]
-                self._start = end
-                return stanza
-            data = self.sock.recv(1 << 16)
-            if not data:
-                raise EOFError
-            self.received += data
-
-    def read(self) -> Dict[str, str]:
-        """The next action: values by name."""
-        lines = self.read_stanza().decode("utf-8", "surrogateescape").split("\r\n")
-        return dict(line.split(": ", 1) for line in lines if ": " in line)
-
-    def log_in(self) -> None:
-        """Let any client in, by whatever mechanism."""
-        self.send(BANNER)
-        self.answer_login()
-
-    def answer_login(self) -> None:
-        """What follows the banner."""
-        action = self.read()
-        if action["Action"] == "Challenge":
-            self.send(response(action, "Success", "Challenge: 1234"))
-            action = self.read()
-            assert action["Key"] == md5(b"1234" + SECRET.encode()).hexdigest()
-        assert action["Action"] == "Login"
-        self.send(response(action, "Success", "Message: Authentication accepted"))
-
-    def serve(self) -> None:
-        """Answer actions with Success, until the client leaves."""
-        while True:
-            self.send(accepted(self.read()))
-
-    def reset(self) -> None:
-        """End the connection by a reset."""
-        self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
-        self.sock.close()
-
-    def swallow(self) -> None:
-        """Read, and answer nothing, until the client leaves."""
-        while self.sock.recv(1 << 16):
-            pass
-
-
-def response(action: Dict[str, str], name: str, *lines: str) -> bytes:
-    """A response to an action."""
-    head = [f"Response: {name}", f"ActionID: {action['ActionID']}"]
-    return "\r\n".join([*head, *lines, "", ""]).encode("utf-8", "surrogateescape")
-
-
-def accepted(action: Dict[str, str]) -> bytes:
-    """What Asterisk answers to a message that it takes."""
-    return response(action, "Success", "Message: Message successfully sent")
-
-
-class Script:
-    """A server on 127.0.0.1 that runs a function for each connection.
-
-    :param talk: what it does; the connection ends with it. An assertion that fails there fails
-        the test, and that the client leaves is no failure.
-    :param tls: a server's context, for TLS.
-    :param host: where it listens.
-    :param narrow: whether its sockets hold only some kilobytes that were not read.
-    """
-
-    def __init__(
-        self,
-        talk: Callable[[Peer], None],
-        *,
-        tls: Optional[ssl.SSLContext] = None,
-        host: str = "127.0.0.1",
-        narrow: bool = False,
-    ) -> None:
-        self._talk = talk
-        self._tls = tls
-        family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        self._listener = socket.create_server((host, 0), family=family)
-        if narrow:
-            self._listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _NARROW)
-        self.port: int = self._listener.getsockname()[1]
-        #: The clients that came so far.
-        self.peers: List[Peer] = []
-        self._errors: List[BaseException] = []
-        self._threads: List[threading.Thread] = []
-        self._accepting = threading.Thread(target=self._accept, daemon=True)
-        self._accepting.start()
-
-    def __enter__(self) -> Script:
-        return self
-
-    def __exit__(
-        self,
-        kind: Optional[Type[BaseException]],
-        value: Optional[BaseException],
-        traceback: Optional[TracebackType],
-    ) -> None:
-        _shut(self._listener)
-        self._accepting.join()
-        self._listener.close()
-        for peer in self.peers:
-            _shut(peer.sock)
-        for thread in self._threads:
-            thread.join()
-        if self._errors and kind is None:
-            raise self._errors[0]
-
-    def _accept(self) -> None:
-        while True:
-            try:
-                sock, _ = self._listener.accept()
-            except OSError:
-                return
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            peer = Peer(sock)
-            self.peers.append(peer)
-            self._threads.append(threading.Thread(target=self._serve, args=(peer,), daemon=True))
-            self._threads[-1].start()
-
-    def _serve(self, peer: Peer) -> None:
-        try:
-            if self._tls is not None:
-                peer.sock.getpeername()  # wrap_socket leaks one that is gone (Python before 3.12)
-                peer.sock = self._tls.wrap_socket(peer.sock, server_side=True)
-            self._talk(peer)
-        except (OSError, EOFError):
-            pass
-        except BaseException as error:
-            self._errors.append(error)
-        finally:
-            peer.sock.close()
-
-
-def _shut(sock: socket.socket) -> None:
-    try:
-        socket.socket.shutdown(sock, socket.SHUT_RDWR)
-    except OSError:
-        pass
+def close_by_reset(sock: socket.socket) -> None:
+    """Close a connection by a reset: linger on, for no time."""
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    sock.close()
 
 
 def narrow_socket(port: int) -> socket.socket:
     """A socket, connected to a port of 127.0.0.1, that holds few bytes the peer has not read."""
     sock = socket.socket()
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _NARROW)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, NARROW)
     sock.connect(("127.0.0.1", port))
     return sock
 

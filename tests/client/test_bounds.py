@@ -33,7 +33,9 @@ from amiclient.kept import KeptEvents
 from amiclient.loopback import SECRET, USERNAME, LoopbackServer
 from amiproto import SHUTTING_DOWN, Event
 from amiproto.limits import MAX_OUTSTANDING
-from tests.faults import BANNER, Peer, Script, accepted, client_of, error_within, response
+from tests.faults import client_of, error_within
+from tests.peer import BANNER, Peer, accepted, response
+from tests.script import Script
 
 
 def test_events_are_bounded_in_bytes() -> None:

@@ -26,25 +26,12 @@ from amiclient import (
 )
 from amiclient.loopback import SECRET, USERNAME, LoopbackServer
 from amiproto import BodyTooLong
-from tests.faults import (
-    SERVER_PEM,
-    Peer,
-    Proxy,
-    Script,
-    accepted,
-    client_of,
-    narrow_socket,
-    server_tls,
-)
+from tests.faults import SERVER_PEM, Proxy, client_of, narrow_socket, server_tls
+from tests.peer import Peer, accepted
+from tests.script import Script
 from tests.soak import run as soak
 
 Item = Union[MessageSend, Mapping[str, Any]]
-
-
-@pytest.fixture
-def server() -> Iterator[LoopbackServer]:
-    with LoopbackServer() as loopback:
-        yield loopback
 
 
 def _items(count: int, to: str = "sip:a") -> Iterator[Item]:

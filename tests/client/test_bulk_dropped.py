@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Iterator, List
+from typing import List
 
 import pytest
 
 from amiclient import MessageSend
 from amiclient.loopback import LoopbackServer
 from tests.faults import client_of
-
-
-@pytest.fixture
-def server() -> Iterator[LoopbackServer]:
-    with LoopbackServer() as loopback:
-        yield loopback
 
 
 def _messages(count: int) -> List[MessageSend]:

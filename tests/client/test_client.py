@@ -10,9 +10,10 @@ import subprocess
 import sys
 import threading
 import time
+from functools import partial
 from pathlib import Path
 from types import FrameType
-from typing import Callable, Dict, Iterable, Iterator, List, Optional, Union
+from typing import Callable, Dict, Iterable, List, Optional, Union
 
 import pytest
 
@@ -46,31 +47,39 @@ from amiclient import (
 from amiclient.loopback import SECRET, USERNAME, LoopbackServer
 from amiproto import Message, Orphan
 from tests.faults import (
-    BANNER,
     SERVER_PEM,
-    Peer,
     Proxy,
-    Script,
     Way,
-    accepted,
     client_of,
+    client_over,
     error_within,
     in_thread,
     narrow_socket,
     open_files,
-    response,
+    opened,
     server_tls,
 )
+from tests.peer import BANNER, Peer, accepted
 from tests.readme import ROOT
-
-_EVENT = b"Event: Newexten\r\nPrivilege: dialplan,all\r\nUniqueid: 1.2\r\nAppData: x\r\n\r\n"
-
-
-@pytest.fixture
-def server() -> Iterator[LoopbackServer]:
-    with LoopbackServer() as loopback:
-        yield loopback
-
+from tests.script import (
+    EVENT,
+    Script,
+    Step,
+    accept,
+    afterwards,
+    answer,
+    expect_end,
+    for_ever,
+    hold,
+    log_in,
+    pause,
+    read,
+    send,
+    serve,
+    swallow,
+    times,
+    together,
+)
 
 # -- A server that behaves.
 
@@ -208,17 +217,13 @@ def test_an_error_in_a_block_closes_at_once(server: LoopbackServer) -> None:
         assert b"Logoff" not in proxy.up.passed
 
 
-def test_leaving_a_block_waits_two_seconds_at_the_most() -> None:
-    def talk(peer: Peer) -> None:
-        peer.log_in()
-        peer.swallow()
-
-    for timeout in (0.2, None):
-        with Script(talk) as script:
-            start = time.monotonic()
-            with client_of(script.port, timeout):
-                pass
-            assert time.monotonic() - start < 3.0
+@pytest.mark.parametrize("timeout", [0.2, None])
+def test_leaving_a_block_waits_two_seconds_at_the_most(timeout: Optional[float]) -> None:
+    with Script(log_in, swallow) as script:
+        start = time.monotonic()
+        with client_of(script.port, timeout):
+            pass
+        assert time.monotonic() - start < 3.0
 
 
 def test_every_path_closes_the_socket(server: LoopbackServer) -> None:
@@ -275,7 +280,7 @@ def test_a_wrong_secret(server: LoopbackServer) -> None:
 
 
 def test_no_server() -> None:
-    with Script(Peer.swallow) as script:
+    with Script() as script:
         port = script.port
     with pytest.raises(ConnectError, match="nothing accepts connections") as caught:
         client_of(port).connect()
@@ -284,74 +289,58 @@ def test_no_server() -> None:
 
 
 def test_a_server_that_closes_at_once() -> None:
-    with Script(lambda peer: None) as script:
+    with Script() as script:
         with pytest.raises(ServerClosed, match="authlimit") as caught:
             client_of(script.port).connect()
         assert caught.value.outcome == NOT_SENT
 
 
-@pytest.mark.parametrize("said", [b"", BANNER[:10], BANNER], ids=["nothing", "half", "banner"])
-def test_a_server_that_never_answers(said: bytes) -> None:
-    def talk(peer: Peer) -> None:
-        peer.send(said)
-        peer.swallow()
-
-    with Script(talk) as script:
-        error = error_within(0.3, client_of(script.port, 0.3).connect)
+@pytest.mark.parametrize(
+    ("said", "tls", "words"),
+    [
+        (b"", False, "manager's port, and TLS or not"),
+        (BANNER[:10], False, "in time"),
+        (BANNER, False, "in time"),
+        (b"", SERVER_PEM, "TLS"),
+    ],
+    ids=["nothing", "half", "banner", "no TLS"],
+)
+def test_a_server_that_never_answers(said: bytes, tls: Union[bool, str], words: str) -> None:
+    with Script(send(said), swallow) as script:
+        error = error_within(0.3, client_of(script.port, 0.3, tls=tls).connect)
     assert type(error) is ConnectTimeout and error.outcome == NOT_SENT
+    assert words in str(error)
 
 
 def test_an_answer_of_error_to_the_message() -> None:
-    def talk(peer: Peer) -> None:
-        peer.log_in()
-        peer.send(response(peer.read(), "Error", "Message: Message failed to send."))
-
-    with Script(talk) as script, client_of(script.port) as client:
-        with pytest.raises(Refused, match="Message failed to send."):
-            client.send_message("pjsip:a", "x")
+    with Script(log_in, answer("Error", "Message: Message failed to send.")) as script:
+        with client_of(script.port) as client:
+            with pytest.raises(Refused, match="Message failed to send."):
+                client.send_message("pjsip:a", "x")
 
 
 # -- Servers that are none.
 
 
 @pytest.mark.parametrize(
-    "greeting",
+    "step",
     [
-        b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n",
-        b"SSH-2.0-OpenSSH_9.2\r\n",
-        b"220 mail.example.org ESMTP\r\n",
-        b"\r\n" * 1000,
-        b"x" * 5000,
-        b"\x00" * 300,
-        b"Asterisk Call Manager\r\n",
+        send(b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n"),
+        send(b"SSH-2.0-OpenSSH_9.2\r\n"),
+        send(b"220 mail.example.org ESMTP\r\n"),
+        send(b"\r\n" * 1000),
+        send(b"x" * 5000),
+        send(b"\x00" * 300),
+        send(b"Asterisk Call Manager\r\n"),
+        for_ever(send(b"x" * 5000)),
     ],
-    ids=["http", "ssh", "smtp", "blank", "endless", "nul", "no version"],
+    ids=["http", "ssh", "smtp", "blank", "long", "nul", "no version", "endless"],
 )
-def test_what_speaks_something_else(greeting: bytes) -> None:
-    def talk(peer: Peer) -> None:
-        peer.send(greeting)
-        peer.swallow()
-
-    with Script(talk) as script:
+def test_what_speaks_something_else(step: Step) -> None:
+    with Script(step, swallow) as script:
         with pytest.raises(NotAManager) as caught:
             client_of(script.port).connect()
     assert caught.value.outcome == NOT_SENT
-
-
-def test_a_line_without_end_in_place_of_the_banner() -> None:
-    def talk(peer: Peer) -> None:
-        while True:
-            peer.send(b"x" * 5000)
-
-    with Script(talk) as script, pytest.raises(NotAManager):
-        client_of(script.port).connect()
-
-
-def test_http_that_waits_to_be_asked() -> None:
-    with Script(Peer.swallow) as script:
-        error = error_within(0.3, client_of(script.port, 0.3).connect)
-    assert type(error) is ConnectTimeout
-    assert "manager's port, and TLS or not" in str(error)
 
 
 def test_plain_to_the_port_of_tls_and_the_reverse() -> None:
@@ -363,19 +352,10 @@ def test_plain_to_the_port_of_tls_and_the_reverse() -> None:
             client_of(plain.port, tls=SERVER_PEM).connect()
 
 
-def test_tls_to_a_server_that_never_answers() -> None:
-    with Script(Peer.swallow) as script:
-        error = error_within(0.3, client_of(script.port, 0.3, tls=SERVER_PEM).connect)
-    assert type(error) is ConnectTimeout and "TLS" in str(error)
-
-
 def test_nonsense_in_mid_login() -> None:
-    def talk(peer: Peer) -> None:
-        peer.send(BANNER, b"Response: " + b"x" * 70_000)
-        peer.swallow()
-
-    with Script(talk) as script, pytest.raises(NotAManager, match="line of over"):
-        client_of(script.port).connect()
+    with Script(send(BANNER, b"Response: " + b"x" * 70_000), swallow) as script:
+        with pytest.raises(NotAManager, match="line of over"):
+            client_of(script.port).connect()
 
 
 # -- Bytes that come slowly, in pieces, all at once, or among thousands of others.
@@ -421,16 +401,10 @@ def test_answers_split_anywhere(server: LoopbackServer, size: int) -> None:
 
 
 def test_answers_glued_together() -> None:
-    def talk(peer: Peer) -> None:
-        peer.log_in()
-        first, second, third = peer.read(), peer.read(), peer.read()
-        peer.send(
-            _EVENT, accepted(first), response(second, "Error", "Message: no"), _EVENT,
-            accepted(third), _EVENT,
-        )  # fmt: skip
-        peer.serve()
-
-    with Script(talk) as script, client_of(script.port) as client:
+    glued = together(
+        send(EVENT), accept, answer("Error", "Message: no"), send(EVENT), accept, send(EVENT)
+    )
+    with Script(log_in, times(3, read), glued, serve) as script, client_of(script.port) as client:
         messages = [MessageSend("sip:a", text) for text in "abc"]
         results = list(client.send_messages(messages, window=3))
         assert [result.outcome for result in results] == [ACCEPTED, REFUSED, ACCEPTED]
@@ -439,64 +413,44 @@ def test_answers_glued_together() -> None:
 
 
 def test_events_by_the_thousand_between_answers() -> None:
-    def talk(peer: Peer) -> None:
-        peer.log_in()
-        for number in range(3):
-            action = peer.read()
-            peer.send(_EVENT * 4000)
-            peer.send(accepted(action), _EVENT)
-
-    with Script(talk) as script, client_of(script.port, events="on") as client:
-        for number in range(3):
-            assert client.send_message("sip:a", "b").outcome == ACCEPTED
-        count = 0
-        with pytest.raises(EventOverflow) as caught:
-            for event in client.events(timeout=0.2):
-                count += 1
-                assert isinstance(event, Event) and event.headers["Uniqueid"] == "1.2"
-        assert count == caught.value.limit == 10_000
-        assert caught.value.actual == 2003
+    noisily = (read, send(EVENT * 4000), together(accept, send(EVENT)))
+    with Script(log_in, times(3, *noisily)) as script:
+        with client_of(script.port, events="on") as client:
+            for _ in range(3):
+                assert client.send_message("sip:a", "b").outcome == ACCEPTED
+            count = 0
+            with pytest.raises(EventOverflow) as caught:
+                for event in client.events(timeout=0.2):
+                    count += 1
+                    assert isinstance(event, Event) and event.headers["Uniqueid"] == "1.2"
+            assert count == caught.value.limit == 10_000
+            assert caught.value.actual == 2003
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("tls", [False, True], ids=["plain", "tls"])
-def test_a_flood_without_end_does_not_stretch_the_deadline(tls: bool) -> None:
-    events = _EVENT * 50_000
-
-    def talk(peer: Peer) -> None:
-        peer.log_in()
-        peer.read()
-        while True:
-            peer.send(events)
-
-    with Script(talk, tls=server_tls() if tls else None) as script:
-        client = client_of(script.port, tls=SERVER_PEM if tls else False)
-        client.connect()
-        error = error_within(0.4, lambda: client.ping(timeout=0.4))
-        assert type(error) in (AnswerTimeout, SendTimeout)
-        # And in the next call the flood is there from the start.
-        error = error_within(0.4, lambda: client.ping(timeout=0.4))
-        assert type(error) in (AnswerTimeout, SendTimeout)
-        client.close()
+@pytest.mark.parametrize("tls", [False, SERVER_PEM], ids=["plain", "tls"])
+def test_a_flood_without_end_does_not_stretch_the_deadline(tls: Union[bool, str]) -> None:
+    with Script(log_in, read, for_ever(send(EVENT * 50_000)), tls=bool(tls)) as script:
+        with opened(client_of(script.port, tls=tls)) as client:
+            for _ in range(2):  # in the next call the flood is there from the start
+                error = error_within(0.4, lambda: client.ping(timeout=0.4))
+                assert type(error) in (AnswerTimeout, SendTimeout)
 
 
 @pytest.mark.slow
 def test_answers_in_a_flood_of_events_are_found() -> None:
-    events = _EVENT * 10_000  # and faster than anyone can read them
-
-    def talk(peer: Peer) -> None:
-        peer.log_in()
+    def flood(peer: Peer) -> None:  # faster than anyone can read, from a thread of its own
         lock = threading.Lock()
 
-        def flood() -> None:
+        def write() -> None:
             try:
                 while True:
                     with lock:
-                        peer.send(events)
+                        peer.send(EVENT * 10_000)
             except OSError:
                 pass  # the client is gone
 
-        thread = in_thread(flood)
+        thread = in_thread(write)
         try:
             while True:
                 action = peer.read()
@@ -505,41 +459,29 @@ def test_answers_in_a_flood_of_events_are_found() -> None:
         finally:
             thread.join()
 
-    with Script(talk) as script:
-        client = client_of(script.port, 30.0, max_events=10)
-        client.connect()
-        for number in range(3):
-            client.send_message("sip:a", "b")
-        client.close()
+    with Script(log_in, flood) as script:
+        with opened(client_of(script.port, 30.0, max_events=10)) as client:
+            for _ in range(3):
+                client.send_message("sip:a", "b")
 
 
 def test_a_flood_that_takes_all_the_time_lets_nothing_leave() -> None:
-    def talk(peer: Peer) -> None:
-        peer.log_in()
-        while True:
-            peer.send(_EVENT * 5000)
-
-    with Script(talk) as script:
-        client = client_of(script.port, max_events=10)
-        client.connect()
-        time.sleep(0.1)
-        for attempt in range(100):
-            with pytest.raises(AMIError) as caught:
-                client.ping(timeout=0.003)
-            if isinstance(caught.value, SendTimeout):
-                break
-        assert caught.value.outcome == NOT_SENT
-        client.close()
+    with Script(log_in, for_ever(send(EVENT * 5000))) as script:
+        with opened(client_of(script.port, max_events=10)) as client:
+            time.sleep(0.1)
+            for _ in range(100):
+                with pytest.raises(AMIError) as caught:
+                    client.ping(timeout=0.003)
+                if isinstance(caught.value, SendTimeout):
+                    break
+            assert caught.value.outcome == NOT_SENT
 
 
 def test_answers_without_action_id() -> None:
-    def talk(peer: Peer) -> None:
-        peer.log_in()
-        for name in ("Success", "Error", "Success"):
-            peer.read()
-            peer.send(f"Response: {name}\r\nMessage: words\r\n\r\n".encode())
-
-    with Script(talk) as script, client_of(script.port) as client:
+    answers = [
+        answer(name, "Message: words", with_id=False) for name in ("Success", "Error", "Success")
+    ]
+    with Script(log_in, *answers) as script, client_of(script.port) as client:
         client.send_message("sip:a", "1")
         with pytest.raises(Refused, match="words"):
             client.send_message("sip:a", "2")
@@ -548,36 +490,22 @@ def test_answers_without_action_id() -> None:
 
 @pytest.mark.parametrize("with_id", [True, False])
 def test_an_answer_that_comes_after_its_caller_gave_up(with_id: bool) -> None:
-    gave_up = threading.Event()
-
-    def talk(peer: Peer) -> None:
-        peer.log_in()
-        first = peer.read()
-        gave_up.wait(5.0)
-        late = response(first, "Error", "Message: late")
-        peer.send(late if with_id else b"Response: Error\r\nMessage: late\r\n\r\n")
-        second = peer.read()
-        good = accepted(second)
-        peer.send(good if with_id else b"Response: Success\r\nMessage: mine\r\n\r\n")
-        peer.serve()
-
-    with Script(talk) as script, client_of(script.port) as client:
-        with pytest.raises(AnswerTimeout) as caught:
-            client.send_message("sip:a", "1", timeout=0.05)
-        assert caught.value.outcome == UNKNOWN and caught.value.action_id
-        gave_up.set()
-        assert client.send_message("sip:a", "2").outcome == ACCEPTED
-        assert list(client.events(timeout=0)) == []  # the late one is dropped, not an event
-        assert not client._shared().open_link._answers  # nor kept for ever
+    late = answer("Error", "Message: late", with_id=with_id)
+    mine = answer("Success", "Message: mine", with_id=with_id)
+    with Script(log_in, read, hold, late, mine, serve) as script:
+        with client_of(script.port) as client:
+            with pytest.raises(AnswerTimeout) as caught:
+                client.send_message("sip:a", "1", timeout=0.05)
+            assert caught.value.outcome == UNKNOWN and caught.value.action_id
+            script.go_on()
+            receipt = client.send_message("sip:a", "2")
+            assert (receipt.outcome, receipt.server_message) == (ACCEPTED, "mine")
+            assert list(client.events(timeout=0)) == []  # the late one is dropped, not an event
+            assert not client._shared().open_link._answers  # nor kept for ever
 
 
 def test_an_answer_in_the_last_moment_counts() -> None:
-    def talk(peer: Peer) -> None:
-        peer.log_in()
-        peer.send(accepted(peer.read()))
-        peer.sock.close()
-
-    with Script(talk) as script, client_of(script.port) as client:
+    with Script(log_in, accept) as script, client_of(script.port) as client:
         client.send_message("sip:a", "1")  # answer and end come together
         with pytest.raises(ServerClosed) as caught:
             time.sleep(0.05)
@@ -588,36 +516,24 @@ def test_an_answer_in_the_last_moment_counts() -> None:
 # -- Servers that leave.
 
 
-def test_goodbye_in_place_of_an_answer_leaves_it_open() -> None:
-    def talk(peer: Peer) -> None:
-        peer.log_in()
-        peer.read()
-        peer.send(b"Response: Goodbye\r\nMessage: Thanks for all the fish.\r\n\r\n")
-
-    for action in (MessageSend("sip:a", "b"), Action("Ping")):
-        with Script(talk) as script, client_of(script.port) as client:
-            with pytest.raises(OutcomeUnknown, match="Goodbye") as caught:
-                client.send_action(action)
-            assert caught.value.outcome == UNKNOWN
+@pytest.mark.parametrize("action", [MessageSend("sip:a", "b"), Action("Ping")])
+def test_goodbye_in_place_of_an_answer_leaves_it_open(action: Action) -> None:
+    goodbye = answer("Goodbye", "Message: Thanks for all the fish.", with_id=False)
+    with Script(log_in, goodbye) as script, client_of(script.port) as client:
+        with pytest.raises(OutcomeUnknown, match="Goodbye") as caught:
+            client.send_action(action)
+        assert caught.value.outcome == UNKNOWN
 
 
 def test_a_response_of_another_name_is_no_receipt() -> None:
-    def talk(peer: Peer) -> None:
-        peer.log_in()
-        peer.send(response(peer.read(), "Perhaps", "Message: who knows"))
-
-    with Script(talk) as script, client_of(script.port) as client:
-        with pytest.raises(OutcomeUnknown, match="Perhaps"):
+    with Script(log_in, answer("Perhaps", "Message: who knows")) as script:
+        with client_of(script.port) as client, pytest.raises(OutcomeUnknown, match="Perhaps"):
             client.send_message("sip:a", "b")
 
 
 def test_a_shutdown_in_the_middle() -> None:
-    def talk(peer: Peer) -> None:
-        peer.log_in()
-        peer.read()
-        peer.send(b"Event: Shutdown\r\nShutdown: Cleanly\r\nRestart: False\r\n\r\n")
-
-    with Script(talk) as script, client_of(script.port, events="on") as client:
+    shutdown = send(b"Event: Shutdown\r\nShutdown: Cleanly\r\nRestart: False\r\n\r\n")
+    with Script(log_in, read, shutdown) as script, client_of(script.port, events="on") as client:
         with pytest.raises(ConnectionLost) as caught:
             client.send_message("sip:a", "b")
         assert caught.value.outcome == UNKNOWN
@@ -630,26 +546,15 @@ def test_a_shutdown_in_the_middle() -> None:
 
 
 def test_a_dead_connection_is_seen_before_a_byte_leaves() -> None:
-    texts: List[str] = []
-
-    def talk(peer: Peer) -> None:
-        peer.log_in()
-        if len(script.peers) == 1:
-            return  # the server restarts
-        action = peer.read()
-        texts.append(action["Body"])
-        peer.send(accepted(action))
-
-    with Script(talk) as script:
+    with Script(log_in, afterwards(accept)) as script:  # as one that restarts
         client = client_of(script.port)
         client.connect()
         time.sleep(0.05)
         with pytest.raises(ServerClosed, match="connect again and send again"):
             client.send_message("sip:a", "only once")
-        client.connect()
-        client.send_message("sip:a", "only once")
-        client.close()
-    assert texts == ["only once"]
+        with opened(client):
+            client.send_message("sip:a", "only once")
+    assert [action["Body"] for action in script.actions] == ["only once"]
 
 
 def test_a_reset_in_the_middle(server: LoopbackServer) -> None:
@@ -678,18 +583,12 @@ def test_a_reset_in_the_middle(server: LoopbackServer) -> None:
 
 
 @pytest.mark.parametrize(
-    "answer",
+    "said",
     [b"Response: Success\r\nX: " + b"x" * 70_000, b"Response: Success\r\n" + b"X: y\r\n" * 800_000],
     ids=["line", "stanza"],
 )
-def test_an_answer_over_the_limits_ends_the_connection(answer: bytes) -> None:
-    def talk(peer: Peer) -> None:
-        peer.log_in()
-        peer.read()
-        peer.send(answer)
-        peer.swallow()
-
-    with Script(talk) as script, client_of(script.port) as client:
+def test_an_answer_over_the_limits_ends_the_connection(said: bytes) -> None:
+    with Script(log_in, read, send(said), swallow) as script, client_of(script.port) as client:
         with pytest.raises(ConnectionLost, match="the server sent a") as caught:
             client.send_message("sip:a", "b")
         assert caught.value.outcome == UNKNOWN
@@ -697,18 +596,10 @@ def test_an_answer_over_the_limits_ends_the_connection(answer: bytes) -> None:
 
 
 def test_blank_lines_without_end_do_not_stretch_the_deadline() -> None:
-    def talk(peer: Peer) -> None:
-        peer.log_in()
-        peer.read()
-        while True:
-            peer.send(b"\r\n" * 5000)
-
-    with Script(talk) as script:
-        client = client_of(script.port)
-        client.connect()
-        error = error_within(0.4, lambda: client.ping(timeout=0.4))
-        assert type(error) in (AnswerTimeout, SendTimeout)
-        client.close()
+    with Script(log_in, read, for_ever(send(b"\r\n" * 5000))) as script:
+        with opened(client_of(script.port)) as client:
+            error = error_within(0.4, lambda: client.ping(timeout=0.4))
+            assert type(error) in (AnswerTimeout, SendTimeout)
 
 
 # -- Deadlines.
@@ -728,55 +619,29 @@ _Calls: List[Callable[[Client, float], object]] = [
 def test_each_call_ends_by_its_own_timeout(
     call: Callable[[Client, float], object], timeout: float
 ) -> None:
-    def talk(peer: Peer) -> None:
-        peer.log_in()
-        peer.swallow()
-
-    with Script(talk) as script:
-        client = client_of(script.port, None)
-        client.connect()
+    with Script(log_in, swallow) as script, opened(client_of(script.port, None)) as client:
         error = error_within(max(timeout, 0.2), lambda: call(client, timeout))
         assert type(error) is AnswerTimeout
         assert client.connected  # the session goes on
-        client.close()
 
 
 def test_logoff_closes_whether_there_is_an_answer_or_not() -> None:
-    def talk(peer: Peer) -> None:
-        peer.log_in()
-        peer.swallow()
-
-    with Script(talk) as script:
-        client = client_of(script.port)
-        client.connect()
+    with Script(log_in, swallow) as script, opened(client_of(script.port)) as client:
         with pytest.raises(AnswerTimeout):
             client.logoff(timeout=0.1)
         assert not client.connected
 
 
 def test_the_client_s_timeout_is_that_of_calls_that_name_none() -> None:
-    def talk(peer: Peer) -> None:
-        peer.log_in()
-        peer.swallow()
-
-    with Script(talk) as script:
-        client = client_of(script.port, 0.2)
-        client.connect()
+    with Script(log_in, swallow) as script, opened(client_of(script.port, 0.2)) as client:
         assert type(error_within(0.2, client.ping)) is AnswerTimeout
-        client.close()
 
 
 def test_no_timeout_waits() -> None:
-    def talk(peer: Peer) -> None:
-        peer.log_in()
-        for _ in range(2):
-            action = peer.read()
-            time.sleep(0.3)
-            peer.send(accepted(action))
-
-    with Script(talk) as script, client_of(script.port, 0.1) as client:
-        client.ping(timeout=None)
-        client.ping(timeout=float("inf"))
+    with Script(log_in, times(2, read, pause(0.3), accept)) as script:
+        with client_of(script.port, 0.1) as client:
+            client.ping(timeout=None)
+            client.ping(timeout=float("inf"))
 
 
 def test_no_time_at_all_sends_nothing(server: LoopbackServer) -> None:
@@ -812,19 +677,15 @@ def test_events_off_is_off(server: LoopbackServer) -> None:
 
 
 def test_a_gap_in_the_events_is_told_where_it_is() -> None:
-    go = threading.Event()
+    def events_of(*numbers: int) -> Step:
+        return send(*[b"Event: E\r\nNumber: %d\r\n\r\n" % number for number in numbers])
 
-    def talk(peer: Peer) -> None:
-        peer.log_in()
-        for start in (0, 10):
-            action = peer.read()
-            peer.send(*[b"Event: E\r\nNumber: %d\r\n\r\n" % n for n in range(start, start + 5)])
-            peer.send(accepted(action))
-        go.wait(5.0)
-        peer.send(b"Event: E\r\nNumber: 20\r\n\r\n")
-        peer.serve()
-
-    with Script(talk) as script, client_of(script.port, events="on", max_events=3) as client:
+    with Script(
+        log_in,
+        read, events_of(0, 1, 2, 3, 4), accept,
+        read, events_of(10, 11, 12, 13, 14), accept,
+        hold, events_of(20), serve,
+    ) as script, client_of(script.port, events="on", max_events=3) as client:  # fmt: skip
         client.ping()
         seen: List[str] = []
         events = client.events(timeout=0.5)
@@ -834,17 +695,13 @@ def test_a_gap_in_the_events_is_told_where_it_is() -> None:
             seen.extend(event.headers["Number"] for event in events)
         assert seen == ["0", "1", "2"]
         assert caught.value.actual == 7
-        go.set()
+        script.go_on()
         assert next(client.events()).headers["Number"] == "20"
 
 
 def test_what_belongs_to_no_action_is_among_the_events() -> None:
-    def talk(peer: Peer) -> None:
-        peer.log_in()
-        peer.send(b"Nonsense: x\r\n\r\n", b"Response: Success\r\nActionID: other\r\n\r\n")
-        peer.swallow()
-
-    with Script(talk) as script, client_of(script.port, 0.3) as client:
+    strange = send(b"Nonsense: x\r\n\r\n", b"Response: Success\r\nActionID: other\r\n\r\n")
+    with Script(log_in, strange, swallow) as script, client_of(script.port, 0.3) as client:
         first, second = client.events()
         assert isinstance(first, Orphan) and isinstance(second, Response)
 
@@ -868,15 +725,7 @@ def test_two_listeners_do_not_keep_each_other_busy(server: LoopbackServer) -> No
 
 
 def test_a_call_that_takes_all_the_time_of_another() -> None:
-    def talk(peer: Peer) -> None:
-        peer.log_in()
-        slow = peer.read()
-        done.wait(5.0)
-        peer.send(accepted(slow))
-        peer.serve()
-
-    done = threading.Event()
-    with Script(talk) as script, client_of(script.port) as client:
+    with Script(log_in, read, hold, serve) as script, client_of(script.port) as client:
         calling = in_thread(client.ping)
         time.sleep(0.1)
         error = error_within(0.2, lambda: client.ping(timeout=0.2))
@@ -887,7 +736,7 @@ def test_a_call_that_takes_all_the_time_of_another() -> None:
         client.timeout = 0.1
         with pytest.raises(ConnectTimeout, match="another thread"):
             client.connect()
-        done.set()
+        script.go_on()
         calling.join()
         client.ping(timeout=5.0)
 
@@ -919,49 +768,30 @@ def test_threads_share_a_client(server: LoopbackServer) -> None:
     assert {text: receipt.action_id for text, receipt in receipts.items()} == ids
 
 
-@pytest.mark.parametrize("tls", [False, True], ids=["plain", "tls"])
-def test_closing_ends_the_call_of_another_thread(tls: bool) -> None:
-    def talk(peer: Peer) -> None:
-        peer.log_in()
-        peer.swallow()
-
-    with Script(talk, tls=server_tls() if tls else None) as script:
-        client = client_of(script.port, tls=SERVER_PEM if tls else False)
-        client.connect()
-        errors: List[AMIError] = []
-
-        def call() -> None:
-            with pytest.raises(ConnectionLost, match="the client was closed") as caught:
-                client.ping(timeout=None)
-            errors.append(caught.value)
-
-        thread = in_thread(call)
-        time.sleep(0.1)
-        start = time.monotonic()
-        client.close()
-        assert time.monotonic() - start < 1.0
-        thread.join()
-        assert len(errors) == 1 and not client.connected
-
-
 @pytest.mark.parametrize("tls", [False, SERVER_PEM], ids=["plain", "tls"])
-def test_closing_ends_an_opening_in_another_thread(tls: Union[bool, str]) -> None:
-    with Script(Peer.swallow) as script:
+@pytest.mark.parametrize("opening", [False, True], ids=["call", "opening"])
+def test_closing_ends_what_another_thread_does(opening: bool, tls: Union[bool, str]) -> None:
+    steps, kind = ((), ServerClosed) if opening else ((log_in,), ConnectionLost)
+    with Script(*steps, swallow, tls=bool(tls) and not opening) as script:
         client = client_of(script.port, 5.0, tls=tls)
-        errors: List[AMIError] = []
+        call: Callable[[], None] = client.connect
+        if not opening:
+            client.connect()
+            call = partial(client.ping, timeout=None)
+        ended = threading.Event()
 
-        def call() -> None:
-            with pytest.raises(ServerClosed, match="the client was closed") as caught:
-                client.connect()
-            errors.append(caught.value)
+        def run() -> None:
+            with pytest.raises(kind, match="the client was closed"):
+                call()
+            ended.set()
 
-        thread = in_thread(call)
+        thread = in_thread(run)
         time.sleep(0.1)
         start = time.monotonic()
         client.close()
         thread.join()
         assert time.monotonic() - start < 1.0
-        assert len(errors) == 1 and not client.connected
+        assert ended.is_set() and not client.connected
 
 
 _FORK = """\
@@ -1075,11 +905,6 @@ def test_an_interrupted_call_closes_the_connection(server: LoopbackServer) -> No
 def test_an_interrupt_while_looking_closes_the_connection() -> None:
     import signal
 
-    def talk(peer: Peer) -> None:
-        peer.log_in()
-        while True:
-            peer.send(_EVENT * 500)
-
     def handler(number: int, frame: Optional[FrameType]) -> None:
         # Python swallows what is raised in the callbacks of its own threads: not there, then.
         if frame is not None and "ami" in Path(frame.f_code.co_filename).parent.name:
@@ -1088,8 +913,8 @@ def test_an_interrupt_while_looking_closes_the_connection() -> None:
 
     old = signal.signal(signal.SIGALRM, handler)
     try:
-        for attempt in range(50):
-            with Script(talk) as script:
+        for _ in range(50):
+            with Script(log_in, for_ever(send(EVENT * 500))) as script:
                 client = client_of(script.port)
                 client.connect()
                 time.sleep(0.02)  # there is much to look at
@@ -1111,70 +936,34 @@ def test_an_interrupt_while_looking_closes_the_connection() -> None:
 
 
 def test_a_write_that_fails_with_nothing_to_read(server: LoopbackServer) -> None:
-    sock = socket.create_connection((server.host, server.port))
-    client = Client.from_socket(sock, username=USERNAME, secret=SECRET)
-    client.connect()
-    sock.shutdown(socket.SHUT_WR)
-    # Whichever is seen first, the failing write or the server's end: nothing has left.
-    with pytest.raises(ServerClosed) as caught:
-        client.send_message("sip:a", "b")
-    assert caught.value.outcome == NOT_SENT and not client.connected
-    client.close()
-
-    def talk(peer: Peer) -> None:
-        peer.log_in()
-        with pytest.raises(EOFError):
-            peer.read()
-        done.wait(5.0)  # and does not close
-
-    done = threading.Event()
-    with Script(talk) as script:
-        sock = socket.create_connection(("127.0.0.1", script.port))
-        client = Client.from_socket(sock, username=USERNAME, secret=SECRET)
-        client.connect()
-        sock.shutdown(socket.SHUT_WR)
-        with pytest.raises(ServerClosed):
-            client.send_message("sip:a", "b")
-        done.set()
-        client.close()
+    # Of a server that closes then, and of one that does not: whichever is seen first, the failing
+    # write or the server's end, nothing has left.
+    with Script(log_in, expect_end, hold) as script:
+        for port in (server.port, script.port):
+            sock = socket.create_connection(("127.0.0.1", port))
+            with opened(client_over(sock)) as client:
+                sock.shutdown(socket.SHUT_WR)
+                with pytest.raises(ServerClosed) as caught:
+                    client.send_message("sip:a", "b")
+                assert caught.value.outcome == NOT_SENT and not client.connected
 
 
 def test_an_action_that_left_in_part_closes_the_connection() -> None:
-    def talk(peer: Peer) -> None:
-        peer.log_in()
-        time.sleep(1.0)
-        peer.swallow()
-
     big = Action("Status", [("X", "y" * 1000)] * 100)
-    with Script(talk, narrow=True) as script:
-        sock = narrow_socket(script.port)
-        client = Client.from_socket(sock, username=USERNAME, secret=SECRET, timeout=10.0)
-        client.connect()
-        with pytest.raises(SendTimeout) as caught:
-            client.send_action(big, timeout=0.2)
-        assert caught.value.outcome == NOT_SENT
-        with pytest.raises(NotConnected, match="a part of it had left"):
-            client.ping()
-        client.close()
+    with Script(log_in, hold, swallow, narrow=True) as script:
+        with opened(client_over(narrow_socket(script.port))) as client:
+            with pytest.raises(SendTimeout) as caught:
+                client.send_action(big, timeout=0.2)
+            assert caught.value.outcome == NOT_SENT
+            with pytest.raises(NotConnected, match="a part of it had left"):
+                client.ping()
 
 
 def test_an_action_that_did_not_leave_at_all_is_taken_back() -> None:
-    go = threading.Event()
-    seen: List[str] = []
-
-    def talk(peer: Peer) -> None:
-        peer.log_in()
-        go.wait(5.0)
-        while True:
-            action = peer.read()
-            seen.append(action["ActionID"])
-            peer.send(accepted(action))
-
-    with Script(talk, narrow=True) as script:
-        sock = narrow_socket(script.port)
-        with Client.from_socket(sock, username=USERNAME, secret=SECRET, timeout=10.0) as client:
+    with Script(log_in, hold, serve, narrow=True) as script:
+        with client_over(narrow_socket(script.port)) as client:
             unknown: List[str] = []
-            for number in range(10_000):
+            for _ in range(10_000):
                 with pytest.raises(AMIError) as caught:
                     client.send_action(Action("Ping"), timeout=0.001)
                 assert caught.value.action_id is not None or caught.value.outcome == NOT_SENT
@@ -1183,40 +972,32 @@ def test_an_action_that_did_not_leave_at_all_is_taken_back() -> None:
                 if isinstance(caught.value, AnswerTimeout):
                     assert caught.value.action_id is not None
                     unknown.append(caught.value.action_id)
+            script.go_on()
             if client.connected:  # it was taken back whole
-                go.set()
                 client.ping()
-                assert seen[:-1] == unknown
-            go.set()
+                assert [action["ActionID"] for action in script.actions][:-1] == unknown
 
 
 def test_an_answer_before_the_action_has_left_is_no_answer() -> None:
     # A server must not make us believe that a message was refused whose rest then leaves.
-    early = threading.Event()
-
-    def hasty(peer: Peer) -> None:
-        peer.log_in()
-        while b"ActionID" not in peer.received.partition(b"Status")[2]:
+    def read_a_part(peer: Peer) -> None:
+        while b"ActionID" not in peer.unread:
             peer.received += peer.sock.recv(100)
-        peer.send(b"Response: Error\r\nMessage: too early\r\n\r\n")
-        early.wait(5.0)
-        while True:
-            data = peer.sock.recv(1 << 16)
-            if not data:
-                break
-            peer.received += data
-        assert not peer.received.endswith(b"\r\n\r\n")
+
+    def check_that_the_rest_is_missing(peer: Peer) -> None:
+        with pytest.raises(EOFError):
+            peer.read()
+        assert peer.unread
 
     big = Action("Status", [("X", "y" * 1000)] * 100)
-    with Script(hasty, narrow=True) as script:
-        sock = narrow_socket(script.port)
-        client = Client.from_socket(sock, username=USERNAME, secret=SECRET, timeout=10.0)
-        client.connect()
+    hasty = send(b"Response: Error\r\nMessage: too early\r\n\r\n")
+    with Script(
+        log_in, read_a_part, hasty, hold, check_that_the_rest_is_missing, narrow=True
+    ) as script, opened(client_over(narrow_socket(script.port))) as client:
         with pytest.raises(ServerClosed) as caught:
             client.send_action(big)
         assert caught.value.outcome == NOT_SENT
-        early.set()
-        client.close()
+        script.go_on()
 
 
 # -- Secrets.
@@ -1269,11 +1050,7 @@ def test_the_repr_says_whether_it_is_open(server: LoopbackServer) -> None:
 
 
 def test_a_silent_end_of_a_block_is_logged(caplog: pytest.LogCaptureFixture) -> None:
-    def talk(peer: Peer) -> None:
-        peer.log_in()
-        peer.swallow()
-
     caplog.set_level(logging.DEBUG, "amiclient")
-    with Script(talk) as script, client_of(script.port, 0.2):
+    with Script(log_in, swallow) as script, client_of(script.port, 0.2):
         pass
     assert "no goodbye" in caplog.text

@@ -20,15 +20,9 @@ import pytest
 import amiclient
 import amiproto
 from amiclient import AMIError, CallInProgress, ConnectionLost, MessageSend
-from tests.faults import (
-    SERVER_PEM,
-    Peer,
-    Script,
-    accepted,
-    client_of,
-    open_files,
-    server_tls,
-)
+from tests.faults import SERVER_PEM, client_of, open_files
+from tests.peer import Peer, accepted
+from tests.script import Script
 
 #: Where it is struck. Python 3.12.1 crashes when a tracer of bytecodes raises, and 3.13.0 tells of
 #: some of them only: there it is at every line.
@@ -186,7 +180,7 @@ def test_an_interrupt_at_every_bytecode(
     monkeypatch.setattr(sys, "unraisablehook", lambda unraisable: None)
     server = _Server()
     before = open_files()
-    with Script(server.talk, tls=server_tls() if tls else None) as script:
+    with Script(server.talk, tls=tls) as script:
         case = _Case(script, server, tls)
         # In a thread of its own, which such exceptions leave with a context that is none.
         with ThreadPoolExecutor(1) as pool:

@@ -24,17 +24,9 @@ from amiclient import (
 from amiclient.deadline import Deadline
 from amiclient.loopback import SECRET, USERNAME, LoopbackServer
 from amiclient.transport import Closed
-from tests.faults import (
-    SERVER_PEM,
-    Peer,
-    Proxy,
-    Script,
-    accepted,
-    client_of,
-    in_thread,
-    narrow_socket,
-    server_tls,
-)
+from tests.faults import SERVER_PEM, Proxy, client_of, in_thread, narrow_socket, server_tls
+from tests.peer import Peer, accepted
+from tests.script import Script
 
 
 def test_a_record_that_left_in_part_is_not_forgotten() -> None:

@@ -12,7 +12,9 @@ import pytest
 
 from amiclient import ACCEPTED, AMIError, Client, ConnectionLost, Event, MessageSend, NotConnected
 from amiclient.loopback import LoopbackServer
-from tests.faults import SERVER_PEM, Peer, Script, client_of, in_thread, server_tls
+from tests.faults import SERVER_PEM, client_of, in_thread, server_tls
+from tests.peer import Peer
+from tests.script import Script
 
 
 def _listen(client: Client, numbers: List[int]) -> threading.Thread:

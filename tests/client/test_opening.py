@@ -24,22 +24,9 @@ from amiclient import (
 )
 from amiclient.loopback import SECRET, USERNAME, LoopbackServer
 from amiclient.opening import tls_context
-from tests.faults import (
-    OTHER_PEM,
-    SERVER_PEM,
-    Peer,
-    Proxy,
-    Script,
-    client_of,
-    error_within,
-    server_tls,
-)
-
-
-@pytest.fixture
-def secure() -> Iterator[LoopbackServer]:
-    with LoopbackServer(tls=server_tls()) as server:
-        yield server
+from tests.faults import OTHER_PEM, SERVER_PEM, Proxy, client_of, error_within, server_tls
+from tests.peer import Peer
+from tests.script import Script
 
 
 @contextmanager

@@ -9,7 +9,9 @@ from typing import Iterator, List
 import pytest
 
 from amiclient import ACCEPTED, MessageSend
-from tests.faults import SERVER_PEM, Peer, Script, accepted, client_of, in_thread, server_tls
+from tests.faults import SERVER_PEM, client_of, in_thread, server_tls
+from tests.peer import Peer, accepted
+from tests.script import Script
 
 pytestmark = pytest.mark.slow
 

@@ -13,7 +13,9 @@ import pytest
 
 from amiclient.deadline import Deadline, Expired
 from amiclient.transport import Closed, Transport
-from tests.faults import SERVER_PEM, Peer, Proxy, Script, in_thread, server_tls
+from tests.faults import SERVER_PEM, Proxy, in_thread, server_tls
+from tests.peer import Peer
+from tests.script import Script
 
 Pair = Tuple[Transport, socket.socket]
 

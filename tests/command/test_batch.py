@@ -21,21 +21,12 @@ from amiclient.command import progress, source
 from amiclient.command.lines import Line
 from amiclient.loopback import LoopbackServer
 from tests.command.shell import Runner, command, environment, one_line
-from tests.faults import Peer, Proxy, Script, Way, accepted, in_thread
+from tests.faults import Proxy, Way, in_thread
+from tests.peer import Peer, accepted
 from tests.readme import ROOT
+from tests.script import Script
 
 needs_signals = pytest.mark.skipif(os.name != "posix", reason="needs signals and pipes")
-
-
-@pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Runner:
-    return Runner(monkeypatch, capsys)
-
-
-@pytest.fixture
-def server() -> Iterator[LoopbackServer]:
-    with LoopbackServer() as loopback:
-        yield loopback
 
 
 def lines_of(out: str) -> List[Dict[str, Any]]:

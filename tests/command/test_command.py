@@ -11,7 +11,7 @@ import signal
 import subprocess
 import sys
 import time
-from typing import Dict, Iterator, List, Type
+from typing import Dict, List, Type
 
 import pytest
 
@@ -21,15 +21,10 @@ from amiclient.loopback import SECRET, USERNAME, LoopbackServer
 from amiclient.version import __version__
 from amiproto import AMIError, BodyTooLong, LoginRefused
 from tests.command.shell import MESSAGE, Runner, command, environment, one_line, process
-from tests.faults import OTHER_PEM, SERVER_PEM, Peer, Script, response, server_tls
+from tests.faults import OTHER_PEM, SERVER_PEM, server_tls
+from tests.peer import Peer, response
 from tests.readme import ROOT
-
-
-@pytest.fixture
-def server() -> Iterator[LoopbackServer]:
-    with LoopbackServer() as loopback:
-        yield loopback
-
+from tests.script import Script
 
 # -- The five errors, and what else can go wrong, each by a process of its own.
 
@@ -164,11 +159,6 @@ def test_loopback_shows_what_it_received() -> None:
 
 
 # -- The same function in this process, for the rest.
-
-
-@pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Runner:
-    return Runner(monkeypatch, capsys)
 
 
 def test_bad_usage(run: Runner) -> None:

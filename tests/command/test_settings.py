@@ -18,11 +18,6 @@ USER = ["--username", "me"]
 
 
 @pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Runner:
-    return Runner(monkeypatch, capsys)
-
-
-@pytest.fixture
 def server() -> Iterator[LoopbackServer]:
     with LoopbackServer(users={"me": "t0p s3cret "}) as loopback:
         yield loopback
