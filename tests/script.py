@@ -226,6 +226,13 @@ class Script:
         self._threads.append(threading.Thread(target=self._talk, args=(peer,), daemon=True))
         self._threads[-1].start()
 
+    def wait_for_actions(self, count: int) -> None:
+        """Wait until steps have read so many actions after the login."""
+        deadline = time.monotonic() + _PATIENCE
+        while len(self.actions) < count:
+            assert time.monotonic() < deadline, f"{len(self.actions)} actions came, not {count}"
+            time.sleep(0.001)
+
     def wait_for_end(self) -> None:
         """Wait until every conversation up to now has ended."""
         for thread in self._threads:

@@ -30,34 +30,39 @@ from amiclient import (
     ServerClosed,
 )
 from amiclient.kept import KeptEvents
-from amiclient.loopback import SECRET, USERNAME, LoopbackServer
+from amiclient.loopback import LoopbackServer
 from amiproto import SHUTTING_DOWN, Event
 from amiproto.limits import MAX_OUTSTANDING
-from tests.faults import client_of, error_within
-from tests.peer import BANNER, Peer, accepted, response
-from tests.script import Script
+from tests.faults import client_of, client_over, error_within, opened
+from tests.peer import BANNER, Peer, response
+from tests.script import (
+    Script,
+    Step,
+    answer,
+    for_ever,
+    log_in,
+    read,
+    reset,
+    send,
+    serve,
+    skip,
+    swallow,
+    times,
+)
 
 
 def test_events_are_bounded_in_bytes() -> None:
     # 1,000 events are far below the number that is kept, and 60 MB above the bytes.
     event = b"Event: Big\r\n" + b"X: %s\r\n" % (b"x" * 60_000) + b"\r\n"
-
-    def talk(peer: Peer) -> None:
-        peer.log_in()
-        action = peer.read()
-        for _ in range(1000):
-            peer.send(event)
-        peer.send(accepted(action))
-        peer.serve()
-
-    with Script(talk) as script, client_of(script.port) as client:
-        client.ping()
-        kept = 0
-        with pytest.raises(EventOverflow) as caught:
-            for _ in client.events(timeout=0.2):
-                kept += 1
-        assert kept * len(event) <= 32 * 1024 * 1024 < (kept + 1) * len(event)
-        assert caught.value.actual == 1000 - kept
+    with Script(log_in, read, times(1000, send(event)), serve) as script:
+        with client_of(script.port) as client:
+            client.ping()
+            kept = 0
+            with pytest.raises(EventOverflow) as caught:
+                for _ in client.events(timeout=0.2):
+                    kept += 1
+            assert kept * len(event) <= 32 * 1024 * 1024 < (kept + 1) * len(event)
+            assert caught.value.actual == 1000 - kept
 
 
 def test_bytes_of_events_that_were_taken_count_no_more() -> None:
@@ -76,13 +81,7 @@ def test_bytes_of_events_that_were_taken_count_no_more() -> None:
 
 
 def test_a_server_that_owes_too_many_answers_is_left() -> None:
-    def talk(peer: Peer) -> None:
-        peer.log_in()
-        peer.swallow()
-
-    with Script(talk) as script:
-        client = client_of(script.port)
-        client.connect()
+    with Script(log_in, swallow) as script, opened(client_of(script.port)) as client:
         session = client._shared().open_link._session
         for _ in range(MAX_OUTSTANDING):  # as calls that each gave up
             action_id = session.send(Action("Ping")).action_id
@@ -110,38 +109,18 @@ def test_a_session_that_is_full_of_awaited_answers_goes_on() -> None:
 def test_reading_the_rest_has_a_deadline() -> None:
     # A Unix socket whose peer floods and then does not let us write.
     ours, theirs = socket.socketpair()
-    stop = threading.Event()
-
-    def talk() -> None:
-        peer = Peer(theirs)
-        peer.log_in()
-        theirs.shutdown(socket.SHUT_RD)
-        try:
-            while not stop.is_set():
-                peer.send(b"Event: Noise\r\n\r\n" * 4000)
-        except OSError:
-            pass
-
-    thread = threading.Thread(target=talk)
-    thread.start()
-    with theirs:
-        client = Client.from_socket(ours, username=USERNAME, secret=SECRET, max_events=10)
-        client.connect()
-        time.sleep(0.05)
-        error = error_within(0.5, lambda: client.ping(timeout=0.5))
-        assert type(error) in (ServerClosed, SendTimeout, NotConnected)
-        client.close()
-        stop.set()
-        thread.join()
+    flood = for_ever(send(b"Event: Noise\r\n\r\n" * 4000))
+    with Script(log_in, lambda peer: peer.sock.shutdown(socket.SHUT_RD), flood) as script:
+        script.meet(theirs)
+        with opened(client_over(ours, max_events=10)) as client:
+            time.sleep(0.05)
+            error = error_within(0.5, lambda: client.ping(timeout=0.5))
+            assert type(error) in (ServerClosed, SendTimeout, NotConnected)
 
 
 def test_a_server_that_is_told_to_stop() -> None:
-    def talk(peer: Peer) -> None:
-        peer.log_in()
-        while True:
-            peer.send(response(peer.read(), "Error", f"Message: {SHUTTING_DOWN}"))
-
-    with Script(talk) as script, client_of(script.port) as client:
+    refuse = answer("Error", f"Message: {SHUTTING_DOWN}")
+    with Script(log_in, for_ever(refuse)) as script, client_of(script.port) as client:
         with pytest.raises(Refused) as caught:
             client.send_message("sip:a", "b")
         assert caught.value.retryable and caught.value.outcome == REFUSED
@@ -172,32 +151,17 @@ _S = "t0p-s3cret"
 
 
 def _echo(peer: Peer) -> None:
-    peer.send(BANNER)
     action = peer.read()
     peer.send(response(action, "Error", f"Message: bad secret {action.get('Secret')}"))
-    peer.swallow()
-
-
-def _silence(peer: Peer) -> None:
-    peer.send(BANNER)
-    peer.swallow()
 
 
 def _nonsense(peer: Peer) -> None:
-    peer.send(BANNER)
-    action = peer.read()
-    peer.send(b"X: " + action.get("Secret", "").encode() * 10_000)
-    peer.swallow()
+    peer.send(b"X: " + peer.read().get("Secret", "").encode() * 10_000)
 
 
-def _reset(peer: Peer) -> None:
-    peer.send(BANNER)
-    peer.reset()
-
-
-@pytest.mark.parametrize("talk", [_echo, _silence, _nonsense, _reset])
-def test_no_error_of_a_plain_login_shows_the_secret(talk: Any) -> None:
-    with Script(talk) as script:
+@pytest.mark.parametrize("step", [_echo, swallow, _nonsense, reset])
+def test_no_error_of_a_plain_login_shows_the_secret(step: Step) -> None:
+    with Script(send(BANNER), step, swallow) as script:
         client = Client(
             "127.0.0.1", script.port, username="u", secret=_S, mechanism="plain", timeout=0.3
         )
@@ -207,7 +171,7 @@ def test_no_error_of_a_plain_login_shows_the_secret(talk: Any) -> None:
         assert len(shown) > 3
         for text in [*shown, str(pickle.loads(pickle.dumps(caught.value)).to_dict())]:
             assert _S not in text
-        if talk is _echo:
+        if step is _echo:
             assert isinstance(caught.value, LoginRefused)
             assert caught.value.server_message == "bad secret <redacted>"
         del caught
@@ -217,16 +181,9 @@ def test_no_error_of_a_plain_login_shows_the_secret(talk: Any) -> None:
 
 
 def test_logs_name_actions_and_never_what_they_hold(caplog: pytest.LogCaptureFixture) -> None:
-    def talk(peer: Peer) -> None:
-        peer.log_in()
-        while True:
-            action = peer.read()
-            if action.get("Body") == "silent words":
-                continue
-            peer.send(response(action, "Success", "Message: secret words"))
-
     caplog.set_level(logging.DEBUG, "amiclient")
-    with Script(talk) as script, client_of(script.port) as client:
+    reply = answer("Success", "Message: secret words")
+    with Script(log_in, reply, skip, for_ever(reply)) as script, client_of(script.port) as client:
         receipt = client.send_message("sip:alice", "private words", variables={"X-A": "words"})
         with pytest.raises(AnswerTimeout) as caught:
             client.send_message("sip:alice", "silent words", timeout=0.05)
@@ -273,6 +230,6 @@ def test_threads_of_a_new_process_share_one_turn(monkeypatch: pytest.MonkeyPatch
 
 
 def test_a_connection_that_no_login_ends_in_time() -> None:
-    with Script(_silence) as script:
+    with Script(send(BANNER), swallow) as script:
         error = error_within(0.2, client_of(script.port, 0.2).connect)
     assert type(error) is ConnectTimeout and error.retryable

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import pickle
-import select
-import threading
 import time
-from typing import Any, Dict, Iterator, List, Mapping, Union
+from typing import Any, Iterator, List, Mapping, Union
 
 import pytest
 
@@ -16,7 +14,6 @@ from amiclient import (
     REFUSED,
     UNKNOWN,
     AnswerTimeout,
-    Client,
     ConnectionLost,
     LocalProtocolError,
     MessageSend,
@@ -24,11 +21,25 @@ from amiclient import (
     Refused,
     SendResult,
 )
-from amiclient.loopback import SECRET, USERNAME, LoopbackServer
+from amiclient.loopback import LoopbackServer
 from amiproto import BodyTooLong
-from tests.faults import SERVER_PEM, Proxy, client_of, narrow_socket, server_tls
-from tests.peer import Peer, accepted
-from tests.script import Script
+from tests.faults import SERVER_PEM, Proxy, client_of, client_over, narrow_socket, opened
+from tests.script import (
+    Script,
+    accept,
+    answer,
+    for_ever,
+    hold,
+    log_in,
+    nothing_comes,
+    read,
+    reset,
+    send,
+    serve,
+    swallow,
+    times,
+    together,
+)
 from tests.soak import run as soak
 
 Item = Union[MessageSend, Mapping[str, Any]]
@@ -167,54 +178,28 @@ def test_a_window_has_limits(server: LoopbackServer, window: int) -> None:
         client.send_messages([], window=window)
 
 
-def test_a_window_is_filled_over_plain_tcp() -> None:
-    def talk(peer: Peer) -> None:
-        peer.log_in()
-        for _ in range(3):
-            actions = [peer.read() for _ in range(16)]
-            assert not select.select([peer.sock], [], [], 0.05)[0]  # and no more than that
-            peer.send(*map(accepted, actions))
-        peer.serve()
-
-    with Script(talk) as script, client_of(script.port) as client:
-        results = list(client.send_messages(_items(48), window=16))
-        assert _outcomes(results) == [ACCEPTED] * 48
-
-
-def test_a_window_is_one_over_tls() -> None:
-    def talk(peer: Peer) -> None:
-        peer.log_in()
-        for _ in range(5):
-            action = peer.read()
-            peer.sock.settimeout(0.05)
-            with pytest.raises(OSError):
-                peer.sock.recv(1)  # nothing more comes until this one is answered
-            peer.sock.settimeout(None)
-            peer.send(accepted(action))
-        peer.serve()
-
-    with Script(talk, tls=server_tls()) as script:
-        with client_of(script.port, tls=SERVER_PEM) as client:
-            results = list(client.send_messages(_items(5), window=32))
-            assert _outcomes(results) == [ACCEPTED] * 5
+@pytest.mark.parametrize(
+    ("tls", "window", "full"), [(False, 16, 16), (SERVER_PEM, 32, 1)], ids=["plain", "tls"]
+)
+def test_a_window_is_filled_and_over_tls_it_is_one(
+    tls: Union[bool, str], window: int, full: int
+) -> None:
+    in_full = (times(full, read), nothing_comes(0.05), together(times(full, accept)))
+    with Script(log_in, times(5, *in_full), serve, tls=bool(tls)) as script:
+        with client_of(script.port, tls=tls) as client:
+            results = list(client.send_messages(_items(5 * full), window=window))
+            assert _outcomes(results) == [ACCEPTED] * 5 * full
 
 
-def test_bulk_over_tls() -> None:
-    with LoopbackServer(tls=server_tls()) as server:
-        with client_of(server.port, tls=SERVER_PEM) as client:
-            results = list(client.send_messages(_items(50)))
+def test_bulk_over_tls(secure: LoopbackServer) -> None:
+    with client_of(secure.port, tls=SERVER_PEM) as client:
+        results = list(client.send_messages(_items(50)))
     assert _outcomes(results) == [ACCEPTED] * 50
-    assert [message.text for message in server.messages] == [str(number) for number in range(50)]
+    assert [message.text for message in secure.messages] == [str(number) for number in range(50)]
 
 
 def test_answers_that_stop_coming() -> None:
-    def talk(peer: Peer) -> None:
-        peer.log_in()
-        for _ in range(5):
-            peer.send(accepted(peer.read()))
-        peer.swallow()
-
-    with Script(talk) as script, client_of(script.port) as client:
+    with Script(log_in, times(5, accept), swallow) as script, client_of(script.port) as client:
         start = time.monotonic()
         results = list(client.send_messages(_items(20), window=4, timeout=0.3))
         assert time.monotonic() - start < 0.6
@@ -248,53 +233,31 @@ def test_a_link_that_is_cut_mid_way(server: LoopbackServer, after: int, reset: b
 
 @pytest.mark.parametrize("window", [32, 1024])
 def test_a_server_that_stops_reading(window: int) -> None:
-    go = threading.Event()
-
-    def talk(peer: Peer) -> None:
-        peer.log_in()
-        go.wait(10.0)
-        while True:
-            stanza = peer.read_stanza()
-            texts.append(stanza.partition(b"Body: ")[2][:4])
-
-    texts: List[bytes] = []
     items = [MessageSend("sip:a", f"{number:04}" + "x" * 1000) for number in range(2000)]
-    with Script(talk, narrow=True) as script:
-        client = Client.from_socket(narrow_socket(script.port), username=USERNAME, secret=SECRET)
-        client.connect()
-        start = time.monotonic()
-        results = list(client.send_messages(items, window=window, timeout=0.5))
-        assert time.monotonic() - start < 1.0
-        go.set()
-        client.close()
-        while script._threads[0].is_alive():
-            time.sleep(0.01)
+    with Script(log_in, hold, for_ever(read), narrow=True) as script:
+        with opened(client_over(narrow_socket(script.port))) as client:
+            start = time.monotonic()
+            results = list(client.send_messages(items, window=window, timeout=0.5))
+            assert time.monotonic() - start < 1.0
+        script.go_on()
+        script.wait_for_end()
     outcomes = _outcomes(results)
     flying = outcomes.count(UNKNOWN)
     assert 0 < flying < window
     assert outcomes == [UNKNOWN] * flying + [NOT_SENT] * (2000 - flying)
-    assert texts == [b"%04d" % number for number in range(len(texts))]
+    texts = [action["Body"][:4] for action in script.actions]
+    assert texts == [f"{number:04}" for number in range(len(texts))]
     assert len(texts) <= flying
 
 
 def test_a_server_that_does_not_read_until_it_has_written() -> None:
     # Both sides' buffers are full, over and over: only who reads while it writes gets through.
-    event = b"Event: Noise\r\nText: " + b"x" * 5000 + b"\r\n\r\n"
-
-    def talk(peer: Peer) -> None:
-        peer.log_in()
-        while True:
-            action = peer.read()
-            peer.send(event * 10, accepted(action))
-
+    noise = send((b"Event: Noise\r\nText: " + b"x" * 5000 + b"\r\n\r\n") * 10)
     items = [MessageSend("sip:a", f"{number:04}" + "x" * 1000) for number in range(300)]
-    with Script(talk, narrow=True) as script:
-        sock = narrow_socket(script.port)
-        client = Client.from_socket(sock, username=USERNAME, secret=SECRET, max_events=0)
-        client.connect()
-        results = list(client.send_messages(items, window=256, timeout=20.0))
-        assert _outcomes(results) == [ACCEPTED] * 300
-        client.close()
+    with Script(log_in, for_ever(read, together(noise, accept)), narrow=True) as script:
+        with opened(client_over(narrow_socket(script.port), max_events=0)) as client:
+            results = list(client.send_messages(items, window=256, timeout=20.0))
+            assert _outcomes(results) == [ACCEPTED] * 300
 
 
 def test_what_is_left_of_a_bulk_when_the_client_closes(server: LoopbackServer) -> None:
@@ -309,22 +272,13 @@ def test_what_is_left_of_a_bulk_when_the_client_closes(server: LoopbackServer) -
 
 
 def test_what_was_on_its_way_is_given_up_by_who_stops_early() -> None:
-    stopped = threading.Event()
-
-    def talk(peer: Peer) -> None:
-        peer.log_in()
-        peer.send(accepted(peer.read()))
-        late = [peer.read() for _ in range(4)]
-        stopped.wait(5.0)
-        peer.send(*map(accepted, late))
-        peer.serve()
-
-    with Script(talk) as script, client_of(script.port) as client:
+    late = (times(4, read), hold, together(times(4, accept)))
+    with Script(log_in, accept, *late, serve) as script, client_of(script.port) as client:
         results = client.send_messages(_items(20), window=5)
         for result in results:
             break
         results.close()
-        stopped.set()
+        script.go_on()
         receipt = client.send_message("sip:a", "after")
         assert receipt.response.action_id == receipt.action_id
         assert list(client.events(timeout=0)) == []
@@ -332,12 +286,7 @@ def test_what_was_on_its_way_is_given_up_by_who_stops_early() -> None:
 
 
 def test_what_was_on_its_way_when_another_closed_is_unknown() -> None:
-    def talk(peer: Peer) -> None:
-        peer.log_in()
-        peer.send(accepted(peer.read()))
-        peer.swallow()
-
-    with Script(talk) as script, client_of(script.port) as client:
+    with Script(log_in, accept, swallow) as script, client_of(script.port) as client:
         results = client.send_messages(_items(8), window=5)
         assert next(results).outcome == ACCEPTED
         client.close()
@@ -345,26 +294,14 @@ def test_what_was_on_its_way_when_another_closed_is_unknown() -> None:
 
 
 def test_answers_that_came_before_a_write_failed_count() -> None:
-    go = threading.Event()
-
-    def talk(peer: Peer) -> None:
-        peer.log_in()
-        actions = [peer.read() for _ in range(5)]
-        peer.send(accepted(actions[0]))
-        go.wait(5.0)
-        peer.send(*map(accepted, actions[1:4]))
-        peer.reset()
-
-    with Script(talk) as script:
-        client = client_of(script.port)
-        client.connect()
-        results = client.send_messages(_items(8), window=5)
-        assert next(results).outcome == ACCEPTED
-        go.set()
-        while script.peers[0].sock.fileno() >= 0:
-            time.sleep(0.01)
-        assert _outcomes(list(results)) == [ACCEPTED] * 3 + [UNKNOWN] + [NOT_SENT] * 3
-        client.close()
+    rest = (hold, together(times(3, accept)), reset)
+    with Script(log_in, times(5, read), accept, *rest) as script:
+        with opened(client_of(script.port)) as client:
+            results = client.send_messages(_items(8), window=5)
+            assert next(results).outcome == ACCEPTED
+            script.go_on()
+            script.wait_for_end()
+            assert _outcomes(list(results)) == [ACCEPTED] * 3 + [UNKNOWN] + [NOT_SENT] * 3
 
 
 def test_a_bulk_that_nobody_finishes_ends_when_dropped(
@@ -401,18 +338,11 @@ def test_memory_and_files_do_not_grow() -> None:
 
 
 def test_an_answer_of_another_name_is_unknown() -> None:
-    names = iter(["Success", "Goodbye", "Success"])
-
-    def talk(peer: Peer) -> None:
-        peer.log_in()
-        for name in names:
-            action: Dict[str, str] = peer.read()
-            peer.send(accepted(action).replace(b"Success", name.encode(), 1))
-        peer.swallow()
-
-    with Script(talk) as script, client_of(script.port, 0.5) as client:
-        results = list(client.send_messages(_items(3), window=1))
-        assert _outcomes(results) == [ACCEPTED, UNKNOWN, ACCEPTED]
+    goodbye = answer("Goodbye", "Message: Message successfully sent")
+    with Script(log_in, accept, goodbye, accept, swallow) as script:
+        with client_of(script.port, 0.5) as client:
+            results = list(client.send_messages(_items(3), window=1))
+            assert _outcomes(results) == [ACCEPTED, UNKNOWN, ACCEPTED]
 
 
 def test_a_connection_found_dead_in_between_sends_no_more() -> None:

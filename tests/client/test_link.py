@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import select
 import socket
-import threading
 import time
-from typing import Callable, List
+from typing import Callable
 
 import pytest
 
@@ -14,7 +13,6 @@ from amiclient import (
     Action,
     AMIError,
     AnswerTimeout,
-    Client,
     Event,
     EventOverflow,
     MessageSend,
@@ -22,11 +20,10 @@ from amiclient import (
     ServerClosed,
 )
 from amiclient.deadline import Deadline
-from amiclient.loopback import SECRET, USERNAME, LoopbackServer
+from amiclient.loopback import LoopbackServer
 from amiclient.transport import Closed
-from tests.faults import SERVER_PEM, Proxy, client_of, in_thread, narrow_socket, server_tls
-from tests.peer import Peer, accepted
-from tests.script import Script
+from tests.faults import SERVER_PEM, Proxy, client_of, client_over, in_thread, narrow_socket, opened
+from tests.script import Script, Step, accept, expect, hold, log_in, read, serve, skip, swallow
 
 
 def test_a_record_that_left_in_part_is_not_forgotten() -> None:
@@ -35,25 +32,10 @@ def test_a_record_that_left_in_part_is_not_forgotten() -> None:
     So what was given up then must close the connection, though by the count of bytes nothing of
     the action had left.
     """
-    seen_whole = False
     for attempt in range(160):
-        go = threading.Event()
-        received: List[str] = []
-
-        def talk(peer: Peer) -> None:
-            peer.log_in()
-            go.wait(10.0)
-            while True:
-                action = peer.read()
-                received.append(action["Action"] + " " + action["ActionID"])
-                peer.send(accepted(action))
-
-        with Script(talk, tls=server_tls(), narrow=True) as script:
-            sock = narrow_socket(script.port)
-            client = Client.from_socket(
-                sock, username=USERNAME, secret=SECRET, tls=SERVER_PEM, tls_hostname="localhost"
-            )
-            client.connect()
+        with Script(log_in, hold, serve, tls=True, narrow=True) as script, opened(
+            client_over(narrow_socket(script.port), tls=SERVER_PEM, tls_hostname="localhost")
+        ) as client:
             link = client._shared().link
             assert link is not None
             # A line of another length each time, so that the socket is full at another place.
@@ -66,15 +48,15 @@ def test_a_record_that_left_in_part_is_not_forgotten() -> None:
                     break
             if link._transport.has_half_record:
                 assert not client.connected
-                seen_whole = seen_whole or not link._outbox._offset
-            go.set()
+                if not link._outbox._offset:
+                    return  # a whole record was seen to be kept
+            script.go_on()
             if client.connected:
                 receipt = client.send_action(Action("Long-Name"))
-                assert f"Long-Name {receipt.response.action_id}" in received
-            client.close()
-        if seen_whole:
-            break
-    assert seen_whole
+                last = script.actions[-1]
+                assert last["Action"] == "Long-Name"
+                assert last["ActionID"] == receipt.response.action_id
+    raise AssertionError("no whole record was kept")
 
 
 def test_many_chunks_wait_before_an_action_leaves() -> None:
@@ -91,11 +73,9 @@ def test_many_chunks_wait_before_an_action_leaves() -> None:
             assert caught.value.actual == 290
 
 
-def test_what_came_before_a_write_failed_is_read_all_the_same() -> None:
-    with LoopbackServer() as server:
-        sock = socket.create_connection((server.host, server.port))
-        client = Client.from_socket(sock, username=USERNAME, secret=SECRET, events="on")
-        client.connect()
+def test_what_came_before_a_write_failed_is_read_all_the_same(server: LoopbackServer) -> None:
+    sock = socket.create_connection((server.host, server.port))
+    with opened(client_over(sock, events="on")) as client:
         link = client._shared().link
         assert link is not None
         server.send_event(Event("Tick"))
@@ -107,92 +87,63 @@ def test_what_came_before_a_write_failed_is_read_all_the_same() -> None:
         assert isinstance(link.give_up(ticket, caught.value), ServerClosed)
         event = link.events.take()
         assert event is not None and event.wire == Event("Tick").wire
-        client.close()
 
 
 def test_a_bulk_whose_write_fails_has_sent_nothing() -> None:
-    def talk(peer: Peer) -> None:
-        peer.log_in()
-        done.wait(5.0)
-
-    done = threading.Event()
-    with Script(talk) as script:
+    with Script(log_in, hold) as script:
         sock = socket.create_connection(("127.0.0.1", script.port))
-        client = Client.from_socket(sock, username=USERNAME, secret=SECRET)
-        client.connect()
-        sock.shutdown(socket.SHUT_WR)
-        results = list(client.send_messages(MessageSend("sip:a", text) for text in "abc"))
-        assert [result.outcome for result in results] == ["not sent"] * 3
-        done.set()
-        client.close()
+        with opened(client_over(sock)) as client:
+            sock.shutdown(socket.SHUT_WR)
+            results = list(client.send_messages(MessageSend("sip:a", text) for text in "abc"))
+            assert [result.outcome for result in results] == ["not sent"] * 3
 
 
 def test_a_message_that_left_in_part_and_was_forgotten_closes() -> None:
-    def talk(peer: Peer) -> None:
-        peer.log_in()
-        go.wait(10.0)
-        peer.swallow()
+    with Script(log_in, hold, swallow, narrow=True) as script:
+        with opened(client_over(narrow_socket(script.port))) as client:
+            messages = [MessageSend("sip:a", "x" * 1000) for _ in range(500)]
+            results = client.send_messages(messages, window=500, timeout=5.0)
+            bulk = results._bulk
+            bulk._take_messages()
+            bulk._exchange(wait=False)
+            assert client._shared().open_link._outbox
+            results.close()
+            with pytest.raises(ServerClosed, match="a part of it had left"):
+                client.ping()
+            assert not client.connected
 
-    go = threading.Event()
-    with Script(talk, narrow=True) as script:
-        client = Client.from_socket(narrow_socket(script.port), username=USERNAME, secret=SECRET)
-        client.connect()
-        messages = [MessageSend("sip:a", "x" * 1000) for _ in range(500)]
-        results = client.send_messages(messages, window=500, timeout=5.0)
-        bulk = results._bulk
-        bulk._take_messages()
-        bulk._exchange(wait=False)
-        assert client._shared().open_link._outbox
-        results.close()
-        with pytest.raises(ServerClosed, match="a part of it had left"):
+
+@pytest.mark.parametrize(("second", "outcome"), [(accept, "accepted"), (skip, "unknown")])
+def test_a_message_on_its_way_while_another_thread_calls(second: Step, outcome: str) -> None:
+    # The two messages, and the call of the other thread, which comes before the second's answer.
+    with Script(log_in, read, read, accept, expect("Ping"), second, hold, serve) as script:
+        with client_of(script.port, 5.0) as client:
+            messages = [MessageSend("sip:a", text) for text in "ab"]
+            results = client.send_messages(messages, timeout=0.3)
+            assert next(results).outcome == "accepted"
+            thread = in_thread(client.ping)
+            time.sleep(0.1)
+            (result,) = results
+            assert result.outcome == outcome
+            assert client.connected
+            script.go_on()
+            thread.join()
             client.ping()
-        assert not client.connected
-        go.set()
+            assert not client._shared().open_link._answers
+            assert client._shared().open_link._session.outstanding == ()
 
 
-@pytest.mark.parametrize("answered", [False, True])
-def test_a_message_on_its_way_while_another_thread_calls(answered: bool) -> None:
-    def talk(peer: Peer) -> None:
-        peer.log_in()
-        first, second = peer.read(), peer.read()
-        peer.send(accepted(first))
-        slow = peer.read()
-        if answered:
-            peer.send(accepted(second))
-        done.wait(5.0)
-        peer.send(accepted(slow))
-        peer.serve()
-
-    done = threading.Event()
-    with Script(talk) as script, client_of(script.port, 5.0) as client:
-        messages = [MessageSend("sip:a", text) for text in "ab"]
-        results = client.send_messages(messages, timeout=0.3)
-        assert next(results).outcome == "accepted"
-        thread = in_thread(client.ping)
-        time.sleep(0.1)
-        (result,) = results
-        assert result.outcome == ("accepted" if answered else "unknown")
-        assert client.connected
-        done.set()
-        thread.join()
-        client.ping()
-        assert not client._shared().open_link._answers
-        assert client._shared().open_link._session.outstanding == ()
-
-
-def test_half_a_record_before_a_call_leaves_it_time() -> None:
-    with LoopbackServer(tls=server_tls()) as server, Proxy(server.port) as proxy:
-        client = client_of(proxy.port, 5.0, tls=SERVER_PEM, events="on")
-        client.connect()
-        client.ping()
-        proxy.down.stall = len(proxy.down.passed) + 7
-        server.send_event(Event("Tick"))
-        time.sleep(0.1)
-        with pytest.raises(AnswerTimeout):
-            client.ping(timeout=0.1)
-        proxy.down.stall = None
-        client.ping()
-        client.close()
+def test_half_a_record_before_a_call_leaves_it_time(secure: LoopbackServer) -> None:
+    with Proxy(secure.port) as proxy:
+        with opened(client_of(proxy.port, 5.0, tls=SERVER_PEM, events="on")) as client:
+            client.ping()
+            proxy.down.stall = len(proxy.down.passed) + 7
+            secure.send_event(Event("Tick"))
+            time.sleep(0.1)
+            with pytest.raises(AnswerTimeout):
+                client.ping(timeout=0.1)
+            proxy.down.stall = None
+            client.ping()
 
 
 def test_closing_is_finished_where_it_is_interrupted(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -234,23 +185,13 @@ def test_closing_waits_for_what_cannot_be_ended() -> None:
 
 def test_a_bulk_left_half_way_ends_the_wait_of_a_listener() -> None:
     """The server waits for the rest of a message that nobody wants to send any more."""
-    stop = threading.Event()
-
-    def talk(peer: Peer) -> None:
-        peer.log_in()
-        peer.send(accepted(peer.read()))
-        stop.wait(10.0)
-
-    with Script(talk, narrow=True) as script:
-        sock = narrow_socket(script.port)
-        client = Client.from_socket(sock, username=USERNAME, secret=SECRET, events="on")
-        client.connect()
-        results = client.send_messages(
-            [MessageSend("sip:a", "x" * 1000) for _ in range(1000)], window=1000
-        )
-        assert next(results).outcome == "accepted"
-        results.close()
-        with pytest.raises(AMIError, match="given up when a part of it had left"):
-            list(client.events(timeout=5.0))
-        assert not client.connected
-        stop.set()
+    with Script(log_in, accept, hold, narrow=True) as script:
+        with opened(client_over(narrow_socket(script.port), events="on")) as client:
+            results = client.send_messages(
+                [MessageSend("sip:a", "x" * 1000) for _ in range(1000)], window=1000
+            )
+            assert next(results).outcome == "accepted"
+            results.close()
+            with pytest.raises(AMIError, match="given up when a part of it had left"):
+                list(client.events(timeout=5.0))
+            assert not client.connected

@@ -13,8 +13,7 @@ import pytest
 from amiclient import ACCEPTED, AMIError, Client, ConnectionLost, Event, MessageSend, NotConnected
 from amiclient.loopback import LoopbackServer
 from tests.faults import SERVER_PEM, client_of, in_thread, server_tls
-from tests.peer import Peer
-from tests.script import Script
+from tests.script import Script, log_in, read
 
 
 def _listen(client: Client, numbers: List[int]) -> threading.Thread:
@@ -137,10 +136,6 @@ def test_closing_and_opening_anew_end_a_listener() -> None:
 
 
 def test_a_listener_is_told_what_another_call_found() -> None:
-    def talk(peer: Peer) -> None:
-        peer.log_in()
-        peer.read()  # and closes, while the listener has given up the connection
-
     told: List[str] = []
 
     def listen() -> None:
@@ -149,7 +144,8 @@ def test_a_listener_is_told_what_another_call_found() -> None:
         except AMIError as error:
             told.append(str(error))
 
-    with Script(talk) as script, client_of(script.port, events="on") as client:
+    # It reads the call, and closes while the listener has given up the connection.
+    with Script(log_in, read) as script, client_of(script.port, events="on") as client:
         listener = in_thread(listen)
         time.sleep(0.1)
         with pytest.raises(ConnectionLost):

@@ -9,7 +9,7 @@ import ssl
 import threading
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Callable, Iterator, List, Tuple
+from typing import Any, Dict, Iterator, List, Tuple
 
 import pytest
 
@@ -24,9 +24,8 @@ from amiclient import (
 )
 from amiclient.loopback import SECRET, USERNAME, LoopbackServer
 from amiclient.opening import tls_context
-from tests.faults import OTHER_PEM, SERVER_PEM, Proxy, client_of, error_within, server_tls
-from tests.peer import Peer
-from tests.script import Script
+from tests.faults import OTHER_PEM, SERVER_PEM, Proxy, client_of, client_over, error_within, opened
+from tests.script import Script, log_in, serve, swallow
 
 
 @contextmanager
@@ -80,25 +79,23 @@ def test_a_host_that_there_is_not(host: str) -> None:
     assert caught.value.field == "host" and caught.value.outcome == NOT_SENT
 
 
-def test_each_address_of_a_host_is_tried(monkeypatch: pytest.MonkeyPatch) -> None:
-    with LoopbackServer() as server, Script(Peer.swallow) as closed:
-        dead = closed.port
-        closed.__exit__(None, None, None)
-        found = [
-            (12345, socket.SOCK_STREAM, 0, "", ("::1", 1)),  # a family the kernel has not
-            (socket.AF_INET, socket.SOCK_STREAM, 0, "", ("127.0.0.1", dead)),
-            (socket.AF_INET, socket.SOCK_STREAM, 0, "", ("127.0.0.1", server.port)),
-        ]
-        monkeypatch.setattr(socket, "getaddrinfo", lambda *arguments: found)
-        _connect(client_of(server.port))
-        del found[2]
+def test_each_address_of_a_host_is_tried(
+    server: LoopbackServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Script() as script:
+        closed = script.port
+    found = [
+        (12345, socket.SOCK_STREAM, 0, "", ("::1", 1)),  # a family the kernel has not
+        (socket.AF_INET, socket.SOCK_STREAM, 0, "", ("127.0.0.1", closed)),
+        (socket.AF_INET, socket.SOCK_STREAM, 0, "", ("127.0.0.1", server.port)),
+    ]
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *arguments: found)
+    _connect(client_of(server.port))
+    for cause in (ConnectionRefusedError, OSError):
+        found.pop()
         with pytest.raises(ConnectError) as caught:
             client_of(server.port).connect()
-        assert isinstance(caught.value.__cause__, ConnectionRefusedError)
-        del found[1]
-        with pytest.raises(ConnectError) as caught:
-            client_of(server.port).connect()
-        assert isinstance(caught.value.__cause__, OSError)
+        assert isinstance(caught.value.__cause__, cause)
 
 
 def _has_ipv6() -> bool:
@@ -115,10 +112,9 @@ def test_ipv6_plain_and_tls(secure: LoopbackServer) -> None:
         _connect(Client("::1", proxy.port, username=USERNAME, secret=SECRET))
     with Proxy(secure.port, host="::1") as proxy:
         _connect(Client("::1", proxy.port, username=USERNAME, secret=SECRET, tls=SERVER_PEM))
-    with Script(Peer.log_in, host="::1") as script:
-        client = Client("::1", script.port, username=USERNAME, secret=SECRET)
-        client.connect()
-        client.close()
+    with Script(log_in, host="::1") as script:
+        with opened(Client("::1", script.port, username=USERNAME, secret=SECRET)):
+            pass
 
 
 def test_a_connection_that_nobody_takes_ends_by_the_deadline(
@@ -188,32 +184,33 @@ def _wake(client: Client) -> None:
 # -- TLS.
 
 
-def test_a_certificate_that_nobody_signed_is_refused(secure: LoopbackServer) -> None:
-    with pytest.raises(TLSError, match="is not trusted.*as tls=") as caught:
-        client_of(secure.port, tls=True).connect()
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"tls": True}, "is not trusted.*as tls="),
+        ({"tls": OTHER_PEM}, "is not trusted"),
+        ({"tls": SERVER_PEM, "tls_hostname": "pbx.example.org"},
+         "pbx.example.org.* is not trusted.*mismatch"),
+    ],
+    ids=["nobody signed it", "another authority", "another name"],
+)  # fmt: skip
+def test_a_certificate_that_is_refused(
+    secure: LoopbackServer, options: Dict[str, Any], words: str
+) -> None:
+    with pytest.raises(TLSError, match=words) as caught:
+        client_of(secure.port, **options).connect()
     assert caught.value.outcome == NOT_SENT
     assert isinstance(caught.value.__cause__, ssl.SSLCertVerificationError)
 
 
-@pytest.mark.parametrize("path", [str, Path])
-def test_a_certificate_in_a_file_is_accepted(
-    secure: LoopbackServer, path: Callable[[str], Any]
-) -> None:
-    _connect(client_of(secure.port, tls=path(SERVER_PEM)))
-
-
-def test_the_wrong_authority_is_refused(secure: LoopbackServer) -> None:
-    with pytest.raises(TLSError, match="is not trusted"):
-        client_of(secure.port, tls=OTHER_PEM).connect()
-
-
-def test_the_wrong_name_is_refused(secure: LoopbackServer) -> None:
-    with pytest.raises(TLSError, match="pbx.example.org.* is not trusted.*mismatch"):
-        client_of(secure.port, tls=SERVER_PEM, tls_hostname="pbx.example.org").connect()
-
-
-def test_another_name_to_check_for(secure: LoopbackServer) -> None:
-    _connect(client_of(secure.port, tls=SERVER_PEM, tls_hostname="localhost"))
+@pytest.mark.parametrize(
+    "options",
+    [{"tls": SERVER_PEM}, {"tls": Path(SERVER_PEM)},
+     {"tls": SERVER_PEM, "tls_hostname": "localhost"}],
+    ids=["file", "path", "another name"],
+)  # fmt: skip
+def test_a_certificate_that_is_accepted(secure: LoopbackServer, options: Dict[str, Any]) -> None:
+    _connect(client_of(secure.port, **options))
 
 
 def test_a_context_is_taken_as_it_is(secure: LoopbackServer) -> None:
@@ -236,7 +233,7 @@ def test_every_context_made_here_verifies(tls: Any) -> None:
 @pytest.mark.parametrize("path", ["", "no such file", __file__, str(Path(__file__).parent)])
 def test_a_file_that_holds_no_certificate(path: str) -> None:
     # And nothing is opened: an empty path must not mean a connection in the clear.
-    with Script(Peer.swallow) as script:
+    with Script(swallow) as script:
         with pytest.raises(TLSError, match="no certificate can be read"):
             client_of(script.port, tls=path).connect()
         assert script.peers == []
@@ -258,33 +255,20 @@ def _records(data: bytes) -> List[Tuple[int, int]]:
 
 
 def test_each_line_is_a_record_and_no_record_is_over_1024_bytes() -> None:
-    received: List[bytes] = []
-    done = threading.Event()
-
-    def talk(peer: Peer) -> None:
-        try:
-            peer.log_in()
-            peer.serve()
-        finally:
-            received.append(peer.received)
-            done.set()
-
     # In TLS 1.2 the type of a record can be seen; each of AES-GCM has 24 bytes more than its text.
     context = ssl.create_default_context(cafile=SERVER_PEM)
     context.maximum_version = ssl.TLSVersion.TLSv1_2
     context.set_ciphers("ECDHE-RSA-AES128-GCM-SHA256")
-    with Script(talk, tls=server_tls()) as script, Proxy(script.port) as proxy:
-        client = client_of(proxy.port, tls=context)
-        client.connect()
-        variables = {f"X-{number}": "v" * 900 for number in range(5)}
-        client.send_message("pjsip:a", "b" * 900, variables=variables)
-        client.send_message("pjsip:a", "b" * 1016)
-        client.close()
-        assert done.wait(5.0)
+    with Script(log_in, serve, tls=True) as script, Proxy(script.port) as proxy:
+        with opened(client_of(proxy.port, tls=context)) as client:
+            variables = {f"X-{number}": "v" * 900 for number in range(5)}
+            client.send_message("pjsip:a", "b" * 900, variables=variables)
+            client.send_message("pjsip:a", "b" * 1016)
+        script.wait_for_end()
     sizes = [size - 24 for kind, size in _records(bytes(proxy.up.passed)) if kind == 23]
     # And the last CR and the last LF of an action are records of their own.
     expected: List[int] = []
-    for line in received[0].split(b"\n")[:-1]:
+    for line in script.peers[0].received.split(b"\n")[:-1]:
         expected += [1, 1] if line == b"\r" else [len(line) + 1]
     assert sizes == expected
     assert max(sizes) == 1024
@@ -297,59 +281,36 @@ def _socket_to(port: int) -> socket.socket:
     return socket.create_connection(("127.0.0.1", port))
 
 
-def test_a_socket_that_is_given(secure: LoopbackServer) -> None:
-    with LoopbackServer() as plain:
-        sock = _socket_to(plain.port)
-        client = Client.from_socket(sock, username=USERNAME, secret=SECRET)
-        _connect(client)
-        assert sock.fileno() < 0
-        with pytest.raises(NotConnected, match="used up"):
-            client.connect()
+def test_a_socket_that_is_given(server: LoopbackServer, secure: LoopbackServer) -> None:
+    sock = _socket_to(server.port)
+    client = client_over(sock)
+    _connect(client)
+    assert sock.fileno() < 0
+    with pytest.raises(NotConnected, match="used up"):
+        client.connect()
     # With TLS on it, or put on it here.
     context = ssl.create_default_context(cafile=SERVER_PEM)
-    ready = context.wrap_socket(_socket_to(secure.port), server_hostname="localhost")
-    _connect(Client.from_socket(ready, username=USERNAME, secret=SECRET))
-    _connect(
-        Client.from_socket(
-            _socket_to(secure.port), username=USERNAME, secret=SECRET, tls=SERVER_PEM,
-            tls_hostname="localhost",
-        )
-    )  # fmt: skip
+    _connect(client_over(context.wrap_socket(_socket_to(secure.port), server_hostname="localhost")))
+    _connect(client_over(_socket_to(secure.port), tls=SERVER_PEM, tls_hostname="localhost"))
 
 
 def test_a_socket_that_is_no_tcp() -> None:
     ours, theirs = socket.socketpair()
-
-    def serve() -> None:
-        peer = Peer(theirs)
-        peer.log_in()
-        try:
-            peer.serve()
-        except EOFError:
-            pass
-
-    thread = threading.Thread(target=serve)
-    thread.start()
-    with theirs:
-        with Client.from_socket(ours, username=USERNAME, secret=SECRET) as client:
+    with Script(log_in, serve) as script:
+        script.meet(theirs)
+        with client_over(ours) as client:
             client.send_message("sip:a", "b")
-        thread.join()
 
 
-def test_a_given_socket_does_not_wait_for_more_to_send() -> None:
-    with LoopbackServer() as server:
-        sock = _socket_to(server.port)
-        with Client.from_socket(sock, username=USERNAME, secret=SECRET):
-            assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+def test_a_given_socket_does_not_wait_for_more_to_send(server: LoopbackServer) -> None:
+    sock = _socket_to(server.port)
+    with client_over(sock):
+        assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
 
 
 def test_a_socket_that_is_given_is_closed_whatever_happens(secure: LoopbackServer) -> None:
-    def client(**options: Any) -> Tuple[socket.socket, Client]:
-        sock = _socket_to(secure.port)
-        return sock, Client.from_socket(sock, username=USERNAME, secret=SECRET, **options)
-
-    sock, unused = client()
-    unused.close()
+    sock = _socket_to(secure.port)
+    client_over(sock).close()
     assert sock.fileno() < 0
     for options, error in (
         ({"tls": "no such file"}, TLSError),
@@ -357,9 +318,9 @@ def test_a_socket_that_is_given_is_closed_whatever_happens(secure: LoopbackServe
         ({"timeout": 0, "tls": SERVER_PEM}, ConnectTimeout),
         ({"timeout": 0.1}, ConnectTimeout),
     ):
-        sock, failing = client(**options)
+        sock = _socket_to(secure.port)
         with pytest.raises(error):
-            failing.connect()
+            client_over(sock, **options).connect()
         assert sock.fileno() < 0
 
 

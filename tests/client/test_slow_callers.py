@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from typing import Iterator, List
 
 import pytest
 
 from amiclient import ACCEPTED, MessageSend
-from tests.faults import SERVER_PEM, client_of, in_thread, server_tls
-from tests.peer import Peer, accepted
-from tests.script import Script
+from tests.faults import SERVER_PEM, client_of, in_thread
+from tests.script import Script, expect, hold, log_in, serve
 
 pytestmark = pytest.mark.slow
 
@@ -20,12 +18,6 @@ pytestmark = pytest.mark.slow
 _TIMEOUT = 0.25
 _WORK = 0.3
 _COUNT = 5
-
-
-def _one_by_one(peer: Peer) -> None:
-    # As Asterisk does; the loopback server answers all that it reads at once in one write.
-    peer.log_in()
-    peer.serve()
 
 
 @pytest.mark.parametrize("slow", ["reader", "iterable"])
@@ -37,7 +29,7 @@ def test_a_slow_caller_breaks_nothing(window: int, slow: str) -> None:
                 time.sleep(_WORK)
             yield MessageSend("sip:a", str(number))
 
-    with Script(_one_by_one) as script, client_of(script.port, _TIMEOUT) as client:
+    with Script(log_in, serve) as script, client_of(script.port, _TIMEOUT) as client:
         start = time.monotonic()
         outcomes: List[str] = []
         for result in client.send_messages(messages(), window=window):
@@ -50,7 +42,7 @@ def test_a_slow_caller_breaks_nothing(window: int, slow: str) -> None:
 
 
 def test_a_slow_caller_over_tls() -> None:
-    with Script(_one_by_one, tls=server_tls()) as script:
+    with Script(log_in, serve, tls=True) as script:
         with client_of(script.port, _TIMEOUT, tls=SERVER_PEM) as client:
             outcomes = []
             for result in client.send_messages(MessageSend("sip:a", text) for text in "abc"):
@@ -60,50 +52,25 @@ def test_a_slow_caller_over_tls() -> None:
 
 
 def test_the_window_is_full_while_the_caller_works() -> None:
-    count = 0
-    arrived = threading.Condition()
-
-    def talk(peer: Peer) -> None:
-        nonlocal count
-        peer.log_in()
-        while True:
-            action = peer.read()
-            with arrived:
-                count += action["Action"] == "MessageSend"
-                arrived.notify_all()
-            peer.send(accepted(action))
-
-    with Script(talk) as script, client_of(script.port) as client:
+    with Script(log_in, serve) as script, client_of(script.port) as client:
         messages = [MessageSend("sip:a", str(number)) for number in range(40)]
-        for done, result in enumerate(client.send_messages(messages, window=4), start=1):
-            with arrived:  # here, in the caller's code, the next ones are with the server
-                assert arrived.wait_for(lambda: count >= min(40, done + 3), 5.0), done
+        for done, _ in enumerate(client.send_messages(messages, window=4), start=1):
+            # Here, in the caller's code, the next ones are with the server.
+            script.wait_for_actions(min(40, done + 3))
             time.sleep(0.005)
 
 
 def test_a_message_leaves_while_the_next_is_made() -> None:
-    texts: List[str] = []
-    arrived = threading.Event()
-
-    def talk(peer: Peer) -> None:
-        peer.log_in()
-        while True:
-            action = peer.read()
-            texts.append(action.get("Body", ""))
-            arrived.set()
-            peer.send(accepted(action))
-
     def messages() -> Iterator[MessageSend]:
         for number in range(3):
             time.sleep(0.01)
             yield MessageSend("sip:a", str(number))
-            assert arrived.wait(5.0)
-            arrived.clear()
+            script.wait_for_actions(number + 1)
 
-    with Script(talk) as script, client_of(script.port) as client:
+    with Script(log_in, serve) as script, client_of(script.port) as client:
         results = list(client.send_messages(messages(), window=32))
         assert [result.outcome for result in results] == [ACCEPTED] * 3
-    assert texts[:3] == ["0", "1", "2"]
+    assert [action["Body"] for action in script.actions[:3]] == ["0", "1", "2"]
 
 
 def test_a_result_is_given_before_the_next_slow_message_is_made() -> None:
@@ -115,7 +82,7 @@ def test_a_result_is_given_before_the_next_slow_message_is_made() -> None:
             made.append(number)
             yield MessageSend("sip:a", str(number))
 
-    with Script(_one_by_one) as script, client_of(script.port) as client:
+    with Script(log_in, serve) as script, client_of(script.port) as client:
         results = client.send_messages(messages(), window=32)
         assert next(results).outcome == ACCEPTED
         assert len(made) <= 3
@@ -124,22 +91,13 @@ def test_a_result_is_given_before_the_next_slow_message_is_made() -> None:
 
 def test_a_slow_caller_waits_for_no_call_of_another() -> None:
     # The other call has the connection for longer than it takes to make three messages.
-    go = threading.Event()
-
-    def talk(peer: Peer) -> None:
-        peer.log_in()
-        ping = peer.read()
-        assert ping["Action"] == "Ping" and go.wait(10.0)
-        peer.send(accepted(ping))
-        peer.serve()
-
     def messages() -> Iterator[MessageSend]:
         for number in range(3):
             time.sleep(0.1)
             yield MessageSend("sip:a", str(number))
-        go.set()
+        script.go_on()
 
-    with Script(talk) as script, client_of(script.port) as client:
+    with Script(log_in, expect("Ping"), hold, serve) as script, client_of(script.port) as client:
         other = in_thread(client.ping)
         time.sleep(0.05)
         results = client.send_messages(messages())

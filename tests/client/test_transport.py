@@ -13,9 +13,9 @@ import pytest
 
 from amiclient.deadline import Deadline, Expired
 from amiclient.transport import Closed, Transport
-from tests.faults import SERVER_PEM, Proxy, in_thread, server_tls
+from tests.faults import SERVER_PEM, Proxy, in_thread
 from tests.peer import Peer
-from tests.script import Script
+from tests.script import Script, hold, send, swallow
 
 Pair = Tuple[Transport, socket.socket]
 
@@ -174,11 +174,7 @@ def _secured(port: int, ragged: bool) -> ssl.SSLSocket:
 
 
 def test_what_tls_has_read_ahead_is_readable() -> None:
-    def talk(peer: Peer) -> None:
-        peer.send(b"abc")
-        peer.swallow()
-
-    with Script(talk, tls=server_tls()) as script:
+    with Script(send(b"abc"), swallow, tls=True) as script:
         sock = _secured(script.port, True)
         assert sock.recv(1) == b"a"
         transport = _transport(sock)
@@ -190,11 +186,7 @@ def test_what_tls_has_read_ahead_is_readable() -> None:
 
 @pytest.mark.parametrize("ragged", [True, False])
 def test_an_end_without_the_goodbye_of_tls_is_an_end(ragged: bool) -> None:
-    def talk(peer: Peer) -> None:
-        peer.send(b"abc")
-        peer.swallow()
-
-    with Script(talk, tls=server_tls()) as script, Proxy(script.port) as proxy:
+    with Script(send(b"abc"), swallow, tls=True) as script, Proxy(script.port) as proxy:
         transport = _transport(_secured(proxy.port, ragged))
         # The proxy has nothing unread then, and its end is no reset.
         assert transport.receive_before(False, Deadline(5.0)) == b"abc"
@@ -203,30 +195,25 @@ def test_an_end_without_the_goodbye_of_tls_is_an_end(ragged: bool) -> None:
         transport.close()
 
 
-def test_a_goodbye_of_tls_is_an_end() -> None:
-    def talk(peer: Peer) -> None:
-        assert isinstance(peer.sock, ssl.SSLSocket)
-        peer.sock.unwrap()
+def _say_goodbye(peer: Peer) -> None:
+    assert isinstance(peer.sock, ssl.SSLSocket)
+    peer.sock.unwrap()
 
-    with Script(talk, tls=server_tls()) as script:
+
+def test_a_goodbye_of_tls_is_an_end() -> None:
+    with Script(_say_goodbye, tls=True) as script:
         transport = _transport(_secured(script.port, False))
         assert transport.receive_before(False, Deadline(5.0)) == b""
         transport.close()
 
 
 def test_half_a_record_is_nothing_yet() -> None:
-    def talk(peer: Peer) -> None:
-        peer.send(b"first")
-        go.wait(5.0)
-        peer.send(b"second")
-        peer.swallow()
-
-    go = threading.Event()
-    with Script(talk, tls=server_tls()) as script, Proxy(script.port) as proxy:
+    steps = (send(b"first"), hold, send(b"second"), swallow)
+    with Script(*steps, tls=True) as script, Proxy(script.port) as proxy:
         transport = _transport(_secured(proxy.port, True))
         assert transport.receive_before(False, Deadline(5.0)) == b"first"
         proxy.down.stall = len(proxy.down.passed) + 7
-        go.set()
+        script.go_on()
         with pytest.raises(Expired):
             transport.receive_before(False, Deadline(0.1))
         threading.Timer(0.1, setattr, (proxy.down, "stall", None)).start()
@@ -235,17 +222,10 @@ def test_half_a_record_is_nothing_yet() -> None:
 
 
 def test_bytes_that_are_no_tls_break_the_connection() -> None:
-    go = threading.Event()
-
-    def talk(peer: Peer) -> None:
-        go.wait(5.0)
-        peer.send(b"abc")
-        peer.swallow()
-
-    with Script(talk, tls=server_tls()) as script, Proxy(script.port) as proxy:
+    with Script(hold, send(b"abc"), swallow, tls=True) as script, Proxy(script.port) as proxy:
         transport = _transport(_secured(proxy.port, True))
         proxy.down.rewrite = lambda data: b"\xff" * len(data)
-        go.set()
+        script.go_on()
         with pytest.raises(Closed):
             transport.receive_before(False, Deadline(5.0))
         transport.close()
