@@ -13,16 +13,16 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import FrameType
-from typing import Any, Callable, List, Optional, Tuple
+from typing import Any, Callable, List, Optional, Tuple, Union
 
 import pytest
 
 import amiclient
 import amiproto
 from amiclient import AMIError, CallInProgress, ConnectionLost, MessageSend
-from tests.faults import SERVER_PEM, client_of, open_files
-from tests.peer import Peer, accepted
-from tests.script import Script
+from tests.faults import SERVER_PEM, client_of, open_files, opened
+from tests.peer import Peer
+from tests.script import Script, accept, for_ever, log_in, send, skip, swallow, together
 
 #: Where it is struck. Python 3.12.1 crashes when a tracer of bytecodes raises, and 3.13.0 tells of
 #: some of them only: there it is at every line.
@@ -72,31 +72,29 @@ def _run_until(number: int, call: Callable[[], object]) -> Tuple[int, Optional[B
         sys.settrace(old)
 
 
-class _Server:
-    """Counts the messages that came, and how many pings."""
+def _tell(peer: Peer) -> None:
+    """Accept an action, with an event after it; or never answer a message to sip:silent."""
+    if peer.take_action().get("To") == "sip:silent":
+        skip(peer)
+    else:
+        together(accept, send(b"Event: Tick\r\n\r\n"))(peer)
 
-    def __init__(self) -> None:
-        self.texts: List[str] = []
-        self.pings = 0
 
-    def talk(self, peer: Peer) -> None:
-        peer.log_in()
-        while True:
-            action = peer.read()
-            if action["Action"] == "MessageSend":
-                self.texts.append(action["Body"])
-                if action["To"] == "sip:silent":
-                    continue
-            self.pings += action["Action"] == "Ping"
-            peer.send(accepted(action), b"Event: Tick\r\n\r\n")
+def _texts(script: Script) -> List[str]:
+    """The texts of all messages that came."""
+    return [action["Body"] for action in script.actions if action["Action"] == "MessageSend"]
+
+
+def _pings(script: Script) -> int:
+    return [action["Action"] for action in script.actions].count("Ping")
 
 
 class _Case:
     """A client before a server, and a call of it that is struck again and again."""
 
-    def __init__(self, script: Script, server: _Server, tls: bool) -> None:
-        self.client = client_of(script.port, tls=SERVER_PEM if tls else False, events="on")
-        self.server = server
+    def __init__(self, script: Script, tls: Union[bool, str]) -> None:
+        self.client = client_of(script.port, tls=tls, events="on")
+        self.script = script
         self.count = 0
 
     def text(self) -> str:
@@ -113,7 +111,7 @@ class _Case:
         messages = [MessageSend("sip:a", self.text()) for _ in range(3)]
         for result in self.client.send_messages(messages, window=2):
             assert result.receipt is not None
-            assert result.message.text in self.server.texts
+            assert result.message.text in _texts(self.script)
 
     def events(self) -> None:
         events = self.client.events(timeout=0.002)
@@ -146,9 +144,9 @@ class _Case:
         while link._forgotten:
             link._drop(link._forgotten.popleft())
         assert not link._outbox, number
-        pings = self.server.pings
+        pings = _pings(self.script)
         self.client.ping(timeout=5.0)
-        assert self.server.pings == pings + 1
+        assert _pings(self.script) == pings + 1
 
 
 def _strike(case: _Case, call: Callable[[], object], stride: int) -> None:
@@ -171,22 +169,21 @@ def _strike(case: _Case, call: Callable[[], object], stride: int) -> None:
 _CALLS = ["send_message", "send_messages", "send_in_vain", "events", "connect", "close", "logoff"]
 
 
-@pytest.mark.parametrize("tls", [False, True], ids=["plain", "tls"])
+@pytest.mark.parametrize("tls", [False, SERVER_PEM], ids=["plain", "tls"])
 @pytest.mark.parametrize("name", _CALLS)
 def test_an_interrupt_at_every_bytecode(
-    name: str, tls: bool, monkeypatch: pytest.MonkeyPatch
+    name: str, tls: Union[bool, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Python swallows what is raised in __del__; pytest would keep it, and all that it holds.
     monkeypatch.setattr(sys, "unraisablehook", lambda unraisable: None)
-    server = _Server()
     before = open_files()
-    with Script(server.talk, tls=tls) as script:
-        case = _Case(script, server, tls)
+    with Script(log_in, for_ever(_tell), tls=bool(tls)) as script:
+        case = _Case(script, tls)
         # In a thread of its own, which such exceptions leave with a context that is none.
         with ThreadPoolExecutor(1) as pool:
             pool.submit(_strike, case, getattr(case, name), _STRIDE * (3 if tls else 1)).result()
         case.client.close()
-        assert len(server.texts) == len(set(server.texts)), "a message was sent twice"
+        assert len(_texts(script)) == len(set(_texts(script))), "a message was sent twice"
     for _ in range(100):
         if open_files() <= before:
             break
@@ -196,7 +193,6 @@ def test_an_interrupt_at_every_bytecode(
 
 @pytest.mark.parametrize("stride", [_STRIDE * 3])
 def test_a_handler_that_calls_the_same_client(stride: int) -> None:
-    server = _Server()
     refused = 0
 
     def handler() -> None:
@@ -234,16 +230,16 @@ def test_a_handler_that_calls_the_same_client(stride: int) -> None:
             sys.settrace(old)
         return seen
 
-    with Script(server.talk) as script:
-        case = _Case(script, server, tls=False)
+    with Script(log_in, for_ever(_tell)) as script:
+        case = _Case(script, False)
         case.client.connect()
         number = 1
         while run(number) >= number:
             number += stride
         case.client.close()
-    outer = [text for text in server.texts if text.startswith("outer")]
+    outer = [text for text in _texts(script) if text.startswith("outer")]
     assert len(outer) == len(set(outer)) == (number - 1) // stride + 1
-    inner = [text for text in server.texts if not text.startswith("outer")]
+    inner = [text for text in _texts(script) if not text.startswith("outer")]
     assert len(inner) == len(set(inner)) and len(inner) + refused == len(outer) - 1
     assert refused > len(outer) / 3 and inner
 
@@ -252,13 +248,7 @@ def test_a_handler_that_calls_the_same_client(stride: int) -> None:
 def test_a_handler_that_closes_ends_the_call_it_came_into() -> None:
     import signal
 
-    def talk(peer: Peer) -> None:
-        peer.log_in()
-        peer.swallow()
-
-    with Script(talk) as script:
-        client = client_of(script.port, None)
-        client.connect()
+    with Script(log_in, swallow) as script, opened(client_of(script.port, None)) as client:
         old = signal.signal(signal.SIGALRM, lambda number, frame: client.close())
         try:
             signal.setitimer(signal.ITIMER_REAL, 0.1)
