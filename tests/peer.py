@@ -9,8 +9,6 @@ from typing import Dict, List, Optional
 
 from amiclient.loopback import SECRET
 
-from .faults import close_by_reset
-
 BANNER = b"Asterisk Call Manager/11.0.0\r\n"
 
 
@@ -89,17 +87,6 @@ class Peer:
         if not self.unanswered:
             self.take_action()
         return self.unanswered.pop(0)
-
-    def serve(self) -> None:
-        while True:
-            self.send(accepted(self.read()))
-
-    def reset(self) -> None:
-        close_by_reset(self.sock)
-
-    def swallow(self) -> None:
-        while self.sock.recv(1 << 16):
-            pass
 
 
 def response(action: Dict[str, str], name: str, *lines: str) -> bytes:

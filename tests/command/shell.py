@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from typing import Any, Dict, List, Mapping, Tuple
@@ -12,6 +13,7 @@ import pytest
 from amiclient.__main__ import main
 from amiclient.loopback import SECRET, USERNAME
 from tests.readme import ROOT
+from tests.script import Step
 
 MESSAGE = ["--to", "pjsip:alice", "--body", "hello"]
 
@@ -84,3 +86,8 @@ class Runner:
         return self(
             *arguments, AMI_PORT=str(port), AMI_USERNAME=USERNAME, AMI_SECRET=SECRET
         )
+
+
+def signal_here(signum: signal.Signals) -> Step:
+    """A step of a scripted server: a signal to this process, in which the command runs."""
+    return lambda peer: os.kill(os.getpid(), signum)

@@ -9,7 +9,6 @@ import signal
 import socket
 import subprocess
 import sys
-import threading
 import time
 from collections import Counter
 from pathlib import Path
@@ -20,11 +19,23 @@ import pytest
 from amiclient.command import progress, source
 from amiclient.command.lines import Line
 from amiclient.loopback import LoopbackServer
-from tests.command.shell import Runner, command, environment, one_line
+from tests.command.shell import Runner, command, environment, one_line, signal_here
 from tests.faults import Proxy, Way, in_thread
-from tests.peer import Peer, accepted
+from tests.peer import Peer
 from tests.readme import ROOT
-from tests.script import Script
+from tests.script import (
+    Script,
+    Step,
+    accept,
+    close,
+    hold,
+    log_in,
+    pause,
+    read,
+    serve,
+    swallow,
+    times,
+)
 
 needs_signals = pytest.mark.skipif(os.name != "posix", reason="needs signals and pipes")
 
@@ -316,22 +327,20 @@ def test_a_slow_pipe_is_sent_as_it_comes(
 
 
 @needs_signals
-@pytest.mark.parametrize("outcome", ["accepted", "unknown"])
-def test_the_connection_ends_while_a_pipe_is_silent(run: Runner, pipe: int, outcome: str) -> None:
-    def talk(peer: Peer) -> None:
-        peer.log_in()
-        action = peer.read()
-        if outcome == "accepted":
-            peer.send(accepted(action))
-        peer.sock.close()
-        time.sleep(0.05)
+@pytest.mark.parametrize(
+    ("step", "outcome", "code"), [(accept, "accepted", 75), (read, "unknown", 74)]
+)
+def test_the_connection_ends_while_a_pipe_is_silent(
+    run: Runner, pipe: int, step: Step, outcome: str, code: int
+) -> None:
+    def go_on(peer: Peer) -> None:
         os.write(pipe, b'{"to": "pjsip:a", "body": "2"}\n{"to": "", "body": "3"}\n')
         os.close(pipe)
 
     os.write(pipe, b'{"to": "pjsip:a", "body": "1"}\n')
-    with Script(talk) as script:
-        code, out, err = run.logged_in(script.port, "--batch", "-")
-    assert code == (75 if outcome == "accepted" else 74)
+    with Script(log_in, step, close, pause(0.05), go_on) as script:
+        ended, out, err = run.logged_in(script.port, "--batch", "-")
+    assert ended == code
     assert [(line["outcome"], line["retryable"]) for line in lines_of(out)] == [
         (outcome, False), ("not sent", True), ("not sent", False),
     ]  # fmt: skip
@@ -343,25 +352,15 @@ def test_a_signal_leaves_every_line_accounted_for(
     run: Runner, tmp_path: Path, signum: signal.Signals, code: int
 ) -> None:
     count = 100
-    arrived: List[str] = []
-
-    def talk(peer: Peer) -> None:
-        peer.log_in()
-        while True:
-            action = peer.read()
-            arrived.append(action["Body"])
-            if len(arrived) == 40:
-                os.kill(os.getpid(), signum)
-            peer.send(accepted(action))
-
     before = signal.getsignal(signum)
-    with Script(talk) as script:
+    with Script(log_in, times(39, accept), read, signal_here(signum), serve) as script:
         ended, out, err = run.logged_in(script.port, "--batch", batch(tmp_path / "in", count))
     assert ended == code
     results = lines_of(out)
     assert [line["id"] for line in results] == list(range(count))
     sent = [line for line in results if line["outcome"] == "accepted"]
     rest = results[len(sent) :]
+    arrived = [action["Body"] for action in script.actions]
     assert 40 <= len(sent) == len(arrived) < count
     assert all((line["outcome"], line["retryable"]) == ("not sent", True) for line in rest)
     assert "NotSent: the command was" in rest[0]["error"]
@@ -392,22 +391,15 @@ def test_a_signal_while_a_pipe_is_silent(
 
 @needs_signals
 def test_a_second_signal_ends_at_once(tmp_path: Path) -> None:
-    def talk(peer: Peer) -> None:
-        peer.log_in()
-        peer.read()
-        ready.wait()
+    def terminate(peer: Peer) -> None:
         child.send_signal(signal.SIGTERM)
-        time.sleep(0.3)
-        child.send_signal(signal.SIGTERM)
-        peer.swallow()
 
-    ready = threading.Event()
-    with Script(talk) as script:
+    with Script(log_in, read, hold, terminate, pause(0.3), terminate, swallow) as script:
         child = subprocess.Popen(
             command("--batch", batch(tmp_path / "in", 3)), cwd=ROOT, env=environment(script.port),
             stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
         )  # fmt: skip
-        ready.set()
+        script.go_on()
         assert child.wait(20) == -signal.SIGTERM
 
 
@@ -450,12 +442,12 @@ def test_progress_on_a_terminal(
     assert drawn[9].endswith(" left") and rest.startswith("amisend: 50 lines: 50 accepted (")
     # Not more often than anybody reads; and none at all in a pipe, or where it is not wanted.
     monkeypatch.setattr(progress, "_PAUSE", 60.0)
-    for quiet, stream, times in (([], _Terminal(), 2), (["--quiet"], _Terminal(), 0),
+    for quiet, stream, count in (([], _Terminal(), 2), (["--quiet"], _Terminal(), 0),
                                  ([], io.StringIO(), 0)):  # fmt: skip
         with monkeypatch.context() as patch:
             patch.setattr(sys, "stderr", stream)
             assert run.logged_in(server.port, "--batch", path, *quiet)[0] == 0
-        assert stream.getvalue().count("\r") == times
+        assert stream.getvalue().count("\r") == count
 
 
 @needs_signals

@@ -11,7 +11,7 @@ import signal
 import subprocess
 import sys
 import time
-from typing import Dict, List, Type
+from typing import Dict, List, Tuple, Type
 
 import pytest
 
@@ -20,11 +20,18 @@ from amiclient.command.exits import TEXT, code_of, worst
 from amiclient.loopback import SECRET, USERNAME, LoopbackServer
 from amiclient.version import __version__
 from amiproto import AMIError, BodyTooLong, LoginRefused
-from tests.command.shell import MESSAGE, Runner, command, environment, one_line, process
+from tests.command.shell import (
+    MESSAGE,
+    Runner,
+    command,
+    environment,
+    one_line,
+    process,
+    signal_here,
+)
 from tests.faults import OTHER_PEM, SERVER_PEM, server_tls
-from tests.peer import Peer, response
 from tests.readme import ROOT
-from tests.script import Script
+from tests.script import Script, Step, answer, log_in, read, send, swallow
 
 # -- The five errors, and what else can go wrong, each by a process of its own.
 
@@ -37,51 +44,32 @@ def test_a_wrong_secret(server: LoopbackServer) -> None:
 
 
 def test_no_server_listening() -> None:
-    with Script(Peer.swallow) as script:
+    with Script() as script:
         port = script.port
     code, out, err = process(*MESSAGE, env=environment(port))
     one_line(code, 75, err, f"127.0.0.1 port {port}", "manager.conf")
 
 
-def test_a_server_that_closes_at_once() -> None:
-    with Script(lambda peer: None) as script:
-        code, out, err = process(*MESSAGE, env=environment(script.port))
-    one_line(code, 75, err, "closed the connection before the login")
-
-
-def test_a_server_that_never_answers() -> None:
-    with Script(Peer.swallow) as script:
-        start = time.monotonic()
-        code, out, err = process(*MESSAGE, "--timeout", "0.3", env=environment(script.port))
-        assert time.monotonic() - start < 5.0
-    one_line(code, 75, err, "in time")
-
-
-def test_an_answer_of_error() -> None:
-    def talk(peer: Peer) -> None:
-        peer.log_in()
+@pytest.mark.parametrize(
+    ("steps", "code", "words"),
+    [
+        ((), 75, "closed the connection before the login"),
+        ((swallow,), 75, "in time"),
         # Such texts can end in a stray LF; still it is one line.
-        peer.send(response(peer.read(), "Error", "Message: Message failed to send.\n"))
-
-    with Script(talk) as script:
-        code, out, err = process(*MESSAGE, env=environment(script.port))
-    one_line(code, 69, err, "Message failed to send.")
-
-
-def test_no_answer_to_the_message() -> None:
-    def talk(peer: Peer) -> None:
-        peer.log_in()
-        peer.read()
-
-    with Script(talk) as script:
-        code, out, err = process(*MESSAGE, env=environment(script.port))
-    one_line(code, 74, err, "may have been carried out")
-
-
-def test_no_manager() -> None:
-    with Script(lambda peer: peer.send(b"SSH-2.0-OpenSSH_9.2\r\n")) as script:
-        code, out, err = process(*MESSAGE, env=environment(script.port))
-    one_line(code, 76, err, "not the banner")
+        ((log_in, answer("Error", "Message: Message failed to send.\n")), 69,
+         "Message failed to send."),
+        ((log_in, read), 74, "may have been carried out"),
+        ((send(b"SSH-2.0-OpenSSH_9.2\r\n"),), 76, "not the banner"),
+    ],
+    ids=["closes", "is silent", "refuses", "breaks off", "is no manager"],
+)  # fmt: skip
+def test_servers_that_give_no_receipt(steps: Tuple[Step, ...], code: int, words: str) -> None:
+    timeout = ["--timeout", "0.3"] if swallow in steps else []
+    with Script(*steps) as script:
+        start = time.monotonic()
+        ended, out, err = process(*MESSAGE, *timeout, env=environment(script.port))
+        assert time.monotonic() - start < 5.0 or not timeout
+    one_line(ended, code, err, words)
 
 
 def test_a_message_that_cannot_be_sent(server: LoopbackServer) -> None:
@@ -98,7 +86,7 @@ def test_a_message_that_cannot_be_sent(server: LoopbackServer) -> None:
 
 @pytest.mark.skipif(os.name != "posix", reason="needs signals")
 def test_interrupted() -> None:
-    with Script(Peer.swallow) as script:
+    with Script(swallow) as script:
         child = subprocess.Popen(
             command(*MESSAGE), cwd=ROOT, env=environment(script.port), stderr=subprocess.PIPE
         )
@@ -245,11 +233,7 @@ def test_each_recipient_has_its_line_and_its_message(run: Runner) -> None:
 
 
 def test_who_is_left_when_the_connection_breaks(run: Runner) -> None:
-    def talk(peer: Peer) -> None:
-        peer.log_in()
-        peer.read()
-
-    with Script(talk) as script:
+    with Script(log_in, read) as script:
         code, out, err = run.logged_in(script.port, *MESSAGE, "--to", "sip:b", "--to", "sip:c")
     lines = err.splitlines()
     assert code == 74 and len(lines) == 3 and out == ""
@@ -363,14 +347,8 @@ def test_standard_input_that_cannot_be_read(
     "signum, code, word", [(signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "terminated")]
 )
 def test_interrupted_here(run: Runner, signum: signal.Signals, code: int, word: str) -> None:
-    def talk(peer: Peer) -> None:
-        peer.log_in()
-        peer.read()
-        os.kill(os.getpid(), signum)
-        peer.swallow()
-
     before = signal.getsignal(signum)
-    with Script(talk) as script:
+    with Script(log_in, read, signal_here(signum), swallow) as script:
         ended, out, err = run.logged_in(script.port, *MESSAGE, "--to", "sip:b")
     assert (ended, out) == (code, "")
     assert err.splitlines() == [
@@ -381,15 +359,9 @@ def test_interrupted_here(run: Runner, signum: signal.Signals, code: int, word: 
 
 @pytest.mark.skipif(os.name != "posix", reason="needs signals")
 def test_a_signal_that_is_ignored_stays_so(run: Runner) -> None:
-    def talk(peer: Peer) -> None:
-        peer.log_in()
-        action = peer.read()
-        os.kill(os.getpid(), signal.SIGTERM)
-        peer.send(response(action, "Success"))
-
     before = signal.signal(signal.SIGTERM, signal.SIG_IGN)
     try:
-        with Script(talk) as script:
+        with Script(log_in, read, signal_here(signal.SIGTERM), answer("Success")) as script:
             assert run.logged_in(script.port, *MESSAGE)[0] == 0
     finally:
         signal.signal(signal.SIGTERM, before)
