@@ -33,7 +33,7 @@ from amiclient.kept import KeptEvents
 from amiclient.loopback import LoopbackServer
 from amiproto import SHUTTING_DOWN, Event
 from amiproto.limits import MAX_OUTSTANDING
-from tests.faults import client_of, client_over, error_within, opened
+from tests.faults import client_of, client_over, error_within, in_thread, opened
 from tests.peer import BANNER, Peer, response
 from tests.script import (
     Script,
@@ -94,8 +94,8 @@ def test_a_server_that_owes_too_many_answers_is_left() -> None:
             client.ping()
 
 
-def test_a_session_that_is_full_of_awaited_answers_goes_on() -> None:
-    with LoopbackServer() as server, client_of(server.port) as client:
+def test_a_session_that_is_full_of_awaited_answers_goes_on(server: LoopbackServer) -> None:
+    with client_of(server.port) as client:
         session = client._shared().open_link._session
         ids = [session.send(Action("Ping")).action_id for _ in range(MAX_OUTSTANDING)]
         with pytest.raises(AMIError, match="read answers first"):
@@ -204,10 +204,10 @@ def test_logs_name_actions_and_never_what_they_hold(caplog: pytest.LogCaptureFix
 # -- Forks.
 
 
-def test_threads_of_a_new_process_share_one_turn(monkeypatch: pytest.MonkeyPatch) -> None:
-    with LoopbackServer() as server:
-        client = client_of(server.port)
-        client.connect()
+def test_threads_of_a_new_process_share_one_turn(
+    server: LoopbackServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with opened(client_of(server.port)) as client:
         own = os.getpid()
         for number in range(1, 40):
             monkeypatch.setattr(os, "getpid", lambda: own + number)
@@ -218,15 +218,12 @@ def test_threads_of_a_new_process_share_one_turn(monkeypatch: pytest.MonkeyPatch
                 start.wait()
                 found.append(client._shared())
 
-            threads = [threading.Thread(target=look) for _ in range(4)]
-            for thread in threads:
-                thread.start()
+            threads = [in_thread(look) for _ in range(4)]
             for thread in threads:
                 thread.join()
             assert len({id(one) for one in found}) == 1
         client.connect()  # which drops the copies of all others
         assert len(client._by_process) == 1
-        client.close()
 
 
 def test_a_connection_that_no_login_ends_in_time() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import select
 import socket
 import time
-from typing import Callable
+from typing import List
 
 import pytest
 
@@ -59,18 +59,17 @@ def test_a_record_that_left_in_part_is_not_forgotten() -> None:
     raise AssertionError("no whole record was kept")
 
 
-def test_many_chunks_wait_before_an_action_leaves() -> None:
+def test_many_chunks_wait_before_an_action_leaves(server: LoopbackServer) -> None:
     event = Event("Tick", [("Text", "x" * 1000)])
-    with LoopbackServer() as server:
-        with client_of(server.port, events="on", max_events=10) as client:
-            for _ in range(300):
-                server.send_event(event)
-            client.ping()
-            events = client.events()
-            assert len([next(events) for _ in range(10)]) == 10
-            with pytest.raises(EventOverflow) as caught:
-                next(events)
-            assert caught.value.actual == 290
+    with client_of(server.port, events="on", max_events=10) as client:
+        for _ in range(300):
+            server.send_event(event)
+        client.ping()
+        events = client.events()
+        assert len([next(events) for _ in range(10)]) == 10
+        with pytest.raises(EventOverflow) as caught:
+            next(events)
+        assert caught.value.actual == 290
 
 
 def test_what_came_before_a_write_failed_is_read_all_the_same(server: LoopbackServer) -> None:
@@ -146,34 +145,28 @@ def test_half_a_record_before_a_call_leaves_it_time(secure: LoopbackServer) -> N
             client.ping()
 
 
-def test_closing_is_finished_where_it_is_interrupted(monkeypatch: pytest.MonkeyPatch) -> None:
-    with LoopbackServer() as server:
-        client = client_of(server.port)
-        client.connect()
+def test_closing_is_finished_where_it_is_interrupted(
+    server: LoopbackServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    errors: List[BaseException] = [KeyboardInterrupt()]
+
+    def end(why: str) -> None:
+        if errors:
+            raise errors.pop()
+
+    with opened(client_of(server.port)) as client:
         transport = client._shared().transport
         assert transport is not None
         with monkeypatch.context() as patch:
-            patch.setattr(transport, "end", _raise_once(KeyboardInterrupt()))
+            patch.setattr(transport, "end", end)
             with pytest.raises(KeyboardInterrupt):
                 client.close()
         assert not client.connected and transport.sock.fileno() < 0
         client._shared()._wake()  # as a call that came late would
 
 
-def _raise_once(error: BaseException) -> Callable[[str], None]:
-    errors = [error]
-
-    def end(why: str) -> None:
-        if errors:
-            raise errors.pop()
-
-    return end
-
-
-def test_closing_waits_for_what_cannot_be_ended() -> None:
-    with LoopbackServer() as server:
-        client = client_of(server.port)
-        client.connect()
+def test_closing_waits_for_what_cannot_be_ended(server: LoopbackServer) -> None:
+    with opened(client_of(server.port)) as client:
         # As the look-up of a name in connect().
         thread = in_thread(lambda: client._shared().in_turn(lambda: time.sleep(0.3), Deadline(1)))
         time.sleep(0.05)

@@ -6,13 +6,13 @@ import statistics
 import threading
 import time
 from functools import partial
-from typing import Callable, List
+from typing import Callable, List, Union
 
 import pytest
 
 from amiclient import ACCEPTED, AMIError, Client, ConnectionLost, Event, MessageSend, NotConnected
 from amiclient.loopback import LoopbackServer
-from tests.faults import SERVER_PEM, client_of, in_thread, server_tls
+from tests.faults import SERVER_PEM, client_of, in_thread, opened, server_tls
 from tests.script import Script, log_in, read
 
 
@@ -29,39 +29,35 @@ def _listen(client: Client, numbers: List[int]) -> threading.Thread:
     return thread
 
 
-@pytest.mark.parametrize("tls", [False, True], ids=["plain", "tls"])
-def test_calls_go_through_and_no_event_is_lost(tls: bool) -> None:
+@pytest.mark.parametrize("tls", [False, SERVER_PEM], ids=["plain", "tls"])
+def test_calls_go_through_and_no_event_is_lost(tls: Union[bool, str]) -> None:
     numbers: List[int] = []
     with LoopbackServer(tls=server_tls() if tls else None) as server:
-        client = client_of(server.port, 5.0, events="on", tls=SERVER_PEM if tls else False)
-        client.connect()
-        thread = _listen(client, numbers)
+        with opened(client_of(server.port, 5.0, events="on", tls=tls)) as client:
+            thread = _listen(client, numbers)
 
-        def call(first: int) -> None:
-            for number in range(first, first + 40):
-                assert client.send_message("sip:a", str(number)).outcome == ACCEPTED
+            def call(first: int) -> None:
+                for number in range(first, first + 40):
+                    assert client.send_message("sip:a", str(number)).outcome == ACCEPTED
 
-        callers = [in_thread(partial(call, first)) for first in range(0, 160, 40)]
-        for number in range(200):
-            server.send_event(Event("Tick", [("Number", str(number))]))
-            time.sleep(0.001)
-        for caller in callers:
-            caller.join()
-        for _ in range(250):
-            if len(numbers) == 200:
-                break
-            time.sleep(0.02)
-        client.close()
+            callers = [in_thread(partial(call, first)) for first in range(0, 160, 40)]
+            for number in range(200):
+                server.send_event(Event("Tick", [("Number", str(number))]))
+                time.sleep(0.001)
+            for caller in callers:
+                caller.join()
+            for _ in range(250):
+                if len(numbers) == 200:
+                    break
+                time.sleep(0.02)
         thread.join()
     assert numbers == list(range(200))
     texts = [message.text for message in server.messages]
     assert sorted(texts, key=int) == [str(number) for number in range(160)]
 
 
-def test_a_bulk_beside_a_listener() -> None:
-    with LoopbackServer() as server:
-        client = client_of(server.port, events="on")
-        client.connect()
+def test_a_bulk_beside_a_listener(server: LoopbackServer) -> None:
+    with opened(client_of(server.port, events="on")) as client:
         thread = _listen(client, [])
         start = time.monotonic()
         results = client.send_messages(
@@ -72,31 +68,24 @@ def test_a_bulk_beside_a_listener() -> None:
         next(results)
         results.close()  # which waited for the listener, for ever
         assert time.monotonic() - start < 2.0
-        client.close()
-        thread.join()
+    thread.join()
 
 
-def test_a_call_beside_a_listener_waits_for_no_time_out() -> None:
-    def median(call: Callable[[], object]) -> float:
-        took = []
-        for _ in range(200):
-            start = time.perf_counter()
-            call()
-            took.append(time.perf_counter() - start)
-        return statistics.median(took)
+def test_a_call_beside_a_listener_waits_for_no_time_out(server: LoopbackServer) -> None:
+    def seconds_of(call: Callable[[], object]) -> float:
+        start = time.perf_counter()
+        call()
+        return time.perf_counter() - start
 
-    with LoopbackServer() as server:
-        client = client_of(server.port, events="on")
-        client.connect()
+    with opened(client_of(server.port, events="on")) as client:
         thread = _listen(client, [])
-        assert median(client.ping) < 0.02
-        client.close()
-        thread.join()
+        assert statistics.median(seconds_of(client.ping) for _ in range(200)) < 0.02
+    thread.join()
 
 
-def test_a_listener_ends_by_its_time_out_beside_calls() -> None:
+def test_a_listener_ends_by_its_time_out_beside_calls(server: LoopbackServer) -> None:
     stop = threading.Event()
-    with LoopbackServer() as server, client_of(server.port, 5.0, events="on") as client:
+    with client_of(server.port, 5.0, events="on") as client:
 
         def call() -> None:
             while not stop.is_set():
@@ -110,45 +99,39 @@ def test_a_listener_ends_by_its_time_out_beside_calls() -> None:
         thread.join()
 
 
-def test_closing_and_opening_anew_end_a_listener() -> None:
-    for again in (False, True):
-        with LoopbackServer() as server:
-            client = client_of(server.port, events="on")
-            client.connect()
-            errors: List[AMIError] = []
-
-            def listen() -> None:
-                try:
-                    list(client.events(timeout=None))
-                except AMIError as error:
-                    errors.append(error)
-
-            thread = in_thread(listen)
-            time.sleep(0.05)
-            start = time.monotonic()
-            client.close()
-            thread.join()
-            assert time.monotonic() - start < 1.0 and type(errors[0]) is ConnectionLost
-            if again:
-                client.connect()
-                client.ping()
-                client.close()
-
-
-def test_a_listener_is_told_what_another_call_found() -> None:
-    told: List[str] = []
+def _listen_to_the_end(client: Client, errors: List[AMIError]) -> threading.Thread:
+    """A thread that listens until an error ends it, which it notes."""
 
     def listen() -> None:
         try:
             list(client.events(timeout=None))
         except AMIError as error:
-            told.append(str(error))
+            errors.append(error)
 
+    thread = in_thread(listen)
+    time.sleep(0.1)
+    return thread
+
+
+def test_closing_ends_a_listener_and_the_client_opens_again(server: LoopbackServer) -> None:
+    errors: List[AMIError] = []
+    with opened(client_of(server.port, events="on")) as client:
+        thread = _listen_to_the_end(client, errors)
+        start = time.monotonic()
+        client.close()
+        thread.join()
+        assert time.monotonic() - start < 1.0 and type(errors[0]) is ConnectionLost
+        client.connect()
+        client.ping()
+
+
+def test_a_listener_is_told_what_another_call_found() -> None:
+    errors: List[AMIError] = []
     # It reads the call, and closes while the listener has given up the connection.
     with Script(log_in, read) as script, client_of(script.port, events="on") as client:
-        listener = in_thread(listen)
-        time.sleep(0.1)
+        thread = _listen_to_the_end(client, errors)
         with pytest.raises(ConnectionLost):
             client.ping()
-        listener.join(5.0)
-        assert len(told) == 1 and "the server closed the connection" in told[0]
+        thread.join(5.0)
+        (error,) = errors
+        assert "the server closed the connection" in str(error)
