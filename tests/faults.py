@@ -7,6 +7,7 @@ no socket of it outlives its ``with`` block.
 from __future__ import annotations
 
 import select
+import signal
 import socket
 import ssl
 import struct
@@ -14,6 +15,7 @@ import threading
 import time
 from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
 from typing import Callable, Dict, Iterator, Optional, Tuple
 
 import pytest
@@ -275,3 +277,31 @@ def open_files() -> int:
     """How many files and sockets this process has open; 0 where the system does not say."""
     folder = Path("/proc/self/fd")
     return len(list(folder.iterdir())) if folder.is_dir() else 0
+
+
+@contextmanager
+def no_file_left() -> Iterator[None]:
+    """Check that a block leaves no more files and sockets open than there were before."""
+    before = open_files()
+    yield
+    for _ in range(100):
+        if open_files() <= before:
+            break
+        time.sleep(0.02)  # the other side of a connection
+    assert open_files() <= before
+
+
+@contextmanager
+def on_alarm(handler: Callable[[int, Optional[FrameType]], object]) -> Iterator[None]:
+    """Have a handler of the signal that :func:`signal.setitimer` sends, in a block."""
+    old = signal.signal(signal.SIGALRM, handler)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, old)
+
+
+def raise_interrupt(number: int, frame: Optional[FrameType]) -> None:
+    """A handler that does what Python's own does with Ctrl-C."""
+    raise KeyboardInterrupt

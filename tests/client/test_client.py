@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import logging
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -55,9 +56,10 @@ from tests.faults import (
     error_within,
     in_thread,
     narrow_socket,
-    open_files,
+    no_file_left,
+    on_alarm,
     opened,
-    server_tls,
+    raise_interrupt,
 )
 from tests.peer import BANNER, Peer, accepted
 from tests.readme import ROOT
@@ -227,32 +229,25 @@ def test_leaving_a_block_waits_two_seconds_at_the_most(timeout: Optional[float])
 
 
 def test_every_path_closes_the_socket(server: LoopbackServer) -> None:
-    before = open_files()
-    for _ in range(3):
-        with client_of(server.port) as client:
-            client.ping()
-        with pytest.raises(LoginRefused):
-            with Client("127.0.0.1", server.port, username=USERNAME, secret="wrong"):
-                pass
-        with pytest.raises(TLSError):
-            with client_of(server.port, tls=True):
-                pass
-        with pytest.raises(TLSError):
-            with client_of(server.port, tls="no such file"):
-                pass
-        with client_of(server.port) as client:
-            client.connect()
-        with client_of(server.port) as client:
-            client.close()
-        with pytest.raises(ValueError):
+    with no_file_left():
+        for _ in range(3):
             with client_of(server.port) as client:
-                raise ValueError
-    gc.collect()  # a socket that was left open warns now, and a warning is an error
-    for _ in range(100):
-        if open_files() <= before:
-            break
-        time.sleep(0.02)  # the server's side
-    assert open_files() <= before
+                client.ping()
+            with pytest.raises(LoginRefused):
+                with Client("127.0.0.1", server.port, username=USERNAME, secret="wrong"):
+                    pass
+            for tls in (True, "no such file"):
+                with pytest.raises(TLSError):
+                    with client_of(server.port, tls=tls):
+                        pass
+            with client_of(server.port) as client:
+                client.connect()
+            with client_of(server.port) as client:
+                client.close()
+            with pytest.raises(ValueError):
+                with client_of(server.port) as client:
+                    raise ValueError
+        gc.collect()  # a socket that was left open warns now, and a warning is an error
 
 
 def test_a_failed_opening_does_not_keep_an_old_session(server: LoopbackServer) -> None:
@@ -343,13 +338,13 @@ def test_what_speaks_something_else(step: Step) -> None:
     assert caught.value.outcome == NOT_SENT
 
 
-def test_plain_to_the_port_of_tls_and_the_reverse() -> None:
-    with LoopbackServer(tls=server_tls()) as secure:
-        error = error_within(0.3, client_of(secure.port, 0.3).connect)
-        assert type(error) is ConnectTimeout and "TLS or not" in str(error)
-    with LoopbackServer() as plain:
-        with pytest.raises(TLSError, match="this is the TLS port"):
-            client_of(plain.port, tls=SERVER_PEM).connect()
+def test_plain_to_the_port_of_tls_and_the_reverse(
+    server: LoopbackServer, secure: LoopbackServer
+) -> None:
+    error = error_within(0.3, client_of(secure.port, 0.3).connect)
+    assert type(error) is ConnectTimeout and "TLS or not" in str(error)
+    with pytest.raises(TLSError, match="this is the TLS port"):
+        client_of(server.port, tls=SERVER_PEM).connect()
 
 
 def test_nonsense_in_mid_login() -> None:
@@ -874,62 +869,42 @@ def test_another_process_is_told_by_its_number(
             client.close()
 
 
-@pytest.mark.skipif(not hasattr(os, "kill") or os.name != "posix", reason="needs signals")
-def test_an_interrupted_call_closes_the_connection(server: LoopbackServer) -> None:
-    import signal
-
-    def handler(number: int, frame: object) -> None:
-        raise KeyboardInterrupt
-
-    with Proxy(server.port) as proxy:
-        client = client_of(proxy.port)
-        old = signal.signal(signal.SIGALRM, handler)
-        try:
-            for call in (client.ping, lambda: next(client.events())):
-                client.connect()
-                proxy.down.stall = len(proxy.down.passed)
-                signal.setitimer(signal.ITIMER_REAL, 0.1)
-                with pytest.raises(KeyboardInterrupt):
-                    call()
-                assert not client.connected
-                with pytest.raises(NotConnected, match="interrupted"):
-                    client.ping()
-                proxy.down.stall = None
-        finally:
-            signal.setitimer(signal.ITIMER_REAL, 0)
-            signal.signal(signal.SIGALRM, old)
-        client.close()
+@pytest.mark.skipif(os.name != "posix", reason="needs signals")
+@pytest.mark.parametrize("call", [Client.ping, lambda client: next(client.events())])
+def test_an_interrupted_call_closes_the_connection(
+    server: LoopbackServer, call: Callable[[Client], object]
+) -> None:
+    with Proxy(server.port) as proxy, opened(client_of(proxy.port)) as client:
+        proxy.down.stall = len(proxy.down.passed)
+        with on_alarm(raise_interrupt), pytest.raises(KeyboardInterrupt):
+            signal.setitimer(signal.ITIMER_REAL, 0.1)
+            call(client)
+        assert not client.connected
+        with pytest.raises(NotConnected, match="interrupted"):
+            client.ping()
+        proxy.down.stall = None
+        client.connect()
 
 
 @pytest.mark.skipif(os.name != "posix", reason="needs signals")
 def test_an_interrupt_while_looking_closes_the_connection() -> None:
-    import signal
-
     def handler(number: int, frame: Optional[FrameType]) -> None:
         # Python swallows what is raised in the callbacks of its own threads: not there, then.
         if frame is not None and "ami" in Path(frame.f_code.co_filename).parent.name:
             raise KeyboardInterrupt
         signal.setitimer(signal.ITIMER_REAL, 0.001)
 
-    old = signal.signal(signal.SIGALRM, handler)
-    try:
-        for _ in range(50):
-            with Script(log_in, for_ever(send(EVENT * 500))) as script:
-                client = client_of(script.port)
-                client.connect()
+    for _ in range(50):
+        with Script(log_in, for_ever(send(EVENT * 500))) as script:
+            with opened(client_of(script.port)) as client, on_alarm(handler):
                 time.sleep(0.02)  # there is much to look at
                 signal.setitimer(signal.ITIMER_REAL, 0.01)
                 with pytest.raises(KeyboardInterrupt) as caught:
                     client.ping()
                 assert not client.connected
-                client.close()
-            if "look" in [entry.name for entry in caught.traceback]:
-                break
-        else:
-            raise AssertionError("no interrupt came while looking")
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, old)
+        if "look" in [entry.name for entry in caught.traceback]:
+            return
+    raise AssertionError("no interrupt came while looking")
 
 
 # -- A server that does not read.

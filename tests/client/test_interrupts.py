@@ -8,8 +8,8 @@ may be left to go, and what is not as before has to be closed.
 from __future__ import annotations
 
 import os
+import signal
 import sys
-import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import FrameType
@@ -20,7 +20,7 @@ import pytest
 import amiclient
 import amiproto
 from amiclient import AMIError, CallInProgress, ConnectionLost, MessageSend
-from tests.faults import SERVER_PEM, client_of, open_files, opened
+from tests.faults import SERVER_PEM, client_of, no_file_left, on_alarm, opened
 from tests.peer import Peer
 from tests.script import Script, accept, for_ever, log_in, send, skip, swallow, together
 
@@ -176,19 +176,13 @@ def test_an_interrupt_at_every_bytecode(
 ) -> None:
     # Python swallows what is raised in __del__; pytest would keep it, and all that it holds.
     monkeypatch.setattr(sys, "unraisablehook", lambda unraisable: None)
-    before = open_files()
-    with Script(log_in, for_ever(_tell), tls=bool(tls)) as script:
+    with no_file_left(), Script(log_in, for_ever(_tell), tls=bool(tls)) as script:
         case = _Case(script, tls)
         # In a thread of its own, which such exceptions leave with a context that is none.
         with ThreadPoolExecutor(1) as pool:
             pool.submit(_strike, case, getattr(case, name), _STRIDE * (3 if tls else 1)).result()
         case.client.close()
         assert len(_texts(script)) == len(set(_texts(script))), "a message was sent twice"
-    for _ in range(100):
-        if open_files() <= before:
-            break
-        time.sleep(0.02)
-    assert open_files() <= before
 
 
 @pytest.mark.parametrize("stride", [_STRIDE * 3])
@@ -246,14 +240,9 @@ def test_a_handler_that_calls_the_same_client(stride: int) -> None:
 
 @pytest.mark.skipif(os.name != "posix", reason="needs signals")
 def test_a_handler_that_closes_ends_the_call_it_came_into() -> None:
-    import signal
-
     with Script(log_in, swallow) as script, opened(client_of(script.port, None)) as client:
-        old = signal.signal(signal.SIGALRM, lambda number, frame: client.close())
-        try:
+        with on_alarm(lambda number, frame: client.close()):
             signal.setitimer(signal.ITIMER_REAL, 0.1)
             with pytest.raises(ConnectionLost, match="the client was closed"):
                 client.ping()
-        finally:
-            signal.signal(signal.SIGALRM, old)
         assert not client.connected

@@ -24,7 +24,17 @@ from amiclient import (
 )
 from amiclient.loopback import SECRET, USERNAME, LoopbackServer
 from amiclient.opening import tls_context
-from tests.faults import OTHER_PEM, SERVER_PEM, Proxy, client_of, client_over, error_within, opened
+from tests.faults import (
+    OTHER_PEM,
+    SERVER_PEM,
+    Proxy,
+    client_of,
+    client_over,
+    error_within,
+    on_alarm,
+    opened,
+    raise_interrupt,
+)
 from tests.script import Script, log_in, serve, swallow
 
 
@@ -137,18 +147,10 @@ def test_a_connection_that_nobody_takes_ends_by_the_deadline(
 
 @pytest.mark.skipif(os.name != "posix", reason="needs signals")
 def test_an_interrupt_while_connecting_leaves_no_socket() -> None:
-    def handler(number: int, frame: object) -> None:
-        raise KeyboardInterrupt
-
-    old = signal.signal(signal.SIGALRM, handler)
-    try:
-        with _full_backlog() as port:
-            signal.setitimer(signal.ITIMER_REAL, 0.1)
-            with pytest.raises(KeyboardInterrupt):
-                client_of(port).connect()
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, old)
+    with _full_backlog() as port, on_alarm(raise_interrupt):
+        signal.setitimer(signal.ITIMER_REAL, 0.1)
+        with pytest.raises(KeyboardInterrupt):
+            client_of(port).connect()
 
 
 @pytest.mark.skipif(not hasattr(socket, "AF_UNIX"), reason="needs sockets of Unix")
