@@ -39,11 +39,9 @@ def server_tls() -> ssl.SSLContext:
 
 
 def client_of(port: int, timeout: Optional[float] = 10.0, **options: object) -> Client:
-    """A client, not connected yet, of the loopback server or of what stands in front of it."""
-    return Client(
-        "127.0.0.1", port, username=USERNAME, secret=SECRET, timeout=timeout,
-        **options,  # type: ignore[arg-type]
-    )  # fmt: skip
+    """A client, not connected yet, of the loopback server or of what stands in its place."""
+    options = {"host": "127.0.0.1", "username": USERNAME, "secret": SECRET, **options}
+    return Client(port=port, timeout=timeout, **options)  # type: ignore[arg-type]
 
 
 def client_over(sock: socket.socket, **options: object) -> Client:

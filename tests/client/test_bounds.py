@@ -19,8 +19,6 @@ from amiclient import (
     Action,
     AMIError,
     AnswerTimeout,
-    Client,
-    ConnectTimeout,
     EventOverflow,
     LoginRefused,
     MessageSend,
@@ -162,9 +160,7 @@ def _nonsense(peer: Peer) -> None:
 @pytest.mark.parametrize("step", [_echo, swallow, _nonsense, reset])
 def test_no_error_of_a_plain_login_shows_the_secret(step: Step) -> None:
     with Script(send(BANNER), step, swallow) as script:
-        client = Client(
-            "127.0.0.1", script.port, username="u", secret=_S, mechanism="plain", timeout=0.3
-        )
+        client = client_of(script.port, 0.3, username="u", secret=_S, mechanism="plain")
         with pytest.raises(AMIError) as caught:
             client.connect()
         shown = list(_frames_of(caught.value))
@@ -224,9 +220,3 @@ def test_threads_of_a_new_process_share_one_turn(
             assert len({id(one) for one in found}) == 1
         client.connect()  # which drops the copies of all others
         assert len(client._by_process) == 1
-
-
-def test_a_connection_that_no_login_ends_in_time() -> None:
-    with Script(send(BANNER), swallow) as script:
-        error = error_within(0.2, client_of(script.port, 0.2).connect)
-    assert type(error) is ConnectTimeout and error.retryable

@@ -304,18 +304,6 @@ def test_answers_that_came_before_a_write_failed_count() -> None:
             assert _outcomes(list(results)) == [ACCEPTED] * 3 + [UNKNOWN] + [NOT_SENT] * 3
 
 
-def test_a_bulk_that_nobody_finishes_ends_when_dropped(
-    server: LoopbackServer,
-) -> None:
-    with client_of(server.port) as client:
-        results = client.send_messages(_items(10), window=5)
-        next(results)
-        with pytest.warns(ResourceWarning, match="after 1 results.* on their way"):
-            del results
-        client.ping()
-        assert client._shared().open_link._session.outstanding == ()
-
-
 def test_an_interrupted_iterable(server: LoopbackServer) -> None:
     def items() -> Iterator[Item]:
         yield from _items(3)

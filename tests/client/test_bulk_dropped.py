@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import List
+from functools import partial
+from typing import Callable, Iterable, List
 
 import pytest
 
@@ -22,13 +23,24 @@ def test_one_that_nobody_iterates_over(server: LoopbackServer) -> None:
     assert server.messages == []
 
 
-def test_one_left_after_its_first_result(server: LoopbackServer) -> None:
+@pytest.mark.parametrize(
+    ("kind", "rest"),
+    [
+        (list, "6 messages was not sent"),
+        (partial(filter, None), "what is left of the messages, if anything"),  # of unknown number
+    ],
+    ids=["list", "filter"],
+)
+def test_one_left_after_its_first_result(
+    server: LoopbackServer, kind: Callable[[List[MessageSend]], Iterable[MessageSend]], rest: str
+) -> None:
     with client_of(server.port) as client:
-        results = client.send_messages(_messages(10), window=4)
+        results = client.send_messages(kind(_messages(10)), window=4)
         next(results)
-        with pytest.warns(ResourceWarning, match="after 1 results.*6 messages was not sent"):
+        with pytest.warns(ResourceWarning, match=f"after 1 results.* on their way.*{rest}"):
             del results
         client.ping()
+        assert client._shared().open_link._session.outstanding == ()
     assert len(server.messages) == 4
 
 

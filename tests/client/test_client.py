@@ -45,7 +45,7 @@ from amiclient import (
     ServerClosed,
     TLSError,
 )
-from amiclient.loopback import SECRET, USERNAME, LoopbackServer
+from amiclient.loopback import SECRET, LoopbackServer
 from amiproto import Message, Orphan
 from tests.faults import (
     SERVER_PEM,
@@ -234,7 +234,7 @@ def test_every_path_closes_the_socket(server: LoopbackServer) -> None:
             with client_of(server.port) as client:
                 client.ping()
             with pytest.raises(LoginRefused):
-                with Client("127.0.0.1", server.port, username=USERNAME, secret="wrong"):
+                with client_of(server.port, secret="wrong"):
                     pass
             for tls in (True, "no such file"):
                 with pytest.raises(TLSError):
@@ -266,7 +266,7 @@ def test_a_failed_opening_does_not_keep_an_old_session(server: LoopbackServer) -
 
 
 def test_a_wrong_secret(server: LoopbackServer) -> None:
-    client = Client("127.0.0.1", server.port, username=USERNAME, secret="wr0ng s3cret")
+    client = client_of(server.port, secret="wr0ng s3cret")
     with pytest.raises(LoginRefused, match="Authentication failed") as caught:
         client.connect()
     assert caught.value.outcome == NOT_SENT
@@ -303,7 +303,7 @@ def test_a_server_that_closes_at_once() -> None:
 def test_a_server_that_never_answers(said: bytes, tls: Union[bool, str], words: str) -> None:
     with Script(send(said), swallow) as script:
         error = error_within(0.3, client_of(script.port, 0.3, tls=tls).connect)
-    assert type(error) is ConnectTimeout and error.outcome == NOT_SENT
+    assert type(error) is ConnectTimeout and error.outcome == NOT_SENT and error.retryable
     assert words in str(error)
 
 
@@ -991,9 +991,7 @@ def test_the_secret_is_nowhere_to_be_seen(caplog: pytest.LogCaptureFixture) -> N
     caplog.set_level(logging.DEBUG)
     with LoopbackServer(users={"me": secret}) as server:
         for mechanism in ("md5", "plain"):
-            client = Client(
-                "127.0.0.1", server.port, username="me", secret=secret, mechanism=mechanism
-            )
+            client = client_of(server.port, username="me", secret=secret, mechanism=mechanism)
             seen.append(repr(client))
             with client:
                 seen.extend((repr(client), repr(client._shared().open_link)))
@@ -1004,7 +1002,7 @@ def test_the_secret_is_nowhere_to_be_seen(caplog: pytest.LogCaptureFixture) -> N
                 reply = client.send_action(Action("Challenge", [("AuthType", "MD5")]))
                 challenge = reply.response.headers["Challenge"]
             assert challenge not in caplog.text
-        wrong = Client("127.0.0.1", server.port, username="me", secret=secret + " no")
+        wrong = client_of(server.port, username="me", secret=secret + " no")
         with pytest.raises(LoginRefused) as failed:
             wrong.connect()
         hear(failed.value)

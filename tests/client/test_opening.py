@@ -22,7 +22,7 @@ from amiclient import (
     ServerClosed,
     TLSError,
 )
-from amiclient.loopback import SECRET, USERNAME, LoopbackServer
+from amiclient.loopback import LoopbackServer
 from amiclient.opening import tls_context
 from tests.faults import (
     OTHER_PEM,
@@ -119,11 +119,11 @@ def _has_ipv6() -> bool:
 @pytest.mark.skipif(not _has_ipv6(), reason="no IPv6 on this machine")
 def test_ipv6_plain_and_tls(secure: LoopbackServer) -> None:
     with LoopbackServer() as plain, Proxy(plain.port, host="::1") as proxy:
-        _connect(Client("::1", proxy.port, username=USERNAME, secret=SECRET))
+        _connect(client_of(proxy.port, host="::1"))
     with Proxy(secure.port, host="::1") as proxy:
-        _connect(Client("::1", proxy.port, username=USERNAME, secret=SECRET, tls=SERVER_PEM))
+        _connect(client_of(proxy.port, host="::1", tls=SERVER_PEM))
     with Script(log_in, host="::1") as script:
-        with opened(Client("::1", script.port, username=USERNAME, secret=SECRET)):
+        with opened(client_of(script.port, host="::1")):
             pass
 
 
@@ -328,10 +328,8 @@ def test_a_socket_that_is_given_is_closed_whatever_happens(secure: LoopbackServe
 
 def test_a_socket_that_is_closed_or_not_connected() -> None:
     sock = socket.socket()
-    client = Client.from_socket(sock, username="u", secret="s", timeout=5.0)
     with pytest.raises(ServerClosed):
-        client.connect()
+        client_over(sock, timeout=5.0).connect()
     assert sock.fileno() < 0
-    client = Client.from_socket(sock, username="u", secret="s")
     with pytest.raises(ConnectError, match="is closed"):
-        client.connect()
+        client_over(sock).connect()
