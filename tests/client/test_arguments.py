@@ -38,8 +38,8 @@ def test_an_argument_is_refused_by_its_name(name: str, value: Any, kind: type) -
             Client.from_socket(left, **arguments)
 
 
-def test_a_time_out_of_a_call_is_checked() -> None:
-    with LoopbackServer() as server, client_of(server.port) as client:
+def test_a_time_out_of_a_call_is_checked(server: LoopbackServer) -> None:
+    with client_of(server.port) as client:
         for call in (
             lambda timeout: client.ping(timeout=timeout),
             lambda timeout: client.events(timeout=timeout),
@@ -64,14 +64,12 @@ def test_the_default_time_out_has_a_name() -> None:
     assert pickle.loads(pickle.dumps(CLIENT_TIMEOUT)) is CLIENT_TIMEOUT
 
 
-def test_a_secret_of_bytes_that_can_change_is_copied() -> None:
+def test_a_secret_of_bytes_that_can_change_is_copied(server: LoopbackServer) -> None:
     secret = bytearray(SECRET.encode())
-    with LoopbackServer() as server:
-        options: Dict[str, Any] = {"username": USERNAME, "secret": secret}
-        client = Client(port=server.port, **options)
-        secret[:] = b"x" * len(secret)
-        with client:
-            client.ping()
+    client = client_of(server.port, secret=secret)
+    secret[:] = b"x" * len(secret)
+    with client:
+        client.ping()
 
 
 def test_a_client_of_a_socket_names_no_address() -> None:
