@@ -12,11 +12,10 @@ resets the connection. A connection ends with its last step.
 from __future__ import annotations
 
 import socket
-import ssl
 import threading
 import time
 from types import TracebackType
-from typing import Callable, Dict, List, Optional, Type, Union
+from typing import Callable, Dict, List, Optional, Type
 
 import pytest
 
@@ -183,7 +182,7 @@ class Script:
 
     An assertion that fails in a step fails the test; that the client leaves is no failure.
 
-    :param tls: whether it speaks TLS, with the certificate of the tests; or a context of its own.
+    :param tls: whether it speaks TLS, with the certificate of the tests.
     :param host: where it listens.
     :param narrow: whether its sockets hold only some kilobytes that were not read.
     """
@@ -191,12 +190,12 @@ class Script:
     def __init__(
         self,
         *steps: Step,
-        tls: Union[bool, ssl.SSLContext] = False,
+        tls: bool = False,
         host: str = "127.0.0.1",
         narrow: bool = False,
     ) -> None:
         self._steps = steps
-        self._tls = server_tls() if tls is True else tls or None
+        self._tls = server_tls() if tls else None
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         self._listener = socket.create_server((host, 0), family=family)
         if narrow:
