@@ -285,6 +285,19 @@ def test_what_was_on_its_way_is_given_up_by_who_stops_early() -> None:
         assert not client._shared().open_link._answers
 
 
+def test_answers_that_another_call_read_go_with_their_bulk() -> None:
+    with Script(log_in, times(5, read), accept, hold, serve) as script:
+        with client_of(script.port) as client:
+            results = client.send_messages(_items(5), window=5)
+            assert next(results).outcome == ACCEPTED
+            script.go_on()
+            client.ping()  # behind the other four answers
+            assert len(client._shared().open_link._answers) == 4
+            results.close()
+            client.ping()
+            assert not client._shared().open_link._answers
+
+
 def test_what_was_on_its_way_when_another_closed_is_unknown() -> None:
     with Script(log_in, accept, swallow) as script, client_of(script.port) as client:
         results = client.send_messages(_items(8), window=5)

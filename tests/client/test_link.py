@@ -21,6 +21,7 @@ from amiclient import (
 )
 from amiclient.deadline import Deadline
 from amiclient.loopback import LoopbackServer
+from amiclient.outbox import Outbox
 from amiclient.transport import Closed
 from tests.faults import SERVER_PEM, Proxy, client_of, client_over, in_thread, narrow_socket, opened
 from tests.script import Script, Step, accept, expect, hold, log_in, read, serve, skip, swallow
@@ -70,6 +71,13 @@ def test_many_chunks_wait_before_an_action_leaves(server: LoopbackServer) -> Non
         with pytest.raises(EventOverflow) as caught:
             next(events)
         assert caught.value.actual == 290
+
+
+def test_an_action_taken_back_whole_is_missed_by_nobody() -> None:
+    outbox = Outbox(is_tls=False)
+    for action_id in "12":
+        outbox.put(action_id, Action("Ping").wire)
+    assert not outbox.take_back("1") and not outbox.take_back("2") and not outbox
 
 
 def test_what_came_before_a_write_failed_is_read_all_the_same(server: LoopbackServer) -> None:
