@@ -106,7 +106,7 @@ def nothing_comes(seconds: float) -> Step:
     def step(peer: Peer) -> None:
         assert peer.unread == b""
         peer.sock.settimeout(seconds)
-        with pytest.raises(OSError):
+        with pytest.raises(socket.timeout):
             peer.sock.recv(1)
         peer.sock.settimeout(None)
 
