@@ -32,6 +32,7 @@ from tests.script import (
     hold,
     log_in,
     nothing_comes,
+    pause,
     read,
     reset,
     send,
@@ -209,6 +210,15 @@ def test_answers_that_stop_coming() -> None:
         for result in results[9:]:
             assert isinstance(result.error, NotConnected) and "did not come" in str(result.error)
         assert not client.connected
+
+
+def test_no_time_out_runs_while_the_caller_works_on_a_result() -> None:
+    # The second answer comes later than the time-out, and soon after the caller is back.
+    with Script(log_in, accept, pause(0.5), serve) as script, client_of(script.port) as client:
+        results = client.send_messages(_items(3), window=3, timeout=0.3)
+        assert next(results).outcome == ACCEPTED
+        time.sleep(0.4)
+        assert _outcomes(list(results)) == [ACCEPTED] * 2
 
 
 @pytest.mark.parametrize("reset", [False, True])
