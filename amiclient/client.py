@@ -322,7 +322,8 @@ class Client:
         :param timeout: seconds to wait for each event (float); None waits for ever.
         :raises EventOverflow: when more came than ``max_events`` or ``max_event_bytes`` while
             nobody asked: after those that were kept. To go on, iterate anew.
-        :raises ConnectionLost: when the connection breaks; NotConnected when it is not open.
+        :raises ConnectionLost: when the connection breaks, and when another thread closes the
+            client or opens it anew; NotConnected when it is not open.
         """
         return self._events(self._seconds(timeout))
 
@@ -390,31 +391,31 @@ class Client:
         return answer
 
     def _events(self, timeout: Optional[float]) -> Iterator[Unasked]:
-        while True:
-            event = self._next_event(timeout)
-            if event is None:
-                return
-            yield event
-
-    def _next_event(self, timeout: Optional[float]) -> Optional[Unasked]:
         deadline = Deadline(timeout)
-        shared = self._shared()
+        listened: Optional[Link] = None
 
         def listen() -> Optional[Unasked]:
+            nonlocal listened
             link = shared.link
             if link is None or not link.events:
                 link = shared.open_link
+            if listened not in (None, link):
+                # What came between the two connections has reached nobody.
+                raise Closed("the client was opened anew")
+            listened = link
             return link.next_event(deadline, lambda: shared.wanted)
 
-        event = None
-        while event is None:  # another call came first
+        while True:
+            shared = self._shared()
             try:
                 event = shared.in_turn(listen, deadline, listens=True)
             except Expired:
-                return None
+                return
             except Closed as error:
                 raise listening_ended(error) from error
-        return event
+            if event is not None:  # no other call came first
+                yield event
+                deadline = Deadline(timeout)
 
     def _open(self, shared: Shared, deadline: Deadline) -> None:
         for pid in list(self._by_process):

@@ -125,6 +125,18 @@ def test_closing_ends_a_listener_and_the_client_opens_again(server: LoopbackServ
         client.ping()
 
 
+def test_opening_anew_ends_a_listener_too(server: LoopbackServer) -> None:
+    # It would miss what came between the two connections, and not know.
+    errors: List[AMIError] = []
+    with opened(client_of(server.port, events="on")) as client:
+        thread = _listen_to_the_end(client, errors)
+        client.connect()
+        thread.join(5.0)
+        assert type(errors[0]) is ConnectionLost and "opened anew" in str(errors[0])
+        server.send_event(Event("Tick"))
+        assert [event.name for event in client.events(timeout=0.3)] == ["Tick"]
+
+
 def test_a_listener_is_told_what_another_call_found() -> None:
     errors: List[AMIError] = []
     # It reads the call, and closes while the listener has given up the connection.
