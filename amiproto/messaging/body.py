@@ -114,12 +114,11 @@ def _cut(window: str) -> int:
             end = min(window.find(char) for char in "\r\n" if char in window)
     half = end // 2
     for found in (window.rfind("\n", half, end), window.rfind(" ", half, end)):
-        if found >= 0 and _is_boundary(window, found + 1):
+        if found != -1 and _is_boundary(window, found + 1):
             return found + 1
-    while end > half and not _is_boundary(window, end):
-        end -= 1
-    if end > half:
-        return end
+    for place in range(end, half, -1):
+        if _is_boundary(window, place):
+            return place
     return _prefix(window, max_size(window[: _prefix(window, MAX_BODY)].encode()))
 
 
@@ -130,8 +129,7 @@ def _fits(text: str) -> bool:
 
 def _prefix(window: str, limit: int) -> int:
     """Most characters of the window that have at most ``limit`` bytes."""
-    data = window.encode()
-    return len(data[:limit].decode("utf-8", "ignore")) if len(data) > limit else len(window)
+    return len(window.encode()[:limit].decode("utf-8", "ignore"))
 
 
 def _is_boundary(text: str, index: int) -> bool:

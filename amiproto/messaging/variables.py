@@ -23,11 +23,12 @@ if TYPE_CHECKING:
 # 16.28 and 22.10).
 _SPECIAL = re.compile(r'[\\",()\[\]]')
 
+#: What the server reads a ``Variable`` header by: a backslash and the byte it makes literal, bytes
+#: that mean nothing, or one that does.
+_PIECE = re.compile(rb'\\.?|[^\\",()\[\]]+|.', re.DOTALL)
+
 #: Bytes of items, commas between them included, that the line of one header holds.
 _ROOM = MAX_ACTION_LINE - len("Variable: ")
-
-#: An item of fewer characters fits the line, as a character has four bytes of UTF-8 at most.
-_SHORT = _ROOM // 4
 
 
 def escape_variable(value: str) -> str:
@@ -59,7 +60,7 @@ def variable_headers(variables: List[Pair], most: int) -> List[Pair]:
 
 def _item(name: str, value: str) -> str:
     item = escape_variable(f"{name}={value}")
-    if len(item) > _SHORT and len(item.encode()) > _ROOM:
+    if len(item.encode()) > _ROOM:
         size = len(value.encode())
         room = _ROOM - len(escape_variable(f"{name}=").encode())
         escaped = len(escape_variable(value).encode())
@@ -76,19 +77,16 @@ def _item(name: str, value: str) -> str:
 
 def _packed(items: List[str]) -> List[str]:
     """The items with commas between them, in as few lines as their order allows."""
-    lines: List[str] = []
-    size = count = 0
+    lines: List[List[str]] = [[]]
+    size = 0  # of the last line, with a comma behind each item
     for item in items:
-        needed = len(item.encode()) + len(",")
-        if lines and size + needed <= _ROOM and count < MAX_VARIABLES_IN_HEADER:
-            lines[-1] += f",{item}"
-            size += needed
-            count += 1
-        else:
-            lines.append(item)
-            size = needed - len(",")
-            count = 1
-    return lines
+        needed = len(f"{item},".encode())
+        if size + needed > _ROOM + len(",") or len(lines[-1]) == MAX_VARIABLES_IN_HEADER:
+            lines.append([])
+            size = 0
+        lines[-1].append(item)
+        size += needed
+    return [",".join(line) for line in lines]
 
 
 def kept_variables(wire: bytes, *, first_counts: bool = False) -> Tuple[Pair, ...]:
@@ -133,35 +131,28 @@ def parse_variables(value: bytes) -> List[Tuple[bytes, bytes]]:
 
 def _items(text: bytes) -> List[bytes]:
     items: List[bytes] = []
-    position = 0
-    end = len(text)
+    item = bytearray()
     quoted = False
     rounds = squares = 0
-    while position < end and len(items) < MAX_VARIABLES_IN_HEADER:
-        item = bytearray()
-        while position < end:
-            char = text[position : position + 1]
-            position += 1
-            if char == b"\\":
-                # At the very end of the line there is nothing to take literally.
-                item += text[position : position + 1]
-                position += 1
-                continue
-            if char == b'"':
-                quoted = not quoted
-                continue
-            if char == b"," and not (quoted or rounds or squares):
-                break
-            if char == b"(":
+    for found in _PIECE.finditer(text):
+        piece = found.group()
+        if piece == b"," and not (quoted or rounds or squares):
+            items.append(bytes(item))
+            item.clear()
+            if len(items) == MAX_VARIABLES_IN_HEADER:
+                return [*items, text[found.end() :]]
+        elif piece == b'"':
+            quoted = not quoted
+        elif piece.startswith(b"\\"):
+            item += piece[1:]  # nothing, where the backslash ends the line
+        else:
+            if piece == b"(":
                 rounds += 1
-            elif char == b")":
+            elif piece == b")":
                 rounds = max(0, rounds - 1)
-            elif char == b"[":
+            elif piece == b"[":
                 squares += 1
-            elif char == b"]":
+            elif piece == b"]":
                 squares = max(0, squares - 1)
-            item += char
-        items.append(bytes(item))
-    if position < end:
-        items.append(text[position:])
-    return items
+            item += piece
+    return [*items, bytes(item)]
