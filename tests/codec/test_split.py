@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import List
+from typing import Any, List
 
 import pytest
 from hypothesis import given
@@ -75,6 +75,63 @@ def test_each_of_them_is_kept_together(cluster: str, first: str) -> None:
     assert {part.replace(cluster, "") for part in parts} <= {"", first}
 
 
+#: What comes before a place, what after it, and whether a text may be cut there.
+PLACES = [
+    ("a", "b", True),
+    ("\r", "\n", False),
+    ("\r", "\r", True),
+    ("\r", "X", True),
+    ("\n", "\n", True),
+    ("\n", "\r", True),
+    ("X\n", "X", True),
+    ("\n", "\u0301", True),  # after a line end there is nothing to put an accent on
+    ("\r", "\u0301", True),
+    ("X", "\u0301", False),
+    ("日", "\u0301", False),
+    ("❤", "\ufe0f", False),  # the variation selector that makes it red
+    ("क", "\u093f", False),  # a vowel sign that takes room of its own
+    ("👩", "\u200d", False),
+    ("👩\u200d", "👧", False),
+    ("👍", "\U0001f3fb", False),  # the lightest skin tone
+    ("👍", "\U0001f3ff", False),  # and the darkest
+    ("👍", "🏺", True),  # the characters right before and after those
+    ("👍", "🐀", True),
+    ("🏴", "\U000e0020", False),  # tags, the first of all and the one that ends a flag
+    ("🏴\U000e0067\U000e0062", "\U000e007f", False),
+    ("🏴", "\U000e0080", True),
+    ("🇩", "🇪", False),
+    ("🇩🇪", "🇯", True),
+    ("🇩🇪🇯", "🇵", False),
+    ("🇩🇪🇯🇵", "🇦", True),
+    ("🇦", "🇿", False),
+    ("🇿", "🇦", False),
+    ("🇩", "x", True),
+    ("x", "🇩", True),
+    ("\u1100", "\u1161", False),  # Hangul by its parts: a consonant and a vowel
+    ("\u1100", "\u1160", False),  # the vowel that fills a gap
+    ("\u1100\u1161", "\u11a8", False),  # a final consonant
+    ("\u11ff", "\u11ff", False),
+    ("가", "\u11a8", False),  # the first syllable block, and the last
+    ("힣", "\u11a8", False),
+    ("가", "나", True),
+    ("가", "\u1100", True),
+    ("a", "\u1161", True),
+    ("日", "\u1161", True),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("before, after, may_be_cut", PLACES)
+def test_where_a_reader_sees_one_character_end(
+    before: str, after: str, may_be_cut: bool
+) -> None:
+    # The first part has room for what comes before the place, and for no byte more.
+    room = 757 if set("\r\n") & set(before) else 1016
+    first = "-" * (room - len(before.encode())) + before
+    parts = split_body(first + after + "-" * 1016)
+    assert (parts[0] == first) == may_be_cut
+    assert len(parts[0]) >= len(first) - len(before)
+
+
 def test_it_cuts_after_line_ends_then_after_blanks() -> None:
     line = "x" * 99 + "\n"
     assert split_body(line * 20) == [line * 7, line * 7, line * 6]
@@ -86,6 +143,21 @@ def test_it_cuts_after_line_ends_then_after_blanks() -> None:
     assert [len(part) for part in split_body("x" * 2000)] == [1016, 984]
 
 
+@pytest.mark.parametrize(
+    "blank, size", [(1, 1016), (400, 1016), (507, 1016), (508, 509), (600, 601), (1014, 1015)]
+)
+def test_a_blank_counts_in_the_second_half_only(blank: int, size: int) -> None:
+    text = "x" * blank + " " + "x" * (2000 - blank)
+    assert len(split_body(text)[0]) == size
+
+
+def test_a_blank_under_an_accent_is_no_blank() -> None:
+    accented = "x" * 999 + " \u0301" + "y" * 1000
+    assert [len(part) for part in split_body(accented)] == [1015, 986]
+    bare = "x" * 998 + "\u0301 " + "y" * 1000
+    assert [len(part) for part in split_body(bare)] == [1000, 1000]
+
+
 def test_a_text_that_fits_is_left_alone() -> None:
     for text in ("", "x" * 1016, "x" * 756 + "\n", "é" * 508):
         assert split_body(text) == [text]
@@ -95,7 +167,8 @@ def test_a_text_that_fits_is_left_alone() -> None:
 
 
 def test_a_line_end_past_what_base64_holds_leaves_text_to_body() -> None:
-    assert split_body("x" * 900 + "\n" + "y" * 900) == ["x" * 900, "\n" + "y" * 756, "y" * 144]
+    for x in "xX":
+        assert split_body(x * 900 + "\n" + "y" * 900) == [x * 900, "\n" + "y" * 756, "y" * 144]
 
 
 @pytest.mark.parametrize(
@@ -112,6 +185,12 @@ def test_a_lone_surrogate_is_refused(text: str) -> None:
     with pytest.raises(BodyRefused, match=f"at character {len(text) - 1}.*; remove it") as caught:
         split_body(text)
     assert caught.value.field == "Body"
+
+
+def test_a_text_is_a_str() -> None:
+    anything: Any = b"x"
+    with pytest.raises(TypeError, match="^text is a str, not bytes$"):
+        split_body(anything)
 
 
 @pytest.mark.slow
