@@ -180,6 +180,12 @@ def test_one_character_that_fits_no_message_is_cut_all_the_same(cluster: str) ->
     assert "".join(split_body("\n" + cluster)) == "\n" + cluster
 
 
+@pytest.mark.parametrize("letters, size", [(340, 678), (341, 340), (400, 399)])
+def test_a_character_of_over_half_a_part_is_cut(letters: int, size: int) -> None:
+    # Its last letter has all the accents, and the first half of the 678 ends behind 339.
+    assert len(split_body("x" * letters + "\u0301" * 2000)[0]) == size
+
+
 @pytest.mark.parametrize("text", ["\ud800", "x" * 3000 + "\udcff"])
 def test_a_lone_surrogate_is_refused(text: str) -> None:
     with pytest.raises(BodyRefused, match=f"at character {len(text) - 1}.*; remove it") as caught:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import List, Tuple
 
 import pytest
@@ -9,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from amiproto import escape_variable, parse_variables
-from amiproto.messaging.variables import kept_variables
+from amiproto.messaging.variables import kept_variables, variable_headers
 from amiproto.text import to_bytes, to_text
 from tests.strategies import line_text
 
@@ -62,10 +63,15 @@ def test_only_these_are_escaped() -> None:
         (b"a=", [(b"a", b"")]),
         (b"=b,c", []),
         (b" \t\ra= b ", [(b"a", b" b ")]),
+        (b"\x01 \x1fa=b", [(b"a", b"b")]),
         (b'a="b,c"', [(b"a", b"b,c")]),
         (b'a=b"c', [(b"a", b"bc")]),
         (b"a=(b,c),d=[e,f]", [(b"a", b"(b,c)"), (b"d", b"[e,f]")]),
         (b"a=),b=],c=d", [(b"a", b")"), (b"b", b"]"), (b"c", b"d")]),
+        (b"a=((b),c),d=e", [(b"a", b"((b),c)"), (b"d", b"e")]),
+        (b"a=[[b],[c],d],e=f", [(b"a", b"[[b],[c],d]"), (b"e", b"f")]),
+        (b"a=((),b=c", [(b"a", b"((),b=c")]),
+        (b"a=([),],b=c", [(b"a", b"([),]"), (b"b", b"c")]),
         (b'a="(",b=c', [(b"a", b"(,b=c")]),  # brackets count inside quotes too
         (b"a=\\,\\\\,b\\=c=d", [(b"a", b",\\"), (b"b", b"c=d")]),
         (b"a=b\\", [(b"a", b"b")]),
@@ -74,6 +80,41 @@ def test_only_these_are_escaped() -> None:
 )
 def test_the_grammar(header: bytes, pairs: Pairs) -> None:
     assert parse_variables(header) == pairs
+
+
+def is_open(item: str) -> bool:
+    """Whether a quote or a bracket is open at its end; a closing bracket too many means nothing."""
+    depths = []
+    for opening, closing in ("()", "[]"):
+        depth = 0
+        for char in item:
+            depth = max(0, depth + (char == opening) - (char == closing))
+        depths.append(depth)
+    return item.count('"') % 2 == 1 or any(depths)
+
+
+def read_slowly(header: str) -> List[Tuple[str, str]]:
+    """The pairs of a header of up to 63 items, read part by part instead of byte by byte."""
+    # A character behind a backslash stands for itself: until all is split, as one of another kind.
+    header = re.sub(r"\\(.?)", lambda match: chr(ord(match[1]) + 1000) if match[1] else "", header)
+    first, *others = header.split(",")
+    items = [first]
+    for part in others:
+        if is_open(items[-1]):
+            items[-1] += f",{part}"
+        else:
+            items.append(part)
+    literal = [
+        "".join([chr(ord(char) % 1000) for char in item if char != '"']).partition("=")
+        for item in items
+    ]
+    return [(name, value) for name, equals, value in literal if name and equals]
+
+
+@given(st.text('\\",()[]=ab', max_size=60))
+def test_quotes_and_brackets_may_be_nested(header: str) -> None:
+    expected = [(name.encode(), value.encode()) for name, value in read_slowly(header)]
+    assert parse_variables(header.encode()) == expected
 
 
 def test_the_64th_item_swallows_the_rest_unread() -> None:
@@ -94,3 +135,61 @@ def test_variables_are_set_from_either_end() -> None:
     wire = b"Action: x\r\nVariable: A=1,b=2\r\nvariable:a=3\r\nVARIABLE: B=,C=4\r\n\r\n"
     assert kept_variables(wire) == (("A", "3"), ("C", "4"))
     assert kept_variables(wire, first_counts=True) == (("b", "2"), ("a", "1"), ("C", "4"))
+
+
+# ---- headers ----
+
+
+def values_of(headers: List[Tuple[str, str]]) -> List[str]:
+    assert {name for name, _ in headers} <= {"Variable"}
+    return [value for _, value in headers]
+
+
+def item(number: int, size: int) -> Tuple[str, str]:
+    """A variable that takes so many bytes of a line."""
+    return f"{number:03}", "v" * (size - len("000="))
+
+
+def test_each_has_a_header_of_its_own_while_there_is_room() -> None:
+    pairs = [(f"X-{number}", "a,b") for number in range(64)]
+    alone = [f"X-{number}=a\\,b" for number in range(64)]
+    assert values_of(variable_headers(pairs, 64)) == alone
+    assert values_of(variable_headers(pairs, 63)) == [",".join(alone[:63]), alone[63]]
+    assert variable_headers([], 0) == []
+
+
+@pytest.mark.parametrize(
+    "sizes, lines",
+    [
+        ([505, 506], [2]),  # 1012 with the comma, as the line holds behind "Variable: "
+        ([505, 507], [1, 1]),
+        ([1012, 4], [1, 1]),
+        ([4, 1007], [2]),
+        ([4, 1008], [1, 1]),
+        ([336, 337, 337], [3]),
+        ([336, 337, 338], [2, 1]),
+        ([1012, 505, 506, 505, 506], [1, 2, 2]),
+        ([1012, 505, 507, 504, 1012], [1, 1, 2, 1]),
+        ([15] * 63, [63]),
+        ([15] * 64, [63, 1]),
+        ([15] * 127, [63, 63, 1]),
+        ([1012] + [15] * 64, [1, 63, 1]),
+        ([16] * 60, [59, 1]),
+    ],
+)
+def test_as_many_share_a_line_as_fit(sizes: List[int], lines: List[int]) -> None:
+    pairs = [item(number, size) for number, size in enumerate(sizes)]
+    values = values_of(variable_headers(pairs, 0))
+    assert [value.count("=") for value in values] == lines
+    assert ",".join(values) == ",".join(f"{name}={value}" for name, value in pairs)
+    assert all(len(value) <= 1012 for value in values)
+
+
+@given(st.lists(st.one_of(_special, st.just("é" * 400)), max_size=150))
+def test_variables_that_share_lines_are_read_exactly(values: List[str]) -> None:
+    pairs = [(f"N({number}", value) for number, value in enumerate(values)]
+    read: Pairs = []
+    for value in values_of(variable_headers(pairs, 0)):
+        assert len(f"Variable: {value}".encode()) <= 1022
+        read += parse_variables(value.encode())
+    assert read == [(name.encode(), value.encode()) for name, value in pairs]
