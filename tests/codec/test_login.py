@@ -77,6 +77,26 @@ def test_the_digest_works_on_older_pythons(
     assert action is not None and action.headers["Key"] == original(b"1geheim").hexdigest()
 
 
+def test_the_digest_works_where_md5_protects_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    # A Python built for FIPS gives MD5 only to those who say that nothing's safety hangs on it.
+    original = hashlib.md5
+
+    def strict(data: bytes, *, usedforsecurity: bool = True) -> Any:
+        if usedforsecurity:
+            raise ValueError("disabled for FIPS")
+        return original(data)
+
+    monkeypatch.setattr(hashlib, "md5", strict)
+    action = Login("joe", "geheim").answer(challenge("1"))
+    assert action is not None and action.headers["Key"] == original(b"1geheim").hexdigest()
+
+
+def test_without_a_secret_the_servers_words_are_left_alone() -> None:
+    with pytest.raises(LoginRefused) as caught:
+        Login("joe", "").answer(Response("Error", {"Message": "Authentication failed"}))
+    assert caught.value.server_message == "Authentication failed"
+
+
 @pytest.mark.parametrize("mechanism", [MD5, PLAIN])
 def test_the_servers_no_is_login_refused(mechanism: str) -> None:
     login = Login("joe", "geheim", mechanism=mechanism)

@@ -144,6 +144,38 @@ def test_no_repr_shows_a_secret(message: Message, name: str) -> None:
     shown.encode()
 
 
+@pytest.mark.parametrize("name", ["A", "a b", "X" * 80])
+def test_a_repr_shows_names_and_values_as_they_are(name: str) -> None:
+    event = Event("X", [(name, "b'"), ("C", "")])
+    assert repr(event) == f"<Event Event: 'X', {name}: \"b'\", C: ''>"
+
+
+def test_a_repr_cuts_what_is_long() -> None:
+    whole, long = "x" * 80, "x" * 81
+    assert repr(Event(whole)) == f"<Event Event: '{whole}'>"
+    assert repr(Event(long)) == f"<Event Event: '{whole}...'>"
+    assert repr(Event("X", {whole: "1"})) == f"<Event Event: 'X', {whole}: '1'>"
+    assert repr(Event("X", {long: "1"})) == f"<Event Event: 'X', '{whole}...': '1'>"
+    # What is not printable is shown escaped, however short it is.
+    assert repr(Event("\t", {"\x07": "é"})) == "<Event Event: '\\t', '\\x07': 'é'>"
+
+
+def test_a_repr_counts_the_lines_that_it_leaves_out() -> None:
+    def shown(lines: int) -> str:
+        return repr(Event("0", [("A", str(number)) for number in range(1, lines)]))
+
+    forty = ", ".join(f"A: '{number}'" for number in range(1, 40))
+    assert shown(40) == f"<Event Event: '0', {forty}>"
+    assert shown(41) == f"<Event Event: '0', {forty}, and 1 more>"
+    assert shown(100) == f"<Event Event: '0', {forty}, and 60 more>"
+
+
+def test_other_messages_have_other_hashes() -> None:
+    assert len({hash(Event(str(number))) for number in range(9)}) > 1
+    wire = b"A: b\r\n\r\n"
+    assert hash(Event.from_wire(wire)) != hash(Orphan.from_wire(wire))
+
+
 @given(st.one_of(messages, message_sends))
 def test_the_action_id_is_the_header_of_that_name(message: Message) -> None:
     assert message.action_id == message.headers.get("ActionID")

@@ -43,6 +43,7 @@ from amiproto import (
     Session,
     TooManyLines,
 )
+from amiproto.limits import MESSAGE_OVERHEAD
 from tests.strategies import bytewise, cut, cuts, drain, exactly, feed, opened, streams
 
 ENTROPY = b"0123456789abcdef"
@@ -224,6 +225,14 @@ def test_an_action_may_bring_its_own_action_id_and_any_type() -> None:
     assert session.send(own) is own
 
 
+#: What a session says that is not open to any action.
+CLOSED = {
+    "state": "log in first: the server answers nothing else before",
+    "left": "Logoff was sent; open another session to ask for more",
+    "eof": "the server has ended the session; open another",
+}
+
+
 @pytest.mark.parametrize("kind", ["state", "type", "full", "lines", "left", "eof", "error"])
 def test_a_refused_send_changes_nothing(kind: str) -> None:
     session, server = logged_in(max_outstanding=2, max_stanza=1000)
@@ -253,6 +262,7 @@ def test_a_refused_send_changes_nothing(kind: str) -> None:
     with pytest.raises(LocalProtocolError) as caught:
         session.send(action)
     assert isinstance(caught.value, TooManyLines) == (kind == "lines")
+    assert str(caught.value) == CLOSED.get(kind, str(caught.value))
     if kind == "full":
         assert (caught.value.limit, caught.value.actual) == (2, 2)
     assert (session.outstanding, b"", repr(session)) == (before[0], b"", before[2])
@@ -462,6 +472,39 @@ def test_a_list_that_is_not_complete_counts_as_outstanding() -> None:
         session.send(Action("Ping"))
 
 
+@pytest.mark.parametrize(
+    "start",
+    [
+        b"Response: Success\r\nEventList: start\r\nActionID: 7\r\n\r\n",
+        b"Response: Success\r\nActionID: 7\r\nEventList: start\r\nMessage: x\r\n\r\n",
+        b"Response: Success\r\nActionID: 7\r\nPrivilege: all\r\neventlist: START\r\n\r\n",
+    ],
+)
+def test_a_list_starts_where_the_servers_own_headers_say_so(start: bytes) -> None:
+    session, _ = logged_in()
+    session.send(Action("X", action_id="7"))
+    closing = b"Event: End\r\nActionID: 7\r\nPrivilege: x\r\nEventList: Complete\r\n\r\n"
+    (answer,) = feed(session, start + closing)
+    assert isinstance(answer, Answer) and answer.complete == Event.from_wire(closing)
+
+
+def test_an_eventlist_below_a_value_is_part_of_it() -> None:
+    session, _ = logged_in()
+    session.send(Action("X", action_id="7"))
+    headers = {"Value": "a", "EventList": "start"}
+    (answer,) = feed(session, Response("Success", headers, action_id="7").wire)
+    assert isinstance(answer, Answer) and answer.complete is None
+
+
+def test_words_about_an_eventlist_are_words() -> None:
+    session, _ = logged_in("1.3")
+    session.send(Action("X", action_id="7"))
+    start = Response("Success", {"Message": "An EventList will follow"}, action_id="7")
+    closing = Event("XComplete", action_id="7")
+    (answer,) = feed(session, start.wire + closing.wire)
+    assert isinstance(answer, Answer) and answer.complete == closing
+
+
 def test_a_list_is_none_where_only_a_value_says_so() -> None:
     session, _ = logged_in()
     one = key_of(session.send(Action("X")))
@@ -485,6 +528,18 @@ def test_lists_are_bounded() -> None:
         with pytest.raises(RemoteProtocolError, match="take over 1500 bytes") as caught:
             drain(session)
         assert (caught.value.limit, caught.value.action_id) == (1500, one)
+
+
+def test_a_list_may_take_just_the_limit() -> None:
+    item = Event("Item", action_id="7")
+    limit = 3 * (len(item.wire) + MESSAGE_OVERHEAD)
+    start = Response("Success", {"EventList": "start"}, action_id="7")
+    session, _ = logged_in(max_list_bytes=limit)
+    session.send(Action("X", action_id="7"))
+    assert feed(session, start.wire + item.wire * 3) == []
+    session.receive_data(item.wire)
+    with pytest.raises(RemoteProtocolError, match=f"take over {limit} bytes"):
+        session.next_event()
 
 
 @pytest.mark.slow

@@ -29,13 +29,27 @@ def test_a_value_is_equal_hashable_copyable_and_picklable(value: Value) -> None:
     assert value != 5
 
 
+class Unread(Value):
+    """A value that holds what an EndOfStream holds."""
+
+    __slots__ = ("unread",)
+
+    def __init__(self, unread: int) -> None:
+        self._fill(unread)
+
+
+def test_other_values_have_other_hashes() -> None:
+    assert len({hash(EndOfStream(unread)) for unread in range(9)}) > 1
+    assert EndOfStream(5) != Unread(5) and hash(EndOfStream(5)) != hash(Unread(5))
+
+
 @pytest.mark.parametrize("value", VALUES, ids=repr)
 def test_a_value_cannot_be_changed(value: Value) -> None:
     before = repr(value)
     name = value.__slots__[0]
-    with pytest.raises(AttributeError, match="cannot be changed"):
+    with pytest.raises(AttributeError, match=f"^{type(value).__name__} cannot be changed$"):
         setattr(value, name, 1)
-    with pytest.raises(AttributeError, match="cannot be changed"):
+    with pytest.raises(AttributeError, match=f"^{type(value).__name__} cannot be changed$"):
         delattr(value, name)
     with pytest.raises(AttributeError):
         setattr(value, "other", 1)
