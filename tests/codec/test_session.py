@@ -262,7 +262,8 @@ def test_a_refused_send_changes_nothing(kind: str) -> None:
     with pytest.raises(LocalProtocolError) as caught:
         session.send(action)
     assert isinstance(caught.value, TooManyLines) == (kind == "lines")
-    assert str(caught.value) == CLOSED.get(kind, str(caught.value))
+    if kind in CLOSED:
+        assert str(caught.value) == CLOSED[kind]
     if kind == "full":
         assert (caught.value.limit, caught.value.actual) == (2, 2)
     assert (session.outstanding, b"", repr(session)) == (before[0], b"", before[2])
