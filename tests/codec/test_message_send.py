@@ -27,6 +27,7 @@ from amiproto import (
     parse_message_send,
 )
 from amiproto.messaging.body import body_header, decode_base64
+from tests.fuzzing.messages import check_exact, exactly_or_refused, on_the_server
 from tests.refusals import AMI, REFUSALS, Refusal, name_of, pairs_of
 from tests.strategies import any_text, feed, line_text, opened
 
@@ -73,30 +74,6 @@ _addresses = st.one_of(
 _maybe = st.one_of(st.none(), _addresses)
 
 
-def on_the_server(message: MessageSend) -> MessageSend:
-    """What a server understands of the bytes that leave."""
-    (action,) = feed(opened(Role.SERVER), opened(Role.CLIENT).send(message))
-    assert type(action) is Action and action.name == "MessageSend"
-    return parse_message_send(action)
-
-
-def check_exact(message: MessageSend) -> None:
-    lines = message.wire.split(b"\r\n")
-    assert lines[-2:] == [b"", b""] and len(lines) - 2 <= 128
-    assert all(len(line) <= 1022 for line in lines) and message.wire.count(b"\r\n\r\n") == 1
-    assert message.wire.count(b"\n") == message.wire.count(b"\r") == len(lines) - 1
-    assert b"\0" not in message.wire
-    for other in (on_the_server(message), MessageSend.from_wire(message.wire)):
-        assert other == message and hash(other) == hash(message) and other.wire == message.wire
-        assert (other.to, other.from_, other.destination) == (
-            message.to, message.from_, message.destination
-        )  # fmt: skip
-        assert (other.body, other.text, other.variables) == (
-            message.body, message.text, message.variables
-        )  # fmt: skip
-        assert other.action_id == message.action_id and other.technology == message.technology
-
-
 # ---- exact or refused ----
 
 
@@ -110,15 +87,9 @@ def test_anything_is_carried_exactly_or_refused(
     action_id: Optional[str],
 ) -> None:
     try:
-        message = MessageSend(to, body, from_, pairs, destination, action_id)
-    except LocalProtocolError as error:
-        assert error.outcome == "not sent"
-        str(error).encode()
-        return
-    assert message.body == (body.encode() if isinstance(body, str) else body)
-    assert (message.to, message.from_, message.destination) == (to, from_, destination)
-    assert message.variables == tuple(pairs)
-    check_exact(message)
+        exactly_or_refused(to, body, from_, pairs, destination, action_id)
+    except LocalProtocolError:
+        pass
 
 
 @given(technologies, bodies)

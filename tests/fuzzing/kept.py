@@ -1,0 +1,69 @@
+"""The inputs that are kept of a search: a file for each target, an input a line.
+
+Each is written as Python has it, repetitions as such, so that a change of them can be read.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from pathlib import Path
+from typing import Iterable, List
+
+FOLDER = Path(__file__).resolve().parent / "inputs"
+
+#: Most inputs of a file, and most bytes of it: they are read, and run by every run of the tests.
+MAX_INPUTS = 250
+MAX_BYTES = 38_000
+
+#: Some bytes that are there eight times and more, one after the other.
+_REPEATED = re.compile(b"(.{1,8}?)\\1{7,}", re.DOTALL)
+
+#: A part of a line: what it says, and how often.
+_TERM = re.compile(r"""(b'(?:[^'\\]|\\.)*'|b"(?:[^"\\]|\\.)*")(?: \* ([0-9]+))?""")
+
+
+def load(name: str) -> List[bytes]:
+    """The inputs of a target; none where there is no file."""
+    path = FOLDER / f"{name}.txt"
+    if not path.exists():
+        return []
+    return [_bytes_of(line) for line in path.read_text(encoding="ascii").splitlines()]
+
+
+def save(name: str, inputs: Iterable[bytes]) -> int:
+    """Keep inputs of a target, the shortest lines first, as many as fit; gives their number."""
+    lines: List[str] = []
+    size = 0
+    for line in sorted(set(map(_line_of, inputs)), key=lambda line: (len(line), line)):
+        size += len(line) + 1
+        if size > MAX_BYTES or len(lines) == MAX_INPUTS:
+            break
+        lines.append(line)
+    FOLDER.mkdir(exist_ok=True)
+    text = "".join(line + "\n" for line in lines)
+    (FOLDER / f"{name}.txt").write_bytes(text.encode("ascii"))
+    return len(lines)
+
+
+def _line_of(data: bytes) -> str:
+    terms: List[str] = []
+    position = 0
+    for found in _REPEATED.finditer(data):
+        if found.start() > position:
+            terms.append(ascii(data[position : found.start()]))
+        unit = found.group(1)
+        terms.append(f"{ascii(unit)} * {len(found.group()) // len(unit)}")
+        position = found.end()
+    if position < len(data) or not terms:
+        terms.append(ascii(data[position:]))
+    return " + ".join(terms)
+
+
+def _bytes_of(line: str) -> bytes:
+    data = b""
+    for term in _TERM.finditer(line):
+        data += ast.literal_eval(term.group(1)) * int(term.group(2) or 1)
+    if _line_of(data) != line:
+        raise ValueError(f"not an input as it is written here: {line}")
+    return data

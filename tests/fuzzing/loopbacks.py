@@ -1,0 +1,86 @@
+"""The law of the loopback server, over real sockets."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from contextlib import contextmanager
+from typing import Iterator, List, Sequence, Tuple
+
+from amiclient.loopback import SECRET, USERNAME, LoopbackServer, Received
+from amiproto import Action, Banner, Connection, Response, Role, parse_message_send
+
+from .reading import parts, read
+
+#: What opens a session on the loopback server.
+LOGIN = f"Action: Login\r\nUsername: {USERNAME}\r\nSecret: {SECRET}\r\n\r\n".encode()
+
+#: Seconds after which a server that has not ended hangs.
+_PATIENCE = 10.0
+
+
+def loopback(data: bytes) -> List[str]:
+    """The loopback server answers each action once, ends, and has no error in its threads.
+
+    An odd setting leaves the login to the input.
+    """
+    setting, pieces = parts(data)
+    if not setting & 1:
+        pieces.insert(0, LOGIN)
+    with _no_error_in_threads(), LoopbackServer() as server:
+        received, is_whole = _talk(server.host, server.port, pieces)
+    reading = read(Connection(Role.CLIENT), [received])
+    assert reading.error is None
+    banner, *answers, end = reading.events
+    assert isinstance(banner, Banner)
+    asked = read(Connection(Role.SERVER), pieces).events[:-1]
+    for message, answer in zip(asked, answers):
+        assert isinstance(answer, Response) and answer.action_id == message.action_id
+        assert isinstance(message, Action) or answer.message == message.reason
+    if is_whole:
+        last = answers[-1] if answers else None
+        ended = last is not None and (
+            last.name == "Goodbye" or last.message == "Authentication failed"
+        )
+        assert end.clean and (len(answers) == len(asked) or ended and len(answers) < len(asked))
+    taken = [
+        Received.of(parse_message_send(message))
+        for message, answer in zip(asked, answers)
+        if answer.message == "Message successfully sent"
+    ]
+    assert server.messages[: len(taken)] == taken
+    assert not is_whole or len(server.messages) == len(taken)
+    return reading.names()
+
+
+def _talk(host: str, port: int, pieces: Sequence[bytes]) -> Tuple[bytes, bool]:
+    """What the server answers, and whether that is all: what it did not read may cost an answer."""
+    received = b""
+    with socket.create_connection((host, port), _PATIENCE) as sock:
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        try:
+            for piece in pieces:
+                sock.sendall(piece)
+            sock.shutdown(socket.SHUT_WR)
+            while True:
+                more = sock.recv(65536)
+                if not more:
+                    return received, True
+                received += more
+        except ConnectionError:
+            return received, False
+        except socket.timeout:
+            raise AssertionError("the server neither answers nor ends") from None
+
+
+@contextmanager
+def _no_error_in_threads() -> Iterator[None]:
+    """Raise what a thread has raised."""
+    errors: List[object] = []
+    before = threading.excepthook
+    threading.excepthook = lambda arguments: errors.append(arguments.exc_value)
+    try:
+        yield
+    finally:
+        threading.excepthook = before
+    assert not errors, f"a thread of the server raised {errors}"

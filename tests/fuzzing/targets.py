@@ -1,0 +1,47 @@
+"""What is fuzzed: each law with the inputs that a search for a breach of it begins with."""
+
+from __future__ import annotations
+
+import random
+from itertools import chain
+from typing import Callable, Dict, List, NamedTuple
+
+from . import connections, loopbacks, messages, samples, sessions
+from .reading import HEAD
+
+
+class Target(NamedTuple):
+    """One thing that is fuzzed."""
+
+    #: Takes an input; gives the names of what it saw.
+    run: Callable[[bytes], List[str]]
+    #: Bytes of an input's head.
+    head: int
+    #: What inputs are made of, behind the head, in groups of one kind.
+    samples: List[List[bytes]]
+    #: Most bytes of an input that a search by coverage tries: enough for every branch.
+    max_len: int
+
+
+TARGETS: Dict[str, Target] = {
+    "client": Target(connections.client, HEAD, [samples.FROM_SERVERS, samples.recorded()], 1000),
+    "server": Target(connections.server, HEAD, [samples.FROM_CLIENTS], 1200),
+    "session": Target(
+        sessions.session,
+        sessions.SESSION_HEAD,
+        [samples.answers(), samples.FROM_SERVERS, samples.recorded(), samples.login_answers()],
+        1000,
+    ),
+    "message_send": Target(messages.message_send, messages.MESSAGE_HEAD, [samples.MESSAGES], 400),
+    "loopback": Target(loopbacks.loopback, HEAD, [samples.FROM_CLIENTS], 1200),
+}
+
+
+def seeds(name: str) -> List[bytes]:
+    """Inputs for a target to begin with: its samples, each behind some head."""
+    target = TARGETS[name]
+    chance = random.Random(name)
+    return [
+        bytes(chance.randrange(256) for _ in range(target.head)) + sample
+        for sample in dict.fromkeys(chain.from_iterable(target.samples))
+    ]
