@@ -81,8 +81,10 @@ def _passed_on(messages: Sequence[Message]) -> List[bytes]:
 def server(data: bytes) -> List[str]:
     """A server's connection reads anything a client sends, the same however it is cut."""
     setting, pieces = parts(data)
+    banner, limits = settings_of(setting)
     stream = b"".join(pieces)
-    reading = read(Connection(Role.SERVER), pieces)
+    reading = read(Connection(Role.SERVER, **limits), pieces)
+    # The limits of an action are Asterisk's own, whatever is asked for.
     whole = read(Connection(Role.SERVER), [stream])
     assert reading.exactly() == whole.exactly(), "otherwise in one piece"
     assert reading.error is None, "a client can send what it wants"
@@ -99,7 +101,7 @@ def server(data: bytes) -> List[str]:
         assert stream.startswith(used), "bytes were lost"
     actions = [message for message in messages if isinstance(message, Action)]
     proxy = Connection(Role.CLIENT)
-    read(proxy, [settings_of(setting)[0] or BANNERS[0]])
+    read(proxy, [banner or BANNERS[0]])
     passed_on = [proxy.send(action) for action in actions]
     assert passed_on == [action.wire for action in actions], "otherwise sent on"
     again = read(Connection(Role.SERVER), passed_on)

@@ -76,11 +76,13 @@ def search(name: str, seconds: int, corpus: Path, work: Path) -> bool:
     print(f"{name}: {count} inputs in {spent:.0f} s, {count / spent:.0f} a second", flush=True)
     if done.returncode == 0:
         return True
-    # The error is in front of what libFuzzer says of it.
     print(f"FAILED: {name}")
     for data in _read(failures):
         print(f"input {data!r}")
-    print(done.stdout[-5000:])
+    # The error is between what libFuzzer says of its search and what it says of the input.
+    start = done.stdout.find(" === Uncaught Python exception")
+    end = done.stdout.find("\nSUMMARY: ", start)
+    print(done.stdout[start:end] if 0 <= start < end else done.stdout[-5000:])
     return False
 
 
