@@ -22,7 +22,6 @@ from typing import Dict, NamedTuple, Optional, Sequence
 if not __package__:  # run as a script
     sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from tests.fuzzing.samples import TOKENS, WORDS  # noqa: E402
 from tests.fuzzing.targets import TARGETS  # noqa: E402
 
 #: How often each target is taken. The loopback server, which takes a socket an input, is not.
@@ -58,7 +57,7 @@ class Fuzzer:
     def make(self, name: str) -> bytes:
         """One input: samples put together and damaged, or bytes out of nowhere."""
         chance = self.random.random
-        head, groups = TARGETS[name].head, TARGETS[name].samples
+        _, head, groups, tokens, _ = TARGETS[name]
         data = bytearray(self._any_bytes(head))
         if chance() < 0.05:
             return bytes(data) + self._any_bytes(int(chance() * 200))
@@ -66,7 +65,6 @@ class Fuzzer:
         samples = groups[int(chance() * len(groups))]
         for _ in range(1 + int(chance() * 3)):
             data += samples[int(chance() * len(samples))]
-        tokens = WORDS if name == "message_send" else TOKENS
         for _ in range(int(chance() * 5)):
             place = head + int(chance() * (len(data) - head + 1))
             end = place + 1 + int(chance() ** 3 * 200)

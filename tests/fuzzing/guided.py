@@ -26,7 +26,6 @@ if not __package__:  # run as a script
     sys.path.insert(0, str(Path(__file__).resolve().parent.parent.parent))
 
 from tests.fuzzing import kept  # noqa: E402
-from tests.fuzzing.samples import TOKENS, WORDS  # noqa: E402
 from tests.fuzzing.targets import TARGETS, seeds  # noqa: E402
 
 _PROCESS = Path(__file__).resolve().parent / "guided_process.py"
@@ -51,9 +50,8 @@ def _read(folder: Path) -> List[bytes]:
 
 def _dictionary(name: str) -> str:
     """What stands out in the inputs of a target, as libFuzzer reads it."""
-    words = WORDS if name == "message_send" else TOKENS
-    quoted = ["".join(f"\\x{byte:02x}" for byte in word) for word in words]
-    return "".join(f'"{word}"\n' for word in quoted)
+    quoted = ["".join(f"\\x{byte:02x}" for byte in token) for token in TARGETS[name].tokens]
+    return "".join(f'"{token}"\n' for token in quoted)
 
 
 def search(name: str, seconds: int, corpus: Path, work: Path) -> bool:

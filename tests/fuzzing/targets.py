@@ -19,21 +19,30 @@ class Target(NamedTuple):
     head: int
     #: What inputs are made of, behind the head, in groups of one kind.
     samples: List[List[bytes]]
+    #: What may stand out anywhere in them.
+    tokens: List[bytes]
     #: Most bytes of an input that a search by coverage tries: enough for every branch.
     max_len: int
 
 
+_RECORDED = samples.recorded()
+
 TARGETS: Dict[str, Target] = {
-    "client": Target(connections.client, HEAD, [samples.FROM_SERVERS, samples.recorded()], 1000),
-    "server": Target(connections.server, HEAD, [samples.FROM_CLIENTS], 1200),
+    "client": Target(
+        connections.client, HEAD, [samples.FROM_SERVERS, _RECORDED], samples.TOKENS, 1000
+    ),
+    "server": Target(connections.server, HEAD, [samples.FROM_CLIENTS], samples.TOKENS, 1200),
     "session": Target(
         sessions.session,
         sessions.SESSION_HEAD,
-        [samples.answers(), samples.FROM_SERVERS, samples.recorded(), samples.login_answers()],
+        [samples.answers(), samples.FROM_SERVERS, _RECORDED, samples.login_answers()],
+        samples.TOKENS,
         1000,
     ),
-    "message_send": Target(messages.message_send, messages.MESSAGE_HEAD, [samples.MESSAGES], 400),
-    "loopback": Target(loopbacks.loopback, HEAD, [samples.FROM_CLIENTS], 1200),
+    "message_send": Target(
+        messages.message_send, messages.MESSAGE_HEAD, [samples.MESSAGES], samples.WORDS, 400
+    ),
+    "loopback": Target(loopbacks.loopback, HEAD, [samples.FROM_CLIENTS], samples.TOKENS, 1200),
 }
 
 
