@@ -79,13 +79,16 @@ def _passed_on(messages: Sequence[Message]) -> List[bytes]:
 
 
 def server(data: bytes) -> List[str]:
-    """A server's connection reads anything a client sends, the same however it is cut."""
+    """A server's connection reads anything a client sends, the same however it is cut.
+
+    As the Asterisk that the setting's banner belongs to.
+    """
     setting, pieces = parts(data)
     banner, limits = settings_of(setting)
     stream = b"".join(pieces)
-    reading = read(Connection(Role.SERVER, **limits), pieces)
+    reading = read(_as_server(banner, limits), pieces)
     # The limits of an action are Asterisk's own, whatever is asked for.
-    whole = read(Connection(Role.SERVER), [stream])
+    whole = read(_as_server(banner, {}), [stream])
     assert reading.exactly() == whole.exactly(), "otherwise in one piece"
     assert reading.error is None, "a client can send what it wants"
     *messages, end = reading.events
@@ -104,6 +107,13 @@ def server(data: bytes) -> List[str]:
     read(proxy, [banner or BANNERS[0]])
     passed_on = [proxy.send(action) for action in actions]
     assert passed_on == [action.wire for action in actions], "otherwise sent on"
-    again = read(Connection(Role.SERVER), passed_on)
+    again = read(_as_server(banner, {}), passed_on)
     assert again.exactly()[0] == [*Reading(actions, None).exactly()[0], EndOfStream(0)]
     return reading.names()
+
+
+def _as_server(banner: bytes, limits: Dict[str, int]) -> Connection:
+    connection = Connection(Role.SERVER, **limits)
+    if banner:
+        connection.send(Banner.from_wire(banner))
+    return connection
