@@ -18,15 +18,15 @@ from amiproto import NEED_DATA, Action, Answer, Connection, MessageSend, Role, S
 from amiproto.messaging import variables
 from tests import fuzz
 from tests.fuzzing import guided, kept
-from tests.fuzzing.targets import TARGETS
+from tests.fuzzing.targets import TARGETS, seeds
 
 each_target = pytest.mark.parametrize("name", TARGETS)
 
 
-def run_kept(name: str) -> Set[str]:
-    """Run all the kept inputs of a target; gives the names of what they saw."""
+def run_known(name: str) -> Set[str]:
+    """Run what a search begins with, and what it has found; gives the names of what that saw."""
     seen: Set[str] = set()
-    for data in kept.load(name):
+    for data in [*seeds(name), *kept.load(name)]:
         print(f"{name}: {data!r}")  # shown for the last one, where it fails
         seen.update(TARGETS[name].run(data))
     return seen
@@ -49,7 +49,7 @@ REACHED: Dict[str, List[str]] = {
 
 @each_target
 def test_the_laws_hold_for_what_was_found(name: str) -> None:
-    seen = run_kept(name)
+    seen = run_known(name)
     assert len(kept.load(name)) > 50 and seen >= set(REACHED[name])
 
 
@@ -101,7 +101,7 @@ FAULTS: Dict[str, Callable[[pytest.MonkeyPatch], None]] = {
 def test_a_fault_breaks_a_law(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     FAULTS[name](monkeypatch)
     with pytest.raises(AssertionError):
-        run_kept(name)
+        run_known(name)
 
 
 def test_inputs_are_written_and_read_again(
@@ -170,6 +170,7 @@ def test_a_fault_is_found_and_told(
 # ---- the search by coverage ----
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(
     importlib.util.find_spec("atheris") is None, reason="atheris is not installed"
 )

@@ -56,8 +56,6 @@ def _dictionary(name: str) -> str:
 
 def search(name: str, seconds: int, corpus: Path, work: Path) -> bool:
     """Search in one target, print what came of it, and say whether all is well."""
-    corpus.mkdir(parents=True, exist_ok=True)
-    _write(corpus, [*seeds(name), *kept.load(name)])
     dictionary = work / "words"
     dictionary.write_text(_dictionary(name))
     failures = work / "failures"
@@ -102,7 +100,7 @@ def smallest(name: str, corpus: Path, work: Path) -> List[bytes]:
 def main(arguments: Optional[Sequence[str]] = None) -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--target", choices=TARGETS, help="this one alone")
-    parser.add_argument("--seconds", type=int, default=60, help="so long in each target")
+    parser.add_argument("--seconds", type=int, default=60, help="so long in each; 0: no search")
     parser.add_argument("--corpus", type=Path, help="where what is found stays")
     parser.add_argument("--keep", action="store_true", help="write the inputs that tests run")
     options = parser.parse_args(arguments)
@@ -114,7 +112,9 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
         work = Path(tempfile.mkdtemp())
         try:
             corpus = (options.corpus or work) / name
-            if not search(name, options.seconds, corpus, work):
+            corpus.mkdir(parents=True, exist_ok=True)
+            _write(corpus, [*seeds(name), *kept.load(name)])
+            if options.seconds and not search(name, options.seconds, corpus, work):
                 failed = True
                 continue
             inputs = smallest(name, corpus, work)

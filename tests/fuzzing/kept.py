@@ -14,7 +14,7 @@ FOLDER = Path(__file__).resolve().parent / "inputs"
 
 #: Most inputs of a file, and most bytes of it: they are read, and run by every run of the tests.
 MAX_INPUTS = 250
-MAX_BYTES = 38_000
+MAX_BYTES = 45_000
 
 #: Some bytes that are there eight times and more, one after the other.
 _REPEATED = re.compile(b"(.{1,8}?)\\1{7,}", re.DOTALL)

@@ -95,13 +95,14 @@ def answers() -> List[bytes]:
 
 
 def login_answers() -> List[bytes]:
-    """What a server says to a session that logs in."""
-    return [
-        BANNERS[1] + b"Response: Success\r\nChallenge: 1\r\n\r\n"
+    """What a server says to a session that logs in, with and without its banner in front."""
+    made = [
+        b"Response: Success\r\nChallenge: 1\r\n\r\n"
         b"Response: Success\r\nMessage: Authentication accepted\r\n\r\n",
-        BANNERS[1] + b"Response: Error\r\nMessage: Authentication failed\r\n\r\n",
-        BANNERS[1] + b"Event: X\r\n\r\nResponse: Success\r\n\r\n",
+        b"Response: Error\r\nMessage: Authentication failed\r\n\r\n",
+        b"Event: X\r\n\r\nResponse: Success\r\n\r\n",
     ]
+    return [BANNERS[1] + data for data in made] + made[::-1]
 
 
 def recorded() -> List[bytes]:

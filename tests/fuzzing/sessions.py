@@ -113,10 +113,16 @@ class Asker:
 
 
 def session(data: bytes) -> List[str]:
-    """A session, logged in or about to, gives each question one answer at most, and no other."""
+    """A session, logged in or about to, gives each question one answer at most, and no other.
+
+    A quarter of the settings leave the login to the input, but for the banner.
+    """
     operations = data[HEAD] if len(data) > HEAD else 0
     setting, pieces = parts(data[:HEAD] + data[SESSION_HEAD:])
     banner, limits = settings_of(setting)
+    if setting >= 192:
+        pieces.insert(0, banner)
+        banner = b""
     reading = _in_session(banner, limits, pieces, operations)
     if not operations:
         whole = _in_session(banner, limits, [b"".join(pieces)], 0)

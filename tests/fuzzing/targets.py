@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-from itertools import chain
 from typing import Callable, Dict, List, NamedTuple
 
 from . import connections, loopbacks, messages, samples, sessions
@@ -47,10 +46,12 @@ TARGETS: Dict[str, Target] = {
 
 
 def seeds(name: str) -> List[bytes]:
-    """Inputs for a target to begin with: its samples, each behind some head."""
-    target = TARGETS[name]
+    """Inputs for a target to begin with: its samples, under settings of all kinds."""
+    _, head, groups, _, _ = TARGETS[name]
     chance = random.Random(name)
-    return [
-        bytes(chance.randrange(256) for _ in range(target.head)) + sample
-        for sample in dict.fromkeys(chain.from_iterable(target.samples))
-    ]
+    made = []
+    for group in groups:
+        for number, sample in enumerate(group):
+            cuts = [chance.randrange(256) for _ in range(head - 1)]
+            made.append(bytes([256 * number // len(group), *cuts]) + sample)
+    return made
