@@ -57,7 +57,7 @@ class Fuzzer:
     def make(self, name: str) -> bytes:
         """One input: samples put together and damaged, or bytes out of nowhere."""
         chance = self.random.random
-        _, head, groups, tokens, _ = TARGETS[name]
+        _, head, groups, tokens, *_ = TARGETS[name]
         data = bytearray(self._any_bytes(head))
         if chance() < 0.05:
             return bytes(data) + self._any_bytes(int(chance() * 200))

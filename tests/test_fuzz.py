@@ -41,7 +41,7 @@ REACHED: Dict[str, List[str]] = {
     "session": ["LoggedIn", "Answer", "Event", "Orphan", "Response", "EndOfStream"],
     "message_send": [
         "MessageSend sip", "MessageSend pjsip", "MessageSend xmpp", "AddressRefused: From",
-        "AddressRefused: Destination", "BodyTooLong: Body", "LineTooLong: ActionID",
+        "AddressRefused: Destination", "BodyRefused: Body", "LineTooLong: ActionID",
     ],
     "loopback": ["Banner", "Response", "EndOfStream"],
 }

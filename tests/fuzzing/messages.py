@@ -27,7 +27,7 @@ MESSAGE_HEAD = 2
 _TECHNOLOGIES = (b"", b"sip:", b"pjsip:", b"xmpp:")
 
 #: Between the fields, as it stands in none that is accepted but a text.
-_BETWEEN = b"\x1f"
+BETWEEN = b"\x1f"
 
 
 def message_send(data: bytes) -> List[str]:
@@ -36,7 +36,7 @@ def message_send(data: bytes) -> List[str]:
     In order: To, From, Destination, ActionID, the text, and a name and a value of each variable.
     """
     bits, repeat = data[:MESSAGE_HEAD].ljust(MESSAGE_HEAD, b"\0")
-    fields = data[MESSAGE_HEAD:].split(_BETWEEN)
+    fields = data[MESSAGE_HEAD:].split(BETWEEN)
     fields += [b""] * (5 - len(fields))
     # So that most have a technology of their own, as most rules are for them.
     route = 2 if bits & 4 else 0

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import re
+from itertools import chain
 from pathlib import Path
-from typing import Dict, List
+from typing import Dict, List, Union
+
+from tests.refusals import REFUSALS, pairs_of
 
 from .loopbacks import LOGIN
+from .messages import BETWEEN
 from .reading import BANNERS
 from .sessions import Asker
 
@@ -46,9 +50,9 @@ FROM_CLIENTS = [
 ]  # fmt: skip
 #: The fields of a message, as the law of MessageSend takes them.
 MESSAGES = [
-    b"pjsip:alice\x1f\x1f\x1f\x1fhello",
+    b"pjsip:alice\x1f\x1f\x1f\x1fSomeone is at the door",
     b"pjsip:sip:bob@example.org:5060;transport=udp\x1fDoor <sip:door@example.org>\x1f\x1f1\x1fa\nb",
-    b"sip:alice\x1f\"A, B\" <sip:a%20b@[::1]>\x1f\x1f\x1f h\xc3\xa9\x1fX-A\x1fa,(b)\"\\",
+    b"sip:alice\x1f\"A, B\" <sip:a%20b@[::1]>\x1f\x1f\x1f h\xc3\xa9llo\nthere\x1fX-A\x1fa,(b)\"\\",
     b"sip:bob@host\x1fdoor\x1f\x1fa-1\x1fx\x1fSubject\x1fs\x1fContent-Type\x1ftext/plain;a=b",
     b"xmpp:alice@example.org/r\x1fxmpp:asterisk\x1fxmpp:alice@example.org/r\x1f\x1fx\x1f",
     b"sip:to@host\x1f\x1fpjsip:alice/sip:a@b;x=y\x1f\x1f\x1fMax-Forwards\x1f70\x1fTo\x1fx",
@@ -103,6 +107,25 @@ def login_answers() -> List[bytes]:
         b"Event: X\r\n\r\nResponse: Success\r\n\r\n",
     ]
     return [BANNERS[1] + data for data in made] + made[::-1]
+
+
+def refusals() -> List[bytes]:
+    """Messages that are refused, each for another reason: whole inputs, with their heads."""
+    made = []
+    for row in REFUSALS:
+        asked = row.asked(row.technologies[0])
+        body, from_, destination = asked["body"], asked.get("from_"), asked.get("destination")
+        action_id = asked.get("action_id")
+        has = (isinstance(body, str), *(one is not None for one in (from_, destination, action_id)))
+        fields = [asked["to"], from_, destination, action_id, body, *chain(*pairs_of(asked))]
+        if all(isinstance(field, (str, bytes, type(None))) for field in fields):
+            head = bytes([sum(1 << bit for bit, is_there in enumerate(has) if is_there), 0])
+            made.append(head + BETWEEN.join(map(_bytes_of, fields)))
+    return made
+
+
+def _bytes_of(field: Union[str, bytes, None]) -> bytes:
+    return field.encode("utf-8", "surrogatepass") if isinstance(field, str) else field or b""
 
 
 def recorded() -> List[bytes]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from typing import Callable, Dict, List, NamedTuple
+from typing import Callable, Dict, List, NamedTuple, Sequence
 
 from . import connections, loopbacks, messages, samples, sessions
 from .reading import HEAD
@@ -22,6 +22,8 @@ class Target(NamedTuple):
     tokens: List[bytes]
     #: Most bytes of an input that a search by coverage tries: enough for every branch.
     max_len: int
+    #: Whole inputs, with their heads.
+    inputs: Sequence[bytes] = ()
 
 
 _RECORDED = samples.recorded()
@@ -39,19 +41,24 @@ TARGETS: Dict[str, Target] = {
         1000,
     ),
     "message_send": Target(
-        messages.message_send, messages.MESSAGE_HEAD, [samples.MESSAGES], samples.WORDS, 400
+        messages.message_send,
+        messages.MESSAGE_HEAD,
+        [samples.MESSAGES],
+        samples.WORDS,
+        400,
+        samples.refusals(),
     ),
     "loopback": Target(loopbacks.loopback, HEAD, [samples.FROM_CLIENTS], samples.TOKENS, 1200),
 }
 
 
 def seeds(name: str) -> List[bytes]:
-    """Inputs for a target to begin with: its samples, under settings of all kinds."""
-    _, head, groups, _, _ = TARGETS[name]
+    """Inputs for a target to begin with: its samples, under settings of all kinds, and others."""
+    target = TARGETS[name]
     chance = random.Random(name)
-    made = []
-    for group in groups:
+    made = [data for data in target.inputs if len(data) <= target.max_len]
+    for group in target.samples:
         for number, sample in enumerate(group):
-            cuts = [chance.randrange(256) for _ in range(head - 1)]
+            cuts = [chance.randrange(256) for _ in range(target.head - 1)]
             made.append(bytes([256 * number // len(group), *cuts]) + sample)
     return made
