@@ -88,13 +88,12 @@ def answers() -> List[bytes]:
     made = [b"Response: Error\r\nMessage: no\r\n\r\n", b"Response: Goodbye\r\n\r\n"]
     for action_id in asker.session.outstanding:
         line = f"ActionID: {action_id}\r\n".encode()
-        made += [
-            b"Response: Success\r\n" + line + b"\r\n",
-            b"Response: Success\r\n" + line + b"EventList: start\r\n\r\n",
-            b"Response: Success\r\n" + line + b"Message: Peers will follow\r\n\r\n",
-            b"Event: Item\r\n" + line + b"A: b\r\n\r\n",
-            b"Event: ListComplete\r\n" + line + b"EventList: Complete\r\n\r\n",
-        ]
+        start = b"Response: Success\r\n" + line + b"EventList: start\r\n\r\n"
+        old_start = b"Response: Success\r\n" + line + b"Message: Peers will follow\r\n\r\n"
+        item = b"Event: Item\r\n" + line + b"A: b\r\n\r\n"
+        end = b"Event: ListComplete\r\n" + line + b"EventList: Complete\r\n\r\n"
+        made += [b"Response: Success\r\n" + line + b"\r\n", start, old_start, item, end]
+        made += [start + item + end, old_start + item + end, start + item * 8]
     return made
 
 
