@@ -44,7 +44,8 @@ REACHED: Dict[str, List[str]] = {
     ],
     "message_send": [
         "MessageSend sip", "MessageSend pjsip", "MessageSend xmpp", "AddressRefused: From",
-        "AddressRefused: Destination", "BodyRefused: Body", "LineTooLong: ActionID",
+        "AddressRefused: Destination", "BodyTooLong: Body", "LineTooLong: ActionID",
+        "TooManyLines: Variable",
     ],
     "loopback": ["Banner", "Response", "EndOfStream"],
 }

@@ -20,7 +20,7 @@ class Target(NamedTuple):
     samples: List[List[bytes]]
     #: What may stand out anywhere in them.
     tokens: List[bytes]
-    #: Most bytes of an input that a search by coverage tries: enough for every branch.
+    #: Most bytes of an input that a search by coverage tries; it cuts off what is more.
     max_len: int
     #: Whole inputs, with their heads.
     inputs: Sequence[bytes] = ()
@@ -56,7 +56,7 @@ def seeds(name: str) -> List[bytes]:
     """Inputs for a target to begin with: its samples, under settings of all kinds, and others."""
     target = TARGETS[name]
     chance = random.Random(name)
-    made = [data for data in target.inputs if len(data) <= target.max_len]
+    made = [*target.inputs]
     for group in target.samples:
         for number, sample in enumerate(group):
             cuts = [chance.randrange(256) for _ in range(target.head - 1)]
