@@ -180,14 +180,14 @@ def test_a_fault_is_found_and_told(
 )
 def test_a_short_search_by_coverage(tmp_path: Path) -> None:
     done = subprocess.run(
-        [sys.executable, guided.__file__, "--target", "message_send", "--seconds", "1",
+        [sys.executable, guided.__file__, "--target", "server", "--seconds", "1",
          "--corpus", str(tmp_path)],
         stdout=subprocess.PIPE, universal_newlines=True, timeout=120,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout
-    assert "message_send: " in done.stdout and " a second\n" in done.stdout
+    assert "server: " in done.stdout and " a second\n" in done.stdout
     assert " reach as much (-merge=1)\n" in done.stdout
-    assert len(list((tmp_path / "message_send").iterdir())) > 50
+    assert len(list((tmp_path / "server").iterdir())) > 50
 
 
 def test_without_atheris_it_says_how_to_get_it(
