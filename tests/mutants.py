@@ -120,11 +120,13 @@ def run(package: str, jobs: int, names: List[str]) -> None:
         raise SystemExit(f"mutmut ended with {done.returncode}")
 
 
-def results(package: str) -> Iterator[Tuple[str, str, int]]:
-    """Module, mutant and end of those that ran."""
+def results(package: str, modules: List[str]) -> Iterator[Tuple[str, str, int]]:
+    """Module, mutant and end of those that ran, in some modules or packages, or in all."""
     folder = WORK / package / "mutants"
     for path in sorted((folder / package).rglob("*.py.meta")):
         module = ".".join(path.relative_to(folder).parts)[: -len(".py.meta")]
+        if modules and not any(f"{module}.".startswith(f"{name}.") for name in modules):
+            continue
         ends = json.loads(path.read_text(encoding="utf-8"))["exit_code_by_key"]
         for name, end in ends.items():
             if end is not None:
@@ -149,12 +151,12 @@ def tested(package: str, modules: List[str], options: argparse.Namespace) -> Set
     if not options.told:
         prepare(package)
         run(package, options.jobs, [f"{module}.*" for module in modules])
-    found = [row for row in results(package) if not modules or row[0] in modules]
+    found = list(results(package, modules))
     if options.again:
         names = [name for _, name, end in found if end in SURVIVED]
         if names:
             run(package, options.jobs, names)
-            found = [row for row in results(package) if not modules or row[0] in modules]
+            found = list(results(package, modules))
     print(f"{'module':40}{'mutants':>8}{'types':>8}{'tests':>8}{'left':>8}")
     for module in sorted({row[0] for row in found}) + [package]:
         ends = [end for name, _, end in found if name == module or module == package]
