@@ -112,10 +112,10 @@ def environment() -> Dict[str, str]:
     return {**os.environ, "PATH": path, "HYPOTHESIS_PROFILE": "mutants"}
 
 
-def run(package: str, jobs: int, names: List[str]) -> None:
+def run(package: str, tools: Dict[str, str], jobs: int, names: List[str]) -> None:
     """Let mutmut test some mutants, or all that it has not tested yet."""
     command = ["mutmut", "run", "--max-children", str(jobs), *names]
-    done = subprocess.run(command, cwd=WORK / package, env=environment())
+    done = subprocess.run(command, cwd=WORK / package, env=tools)
     if done.returncode:
         raise SystemExit(f"mutmut ended with {done.returncode}")
 
@@ -133,11 +133,10 @@ def results(package: str, modules: List[str]) -> Iterator[Tuple[str, str, int]]:
                 yield module, name, end
 
 
-def told(package: str, name: str) -> str:
+def told(package: str, tools: Dict[str, str], name: str) -> str:
     """A mutant by its function and its lines, which outlive its number."""
     text = subprocess.run(
-        ["mutmut", "show", name], cwd=WORK / package, env=environment(), stdout=subprocess.PIPE,
-        check=True,
+        ["mutmut", "show", name], cwd=WORK / package, env=tools, stdout=subprocess.PIPE, check=True
     ).stdout.decode()  # fmt: skip
     lines = [line for line in text.split("\n") if not line.startswith(("---", "+++"))]
     before = " ".join([line[1:].strip() for line in lines if line.startswith("-")])
@@ -148,14 +147,15 @@ def told(package: str, name: str) -> str:
 
 def tested(package: str, modules: List[str], options: argparse.Namespace) -> Set[str]:
     """Test the mutants of some modules, or of all, and give those left."""
+    tools = environment()
     if not options.told:
         prepare(package)
-        run(package, options.jobs, [f"{module}.*" for module in modules])
+        run(package, tools, options.jobs, [f"{module}.*" for module in modules])
     found = list(results(package, modules))
     if options.again:
         names = [name for _, name, end in found if end in SURVIVED]
         if names:
-            run(package, options.jobs, names)
+            run(package, tools, options.jobs, names)
             found = list(results(package, modules))
     print(f"{'module':40}{'mutants':>8}{'types':>8}{'tests':>8}{'left':>8}")
     for module in sorted({row[0] for row in found}) + [package]:
@@ -165,7 +165,7 @@ def tested(package: str, modules: List[str], options: argparse.Namespace) -> Set
         print(f"{module:40}{len(ends):8}{types:8}{len(ends) - types - left:8}{left:8}")
     survivors = [name for _, name, end in found if end in SURVIVED]
     with ThreadPoolExecutor(options.jobs) as pool:
-        return set(pool.map(partial(told, package), survivors))
+        return set(pool.map(partial(told, package, tools), survivors))
 
 
 def equivalent() -> Dict["re.Pattern[str]", str]:
