@@ -5,6 +5,7 @@ Separate from the tests because the codec's, the live ones and those of the manu
 
 from __future__ import annotations
 
+import re
 from base64 import b64encode
 from typing import Any, Dict, Iterable, Iterator, List, NamedTuple, Optional, Tuple, Type
 
@@ -101,8 +102,11 @@ def pairs_of(asked: Dict[str, Any]) -> List[Tuple[str, str]]:
 
 
 def name_of(value: object) -> Optional[str]:
-    """A name for the cases of a test whose parameters are a row and others."""
-    return value.name[:60] if isinstance(value, Refusal) else None
+    """A name for the cases of a test whose parameters are a row and others.
+
+    Without the characters that pytest, or a shell, would not take back in the name of a test.
+    """
+    return re.sub(r"[^\w .=-]+", "_", value.name)[:60] if isinstance(value, Refusal) else None
 
 
 def filled(text: str, port: int) -> str:
