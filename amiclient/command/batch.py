@@ -108,20 +108,18 @@ class Batch:
 
     def _send_what_is_there(self, client: Client, account: Account) -> Optional[AMIError]:
         """Send lines until there is none without a wait; gives the error that ended it all."""
-        number = 0
         try:
             with closing(client.send_messages(self._ready())) as results:
                 for result in results:
-                    number = result.message.number
-                    position = self._source.position
-                    account.write(result.message, result.receipt, result.error, position)
+                    line, position = result.message, self._source.position
+                    try:
+                        account.write(line, result.receipt, result.error, position)
+                    except OSError:
+                        after = f"line {line.number} and those after it"
+                        print(f"amisend: {after}: may have been sent", file=sys.stderr)
+                        raise
         except AMIError as error:  # the connection has ended since the lines before
             return error
-        except OSError:
-            print(
-                f"amisend: line {number} and those after it: may have been sent", file=sys.stderr
-            )
-            raise
         return None
 
     def _ready(self) -> Iterator[Line]:

@@ -6,6 +6,7 @@ import csv
 import json
 import re
 from collections.abc import Mapping
+from math import isinf
 
 from amiproto import NOT_SENT, REFUSED, LocalProtocolError
 
@@ -104,16 +105,17 @@ def read_json(source: Source, defaults: Mapping[str, Any]) -> Iterator[Line]:
         if not text.strip():
             continue
         trouble = _trouble_with(text)
-        value: Any = None
+        fields: Dict[str, Any] = {"input": text}
         if not trouble:
             try:
                 value = decode(text)
             except (ValueError, RecursionError) as error:
                 trouble = f"this is no JSON: {error}; write one object in each line"
             else:
-                if not isinstance(value, dict):
+                if isinstance(value, dict):
+                    fields = value
+                else:
                     trouble = "this is no JSON object; write one in each line"
-        fields = value if isinstance(value, dict) else {"input": text}
         yield Line(number, fields, defaults, trouble)
 
 
@@ -123,10 +125,11 @@ def read_csv(source: Source, defaults: Mapping[str, Any]) -> Iterator[Line]:
     :raises Problem: when two columns have one name.
     """
     taken: List[str] = []
-    count = [0, 0]  # the lines so far, and those of the rows before
+    number = 0  # of the last line that was read
 
     def lines() -> Iterator[str]:
-        for count[0], text in _texts(source):
+        nonlocal number
+        for number, text in _texts(source):
             taken.append(text)
             yield text
 
@@ -134,7 +137,7 @@ def read_csv(source: Source, defaults: Mapping[str, Any]) -> Iterator[Line]:
     header: Optional[List[str]] = None
     while True:
         taken.clear()
-        first = count[0] + 1
+        first = number + 1
         cells: List[str] = []
         trouble = ""
         try:
@@ -227,7 +230,7 @@ def _is_pair(pair: Any) -> bool:
 
 def _refuse_misspelt(key: str) -> None:
     # A key of the caller's own is passed on. One that is nearly ours would be lost.
-    plain = key.strip().lower().rstrip("_")
+    plain = key.strip().rstrip("_").lower()
     for name in (plain, plain + "s"):
         if name in _ARGUMENTS:
             raise LocalProtocolError(f"{key!r} is not known; write {name!r}")
@@ -246,6 +249,6 @@ def _no_number(word: str) -> Any:
 
 def _finite(word: str) -> float:
     number = float(word)
-    if number in (float("inf"), float("-inf")):
+    if isinf(number):
         raise ValueError(f"the number {word[:20]} is too large")
     return number

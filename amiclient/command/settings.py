@@ -103,8 +103,6 @@ def _seconds(word: str) -> float:
 
 
 def _switch(word: Union[str, bool]) -> bool:
-    if word is True:
-        return True
     try:
         return _SWITCH[str(word).lower()]
     except KeyError:
@@ -165,7 +163,7 @@ def _secret_file(path: str) -> bytes:
 
 def _cafile(path: str) -> str:
     path = os.path.expanduser(path)
-    open(path, "rb").close()
+    open(path).close()
     return path
 
 

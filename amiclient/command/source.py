@@ -38,7 +38,6 @@ class Source:
         self._descriptor = descriptor
         self._interrupts = interrupts
         self._buffer = bytearray()
-        self._looked = 0  # bytes of the buffer that hold no line end
         self._took_end = False
         #: Whether there is nothing more to read.
         self.ended = False
@@ -62,32 +61,28 @@ class Source:
 
         Of a line over MAX_LINE only so many bytes and one more are given.
         """
-        line = self._take(MAX_LINE + 1)
+        line = self._take()
         while line and not self._took_end and not self.ended:
-            self._take(0)
+            self._take()
         return line
 
-    def _take(self, most: int) -> bytes:
-        """Drop what is there of a line, or wait for it; give the first bytes of it."""
+    def _take(self) -> bytes:
+        """Drop what is there of a line, or wait for it; give its first bytes."""
         while self._is_short():
             if self._is_readable(None) or self._is_readable(_GRACE):
                 self._fill()
             else:
                 self.ended = True
-        end = self._buffer.find(b"\n", self._looked)
-        self._took_end = end >= 0
+        end = self._buffer.find(b"\n")
+        self._took_end = end != -1
         size = end + 1 if self._took_end else len(self._buffer)
-        line = bytes(self._buffer[: min(size, most)])
+        line = bytes(self._buffer[: min(size, MAX_LINE + 1)])
         del self._buffer[:size]
-        self._looked = 0
         return line
 
     def _is_short(self) -> bool:
         """Whether there is less than a line, and more can come."""
-        if self.ended or self._buffer.find(b"\n", self._looked) >= 0:
-            return False
-        self._looked = len(self._buffer)
-        return self._looked <= MAX_LINE
+        return not self.ended and b"\n" not in self._buffer and len(self._buffer) <= MAX_LINE
 
     def _fill(self) -> None:
         try:

@@ -32,5 +32,6 @@ def sentence(error: AMIError) -> str:
 
 def with_option(error: AMIError) -> str:
     """The same (str), with the option that it is about in front."""
-    option = _OPTIONS.get(error.field or "")
-    return sentence(error) if option is None else f"{option}: {sentence(error)}"
+    if error.field in _OPTIONS:
+        return f"{_OPTIONS[error.field]}: {sentence(error)}"
+    return sentence(error)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import signal
 import subprocess
@@ -51,6 +52,24 @@ def one_line(code: int, expected: int, err: str, *words: str) -> None:
     assert "Traceback" not in err
     for word in words:
         assert word in err
+
+
+class Screen(io.StringIO):
+    """A stream as who reads it sees it: ``seen`` has only what was flushed.
+
+    :param is_terminal: whether it says that it is one.
+    """
+
+    def __init__(self, is_terminal: bool = False) -> None:
+        super().__init__()
+        self._is_terminal = is_terminal
+        self.seen = ""
+
+    def isatty(self) -> bool:
+        return self._is_terminal
+
+    def flush(self) -> None:
+        self.seen = self.getvalue()
 
 
 class Runner:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import os
 import signal
@@ -17,9 +16,15 @@ from typing import Any, Dict, Iterator, List, Tuple
 import pytest
 
 from amiclient.command import progress, source
-from amiclient.command.lines import Line
 from amiclient.loopback import LoopbackServer
-from tests.command.shell import Runner, command, environment, one_line, signal_here
+from tests.command.shell import (
+    Runner,
+    Screen,
+    command,
+    environment,
+    one_line,
+    signal_here,
+)
 from tests.faults import Proxy, Way, in_thread
 from tests.peer import Peer
 from tests.readme import ROOT
@@ -185,7 +190,7 @@ def test_retry_takes_what_may_go_again(
     assert [result["outcome"] for result in results] == ["accepted"] * 2 + ["not sent"] * 2
     assert "give this file to --batch" in results[2]["error"]
     assert results[3]["input"] == '{"to'
-    assert "5 passed over" in err
+    assert ", 5 passed over (" in err
 
 
 def test_a_dry_run_of_a_batch(run: Runner, tmp_path: Path) -> None:
@@ -233,14 +238,16 @@ def test_no_server_leaves_every_line_not_sent(run: Runner, tmp_path: Path) -> No
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
     path = tmp_path / "in"
-    path.write_text('{"to": "pjsip:a", "body": "x"}\n{"to": "", "body": "x"}\n')
+    path.write_text('{"to": "pjsip:a", "body": "x"}\n{"to": "", "body": "x"}\n' * 2)
     code, out, err = run.logged_in(port, "--batch", str(path))
     assert code == 75
-    assert [(line["outcome"], line["retryable"]) for line in lines_of(out)] == [
+    results = lines_of(out)
+    assert [(line["outcome"], line["retryable"]) for line in results] == [
         ("not sent", True), ("not sent", False),
-    ]  # fmt: skip
+    ] * 2  # fmt: skip
+    assert all("ConnectError: nothing accepts" in line["error"] for line in results[::2])
     assert err.splitlines()[0].startswith("amisend: --port: nothing accepts connections")
-    assert "2 not sent, 1 may go again" in err
+    assert "4 not sent, 2 may go again" in err
 
 
 def test_a_wrong_set_up_reads_nothing(
@@ -417,12 +424,7 @@ def test_an_account_that_cannot_be_written_ends_the_batch(
     assert len(server.messages) < 100
 
 
-class _Terminal(io.StringIO):
-    def isatty(self) -> bool:
-        return True
-
-
-def shown(terminal: _Terminal) -> Tuple[List[str], str]:
+def shown(terminal: Screen) -> Tuple[List[str], str]:
     """The lines of progress, and what is left on the terminal."""
     *drawn, rest = terminal.getvalue().split("\r\x1b[K")
     return drawn[1:], rest
@@ -432,7 +434,7 @@ def test_progress_on_a_terminal(
     run: Runner, server: LoopbackServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(progress, "_PAUSE", 0.0)
-    terminal = _Terminal()
+    terminal = Screen(is_terminal=True)
     path = batch(tmp_path / "in", 50)
     with monkeypatch.context() as patch:
         patch.setattr(sys, "stderr", terminal)
@@ -442,8 +444,8 @@ def test_progress_on_a_terminal(
     assert drawn[9].endswith(" left") and rest.startswith("amisend: 50 lines: 50 accepted (")
     # Not more often than anybody reads; and none at all in a pipe, or where it is not wanted.
     monkeypatch.setattr(progress, "_PAUSE", 60.0)
-    for quiet, stream, count in (([], _Terminal(), 2), (["--quiet"], _Terminal(), 0),
-                                 ([], io.StringIO(), 0)):  # fmt: skip
+    for quiet, is_terminal, count in (([], True, 2), (["--quiet"], True, 0), ([], False, 0)):
+        stream = Screen(is_terminal)
         with monkeypatch.context() as patch:
             patch.setattr(sys, "stderr", stream)
             assert run.logged_in(server.port, "--batch", path, *quiet)[0] == 0
@@ -456,7 +458,7 @@ def test_progress_of_a_pipe_has_no_time_left(
 ) -> None:
     os.write(pipe, b'{"to": "pjsip:a", "body": "1"}\n')
     os.close(pipe)
-    terminal = _Terminal()
+    terminal = Screen(is_terminal=True)
     with monkeypatch.context() as patch:
         patch.setattr(sys, "stderr", terminal)
         assert run.logged_in(server.port, "--batch", "-")[0] == 0
@@ -468,9 +470,3 @@ def test_progress_of_a_pipe_has_no_time_left(
 def test_nothing_to_send(run: Runner, server: LoopbackServer, tmp_path: Path) -> None:
     code, out, err = run.logged_in(server.port, "--batch", batch(tmp_path / "in", 0))
     one_line(code, 0, err, "0 lines: nothing to send")
-
-
-def test_a_line_is_a_mapping_of_arguments() -> None:
-    line = Line(1, {"to": "pjsip:a", "id": 7}, {"body": "x"})
-    assert len(line) == 2 and list(line) == ["body", "to"]
-    assert dict(line) == {"to": "pjsip:a", "body": "x"}

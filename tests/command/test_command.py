@@ -17,6 +17,7 @@ import pytest
 
 from amiclient import errors
 from amiclient.command.exits import TEXT, code_of, worst
+from amiclient.command.interrupts import Interrupted, Interrupts
 from amiclient.loopback import SECRET, USERNAME, LoopbackServer
 from amiclient.version import __version__
 from amiproto import AMIError, BodyTooLong, LoginRefused
@@ -158,6 +159,8 @@ def test_bad_usage(run: Runner) -> None:
         (["--to", "sip:a", "--timeout", "soon"], "--timeout: 'soon' is no time"),
         (["--to", "sip:a", "--timeout", "-1"], "--timeout: '-1' is no time"),
         (["--to", "sip:a", "--timeout", "nan"], "--timeout: 'nan' is no time"),
+        (["--to", "sip:a", "--timeout", "0"], "--timeout: '0' is no time"),
+        (["--to", "sip:a", "--timeout", "1e9"], "--timeout: '1e9' is no time"),
         (["--to", "sip:a", "--host", ""], "--host is empty"),
         (["--to", "sip:a", "--variable", "no equals sign"], "NAME=VALUE"),
         (["--to", "sip:a", "--from", "sip:b", "--from", "sip:c"], "--from was given twice"),
@@ -260,7 +263,10 @@ def test_dry_run_writes_the_bytes_that_a_server_receives(server: LoopbackServer)
 
 def test_dry_run_here(run: Runner) -> None:
     code, out, err = run(*MESSAGE, "--dry-run")
-    assert code == 0 and "To: pjsip:alice\nBody: hello\n\n" in out.replace("\r", "")
+    assert code == 0 and re.fullmatch(
+        r"Action: MessageSend\nActionID: [0-9a-f]{32}\nTo: pjsip:alice\nBody: hello\n\n",
+        out.replace("\r", ""),
+    )
     code, out, err = run("--to", "pjsip:a", "--body", "x" * 1017, "--dry-run")
     one_line(code, 65, err, "--body: the text has 1017 bytes", "(--split)")
 
@@ -336,10 +342,17 @@ def test_standard_input_that_cannot_be_read(
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BufferedReader(_Broken())))
     code, out, err = run("--to", "pjsip:a", "--loopback")
     one_line(code, 66, err, "on fire")
-    for data, expected in ((b"", 66), (b"x" * (1024 * 1024 + 1), 65)):
-        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(data)))
+    most = 1024 * 1024
+    for size, expected, words in (
+        (0, 66, "standard input is empty"),
+        (most, 65, f"--body: the text has {most} bytes"),
+        (most + 9, 65, f"standard input has over {most} bytes"),
+    ):
+        data = io.BytesIO(b"x" * size)
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(data))
         code, out, err = run("--to", "pjsip:a", "--loopback")
-        one_line(code, expected, err, "standard input")
+        one_line(code, expected, err, words)
+        assert data.tell() == min(size, most + 1)  # no more is waited for than tells
 
 
 @pytest.mark.skipif(os.name != "posix", reason="needs signals")
@@ -349,12 +362,31 @@ def test_standard_input_that_cannot_be_read(
 def test_interrupted_here(run: Runner, signum: signal.Signals, code: int, word: str) -> None:
     before = signal.getsignal(signum)
     with Script(log_in, read, signal_here(signum), swallow) as script:
-        ended, out, err = run.logged_in(script.port, *MESSAGE, "--to", "sip:b")
+        ended, out, err = run.logged_in(script.port, *MESSAGE, "--to", "sip:b", "--to", "sip:c")
     assert (ended, out) == (code, "")
     assert err.splitlines() == [
-        "amisend: pjsip:alice: may have been sent", "amisend: sip:b: not sent", f"amisend: {word}",
+        "amisend: pjsip:alice: may have been sent", "amisend: sip:b: not sent",
+        "amisend: sip:c: not sent", f"amisend: {word}",
     ]  # fmt: skip
     assert signal.getsignal(signum) == before
+
+
+def test_an_interruption_tells_its_signal() -> None:
+    error = Interrupted(signal.SIGTERM)
+    assert error.signum == signal.SIGTERM and error.args == (signal.SIGTERM,)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs signals")
+def test_any_number_of_signals_is_noted_in_silence() -> None:
+    before = signal.signal(signal.SIGUSR1, lambda *_: None)
+    try:
+        with Interrupts() as interrupts:
+            interrupts.note()
+            for _ in range(2_000):  # more than the socket holds that wakes up a wait
+                os.kill(os.getpid(), signal.SIGUSR1)
+            assert interrupts.signum is None
+    finally:
+        signal.signal(signal.SIGUSR1, before)
 
 
 @pytest.mark.skipif(os.name != "posix", reason="needs signals")

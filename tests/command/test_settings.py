@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
-from typing import Iterator, Tuple
+from typing import IO, Any, Iterator, Optional, Tuple
 
 import pytest
 
@@ -13,13 +13,14 @@ from amiclient.command import settings
 from amiclient.loopback import LoopbackServer
 from tests.command.shell import MESSAGE, Runner, one_line
 from tests.faults import SERVER_PEM, server_tls
+from tests.script import Script, swallow
 
 USER = ["--username", "me"]
 
 
 @pytest.fixture
 def server() -> Iterator[LoopbackServer]:
-    with LoopbackServer(users={"me": "t0p s3cret "}) as loopback:
+    with LoopbackServer(users={"me": "t0p s3cret ", "max": "MAX"}) as loopback:
         yield loopback
 
 
@@ -30,10 +31,13 @@ def written(path: Path, text: str, mode: int = 0o600) -> str:
 
 
 def test_a_secret_from_a_file(run: Runner, server: LoopbackServer, tmp_path: Path) -> None:
-    options = [*MESSAGE, *USER, "--port", str(server.port), "--secret-file"]
-    for text in ("t0p s3cret ", "t0p s3cret \n", "t0p s3cret \r\n"):
-        code, out, err = run(*options, written(tmp_path / "secret", text))
+    options = [*MESSAGE, "--port", str(server.port), "--secret-file"]
+    for user, text in (
+        ("me", "t0p s3cret "), ("me", "t0p s3cret \n"), ("me", "t0p s3cret \r\n"), ("max", "MAX\n"),
+    ):  # fmt: skip
+        code, out, err = run(*options, written(tmp_path / "secret", text), "--username", user)
         assert (code, err) == (0, "")
+    options = [*USER, *options]
     code, out, err = run(*options, written(tmp_path / "secret", "t0p s3cret"))
     one_line(code, 77, err)
     assert "t0p" not in err
@@ -55,6 +59,10 @@ def test_a_secret_that_others_may_read_is_pointed_out(
     code, out, err = run(*options, *USER, "--secret-file", secret)
     one_line(code, 0, err, f"chmod 600 {secret}")
     file = written(tmp_path / "conf", "[amisend]\nusername=me\nsecret=x", mode)
+    code, out, err = run(*options, "--secret-file", secret, "--config", file)
+    assert code == 0 and f"chmod 600 {file}" in err
+    url = "ami://me:x@localhost"
+    written(tmp_path / "conf", f"[amisend]\nurl={url}", mode)
     code, out, err = run(*options, "--secret-file", secret, "--config", file)
     assert code == 0 and f"chmod 600 {file}" in err
     written(tmp_path / "conf", "[amisend]\nusername=me", mode)
@@ -79,6 +87,12 @@ def test_options_then_environment_then_file(
         options = {"AMI_PORT": ["--port", str(server.port)], "AMI_TIMEOUT": ["--timeout", "9"]}
         code, out, err = run(*MESSAGE, *options.get(name, []), **{name: value}, **there)
         assert code == (66 if name == "AMI_CAFILE" else 0), err
+
+
+def test_less_than_a_second_is_a_time(run: Runner) -> None:
+    with Script(swallow) as script:
+        code, out, err = run.logged_in(script.port, *MESSAGE, "--timeout", "0.05")
+    one_line(code, 75, err, "in time")
 
 
 def test_an_address_in_one_word(run: Runner, server: LoopbackServer, tmp_path: Path) -> None:
@@ -119,7 +133,7 @@ def test_an_address_that_is_none_does_not_show_its_secret(run: Runner, url: str)
     [
         ("[amisend]\nport = x\n", ": port: 'x' is no port"),
         ("[amisend]\ntls = perhaps\n", ": tls: 'perhaps' is neither yes nor no"),
-        ("[amisend]\nsecrets = t0p\n", ": no setting 'secrets'"),
+        ("[amisend]\nsecrets = t0p\n", ": no setting 'secrets'; there are host, port, username"),
         ("[other]\nsecret = t0p\n", "give one section, [amisend]"),
         ("[amisend]\n[other]\n", "give one section, [amisend]"),
         ("", "give one section, [amisend]"),
@@ -140,14 +154,27 @@ def test_a_file_that_cannot_be_read(run: Runner, tmp_path: Path) -> None:
     one_line(code, 66, err, "--config", "missing")
     (tmp_path / "conf").write_bytes(b"[amisend]\nsecret = \xff\n")
     code, out, err = run(*MESSAGE, "--config", str(tmp_path / "conf"))
-    one_line(code, 78, err, "UTF-8")
+    one_line(code, 78, err, ": line that is not UTF-8\n")
+
+
+def test_a_file_is_utf_8_whatever_the_system_writes(
+    run: Runner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def of_that_system(path: str, mode: str = "r", encoding: Optional[str] = None) -> IO[Any]:
+        return open(path, mode, encoding=encoding or (None if "b" in mode else "latin-1"))
+
+    monkeypatch.setattr(settings, "open", of_that_system, raising=False)
+    file = written(tmp_path / "conf", "[amisend]\nusername = zoë\nsecret = ñandú\n")
+    with LoopbackServer(users={"zoë": "ñandú"}) as server:
+        code, out, err = run(*MESSAGE, "--port", str(server.port), "--config", file)
+    assert (code, err) == (0, "")
 
 
 def test_no_user_and_no_secret(run: Runner) -> None:
     code, out, err = run(*MESSAGE)
     one_line(code, 78, err, "--username")
     code, out, err = run(*MESSAGE, *USER)
-    one_line(code, 78, err, "--secret-file")
+    one_line(code, 78, err, "--secret-file", "AMI_SECRET")
     code, out, err = run(*MESSAGE, *USER, AMI_SECRET="a\nb")
     one_line(code, 78, err, "the settings: ", "'Secret'")
 
@@ -185,7 +212,7 @@ def test_whether_there_is_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
 
     opened: Tuple[int, int] = os.pipe()
     with monkeypatch.context() as patch:
-        patch.setattr(os, "open", lambda path, flags: opened[0])
+        patch.setattr(os, "open", lambda path, flags: {"/dev/tty": opened[0]}[path])
         assert settings._has_terminal()
         patch.setattr(os, "open", no_terminal)
         assert not settings._has_terminal()
