@@ -8,9 +8,12 @@ import socket
 from typing import Any, Dict
 
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from amiclient import CLIENT_TIMEOUT, Client, ClientTimeout, MessageSend, NotConnected
 from amiclient.loopback import SECRET, USERNAME, LoopbackServer
+from amiclient.url import arguments_of
 from tests.faults import SERVER_PEM, client_of, server_tls
 
 
@@ -92,6 +95,8 @@ def test_a_client_cannot_be_pickled_with_its_secret() -> None:
 
 # -- URLs.
 
+_WORDS = st.text(st.characters(exclude_categories=["Cs"]), min_size=1)
+
 
 def test_a_url_opens_a_client() -> None:
     with LoopbackServer(users={"me@home": "a/b:c %"}) as server:
@@ -108,6 +113,15 @@ def test_a_url_opens_a_client() -> None:
         with Client.from_url(url) as client:
             assert client.timeout is None
             client.ping()
+
+
+@given(_WORDS, _WORDS)
+@example("MAX", "X")
+@example("/?#[]@", "://%2F@")
+def test_any_user_and_secret_can_stand_in_a_url(user: str, secret: str) -> None:
+    found = arguments_of(LoopbackServer(users={user: secret}, port=7).url)
+    assert (found["username"], found["secret"]) == (user, secret.encode())
+    assert (found["host"], found["port"]) == ("127.0.0.1", 7)
 
 
 def test_what_a_url_leaves_out_is_as_for_the_class() -> None:
@@ -128,7 +142,8 @@ def test_what_a_url_leaves_out_is_as_for_the_class() -> None:
         ("ami://u:s3c/ret@host", "percent sign"), ("ami://u:s3cret@more@host", "percent sign"),
         ("ami://u:s3cret@host:99999", "port"), ("ami://u:s3cret@host:x", "port"),
         ("ami://u:s3cret@host/path", "between host"), ("ami://u:s3cret@host#x", "after a #"),
-        ("ami://u:s3cret@host?tls=1", "no option 'tls'"),
+        ("ami://u:s3cret@host?tls=1", "no option 'tls'; there are timeout, mechanism, events, "),
+        ("ami://u:s3cret@host?timeout=a://b", "timeout='a://b'"),
         ("ami://u:s3cret@host?cafile=x", "no option 'cafile'"),
         ("ami://u:s3cret@host?timeout=soon", "timeout='soon'"),
         ("ami://u:s3cret@host?timeout=-1", "timeout is -1"),
@@ -144,5 +159,5 @@ def test_a_url_that_is_wrong_says_where(url: str, words: str) -> None:
 
 
 def test_a_url_is_text() -> None:
-    with pytest.raises(TypeError, match="^url is a str"):
+    with pytest.raises(TypeError, match="^url is a str, not bytes"):
         Client.from_url(b"ami://u:s@host")  # type: ignore[arg-type]

@@ -85,10 +85,12 @@ def test_a_refusal_has_the_server_s_words() -> None:
     assert isinstance(error, Refused)
     assert error.server_message == "No such thing"
     assert error.response.action_id == error.action_id == "17"
+    assert Refused("no").response == Response("Error") and Refused("no").server_message == ""
 
 
 def test_errors_can_be_built_anew_from_their_args() -> None:
     for kind in _NOT_SENT + _UNKNOWN + _OTHERS + [Refused]:
+        assert str(kind()) == ""
         for error in (kind("words"), kind(), kind(*_one_of(kind).args)):
             twin = kind(*error.args)
             assert type(twin) is kind and str(twin) == str(error)

@@ -21,7 +21,6 @@ from amiclient import (
     ConnectionLost,
     Event,
     LoginRefused,
-    NotSent,
     Refused,
     Response,
 )
@@ -32,11 +31,11 @@ from amiclient.loopback import (
     Delay,
     LoopbackServer,
     Received,
-    refuse,
-    silence,
 )
-from amiclient.loopback.__main__ import main as serve
+from amiclient.loopback import __main__ as program
+from amiclient.loopback import refuse, silence
 from amiproto import Message
+from tests.command.shell import Screen
 from tests.faults import SERVER_PEM, client_of, in_thread, open_files, server_tls
 
 if TYPE_CHECKING:
@@ -240,6 +239,17 @@ def test_a_cut_after_every_byte_of_an_answer() -> None:
             assert data.partition(b"accepted\r\n\r\n")[2] == whole[:after]
 
 
+def test_a_refusal_is_answered_as_by_asterisk() -> None:
+    send = b"Action: MessageSend\r\nActionID: x\r\nTo: sip:a\r\nBody: b\r\n\r\n"
+    with LoopbackServer() as server:
+        server.script(refuse(), refuse("no"))
+        answers = _talk(server, _LOGIN, send, send, expect=3)[1:]
+    assert answers == [
+        b"Response: Error\r\nActionID: x\r\nMessage: %s" % words
+        for words in (b"Message failed to send.", b"no")
+    ]
+
+
 def test_the_end_of_the_server_ends_a_delay() -> None:
     start = time.monotonic()
     with LoopbackServer() as server, client_of(server.port) as client:
@@ -272,33 +282,73 @@ def test_its_address_in_one_word() -> None:
     assert LoopbackServer(tls=server_tls(), port=7).url == "amis://loopback:loopback@127.0.0.1:7"
 
 
-def test_it_serves_and_prints_until_a_signal(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_port_that_is_taken(capsys: pytest.CaptureFixture[str]) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
-        assert serve(["--port", str(port)]) == 1  # it is taken
-        assert "give another --port" in capsys.readouterr().err
-    for signum in (signal.SIGINT, signal.SIGTERM):
-        def talk() -> None:
-            client = client_of(port)
-            while True:
-                try:
-                    client.connect()
-                    break
-                except NotSent:
-                    time.sleep(0.02)
-            with client:
-                client.ping()
-                client.send_message("sip:a", "b")
-            os.kill(os.getpid(), signum)
+        assert program.main(["--port", str(port)]) == 1
+    out, err = capsys.readouterr()
+    assert out == "" and err.startswith(f"port {port}: ") and "give another --port" in err
 
-        thread = in_thread(talk)
-        assert serve(["--port", str(port)]) == 0
+
+@pytest.mark.parametrize(
+    "signum, asks_for_port", [(signal.SIGINT, True), (signal.SIGTERM, False)]
+)
+def test_it_serves_and_prints_until_a_signal(
+    monkeypatch: pytest.MonkeyPatch, signum: signal.Signals, asks_for_port: bool
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+    servers: List[LoopbackServer] = []
+    out, ended = Screen(), threading.Event()
+
+    class Noted(LoopbackServer):
+        def open(self) -> None:
+            servers.append(self)
+            super().open()
+
+    def wait_for(words: str) -> None:
+        deadline = time.monotonic() + 5.0
+        while words not in out.seen:
+            assert time.monotonic() < deadline, words
+            time.sleep(0.01)
+
+    def talk() -> None:
+        try:
+            wait_for("\n")
+            with Client.from_url(out.seen[len("AMI_URL=") : -1]) as client:
+                client.ping()
+                wait_for("Ping\n")
+                client.send_message("sip:a", "b")
+                wait_for("  Body: 'b'\n")
+        finally:
+            if not ended.is_set():
+                os.kill(os.getpid(), signum)
+
+    monkeypatch.setattr(program, "LoopbackServer", Noted)
+    monkeypatch.setattr(sys, "stdout", out)
+    thread = in_thread(talk)
+    try:
+        assert program.main(["--port", str(port)] if asks_for_port else []) == 0
+    finally:
+        ended.set()
         thread.join()
-        url, *rest = capsys.readouterr().out.splitlines()
-        assert url == f"AMI_URL=ami://loopback:loopback@127.0.0.1:{port}"
-        assert rest[-5:] == [
-            "Ping", "MessageSend", "  To: sip:a", "  Body: 'b'", "Logoff",
-        ]  # fmt: skip
+    (server,) = servers
+    assert server.port == port if asks_for_port else server.port >= 1024
+    assert out.seen.splitlines() == [
+        f"AMI_URL=ami://loopback:loopback@127.0.0.1:{server.port}",
+        "Ping", "MessageSend", "  To: sip:a", "  Body: 'b'", "Logoff",
+    ]  # fmt: skip
+    assert server.messages == server.actions == []  # what was printed need not be kept
+
+
+def test_what_the_program_says_of_itself(capsys: pytest.CaptureFixture[str]) -> None:
+    for arguments, code in ((["--help"], 0), (["--por", "5039"], 2)):
+        with pytest.raises(SystemExit) as caught:
+            program.main(arguments)
+        assert caught.value.code == code
+        out, err = capsys.readouterr()
+        assert (out + err).startswith("usage: python3 -m amiclient.loopback [-h] [--port PORT]\n")
+        assert out == "" or "\nAn AMI server on 127.0.0.1 that " in out
 
 
 def test_the_server_runs_as_a_program(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -78,7 +78,11 @@ def test_a_receipt_says_what_the_server_said() -> None:
     assert _RECEIPT.outcome == ACCEPTED
     assert _RECEIPT.server_message == "Message successfully sent"
     assert repr(_RECEIPT).startswith("Receipt(action_id='1', response=<Response ")
-    assert _RECEIPT.to_dict()["action_id"] == "1"
+    assert _RECEIPT.to_dict() == {
+        "outcome": "accepted", "retryable": False, "action_id": "1",
+        "server_message": "Message successfully sent", "error": None, "message": None,
+        "field": None, "limit": None, "actual": None,
+    }  # fmt: skip
 
 
 def test_a_result_has_the_outcome_of_its_error() -> None:
@@ -121,8 +125,9 @@ def test_row_the_answer_error_of_a_server_that_stops() -> None:
 
 
 def test_row_another_answer() -> None:
-    with pytest.raises(OutcomeUnknown, match="leaves open"):
+    with pytest.raises(OutcomeUnknown, match="leaves open") as caught:
         receipt_of(_answer("Goodbye"))
+    assert caught.value.action_id == "7"
 
 
 @pytest.mark.parametrize(
