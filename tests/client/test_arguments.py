@@ -95,7 +95,7 @@ def test_a_client_cannot_be_pickled_with_its_secret() -> None:
 
 # -- URLs.
 
-_WORDS = st.text(st.characters(exclude_categories=["Cs"]), min_size=1)
+_WORDS = st.text(st.characters(blacklist_categories=["Cs"]), min_size=1)
 
 
 def test_a_url_opens_a_client() -> None:
