@@ -7,6 +7,7 @@ import signal
 import socket
 import ssl
 import threading
+import time
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Dict, Iterator, List, Tuple
@@ -232,13 +233,55 @@ def test_every_context_made_here_verifies(tls: Any) -> None:
     assert context.verify_mode is ssl.CERT_REQUIRED and context.check_hostname
 
 
-@pytest.mark.parametrize("path", ["", "no such file", __file__, str(Path(__file__).parent)])
-def test_a_file_that_holds_no_certificate(path: str) -> None:
+@pytest.mark.parametrize("has_partial_chain", [True, False])
+def test_a_file_is_trusted_as_it_is(
+    has_partial_chain: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    usual = ssl.create_default_context
+
+    def strict(**options: Any) -> ssl.SSLContext:  # as from Python 3.13 on
+        context = usual(**options)
+        context.verify_flags |= ssl.VERIFY_X509_STRICT
+        return context
+
+    monkeypatch.setattr(ssl, "create_default_context", strict)
+    partial_chain = 0x80000
+    if has_partial_chain:
+        monkeypatch.setattr(ssl, "VERIFY_X509_PARTIAL_CHAIN", partial_chain, raising=False)
+    else:  # as before Python 3.10
+        monkeypatch.delattr(ssl, "VERIFY_X509_PARTIAL_CHAIN", raising=False)
+    expected = usual().verify_flags & ~ssl.VERIFY_X509_STRICT & ~partial_chain
+    if has_partial_chain:
+        expected |= partial_chain
+    assert tls_context(SERVER_PEM).verify_flags == expected
+    assert tls_context(True).verify_flags & ssl.VERIFY_X509_STRICT  # the system's are not touched
+
+
+@pytest.mark.parametrize(
+    ("path", "words"),
+    [
+        ("", "the path is empty; give the path of a PEM file"),
+        ("no such file", "No such file"),
+        (__file__, ""),
+        (str(Path(__file__).parent), ""),
+    ],
+    ids=["empty", "missing", "text", "folder"],
+)
+def test_a_file_that_holds_no_certificate(path: str, words: str) -> None:
     # And nothing is opened: an empty path must not mean a connection in the clear.
     with Script(swallow) as script:
-        with pytest.raises(TLSError, match="no certificate can be read"):
+        with pytest.raises(TLSError, match=f"no certificate can be read.*{words}"):
             client_of(script.port, tls=path).connect()
         assert script.peers == []
+
+
+def test_a_wait_for_the_answer_to_tls_does_not_spin() -> None:
+    with Script(swallow) as script:
+        client = client_of(script.port, 0.4, tls=SERVER_PEM)
+        start = time.thread_time()
+        with pytest.raises(ConnectTimeout, match="no answer to TLS in time"):
+            client.connect()
+        assert time.thread_time() - start < 0.1
 
 
 def test_a_name_that_tls_cannot_ask_for(secure: LoopbackServer) -> None:
