@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import inspect
 import logging
 import os
 import signal
@@ -45,7 +46,7 @@ from amiclient import (
     ServerClosed,
     TLSError,
 )
-from amiclient.loopback import SECRET, LoopbackServer
+from amiclient.loopback import SECRET, LoopbackServer, Output
 from amiproto import Message, Orphan
 from tests.faults import (
     SERVER_PEM,
@@ -70,6 +71,7 @@ from tests.script import (
     accept,
     afterwards,
     answer,
+    expect,
     expect_end,
     for_ever,
     hold,
@@ -135,11 +137,40 @@ def test_a_message_that_cannot_be_said_is_refused_here(server: LoopbackServer) -
 
 @pytest.mark.parametrize("mechanism", ["md5", "plain"])
 def test_both_ways_to_log_in(server: LoopbackServer, mechanism: str) -> None:
-    with Proxy(server.port) as proxy, client_of(proxy.port, mechanism=mechanism) as client:
-        client.ping()
-        assert (SECRET.encode() in bytes(proxy.up.passed).partition(b"Secret: ")[2]) == (
-            mechanism == "plain"
-        )
+    for is_given in (False, True):
+        with Proxy(server.port) as proxy:
+            if is_given:
+                sock = socket.create_connection(("127.0.0.1", proxy.port))
+                client = client_over(sock, mechanism=mechanism)
+            else:
+                client = client_of(proxy.port, mechanism=mechanism)
+            with client:
+                client.ping()
+            assert (SECRET.encode() in bytes(proxy.up.passed).partition(b"Secret: ")[2]) == (
+                mechanism == "plain"
+            )
+
+
+def test_options_over_a_given_socket_are_those_of_the_class() -> None:
+    own = dict(inspect.signature(Client).parameters)
+    given = dict(inspect.signature(Client.from_socket).parameters)
+    del own["host"], own["port"], given["sock"]
+    assert given == own
+
+
+def test_a_message_without_a_body_is_empty(server: LoopbackServer) -> None:
+    with client_of(server.port) as client:
+        client.send_message("sip:a")
+    assert [message.text for message in server.messages] == [""]
+
+
+def test_a_command_leaves_as_it_was_written() -> None:
+    handlers = {"Command": Output(["Asterisk"])}
+    with LoopbackServer(handlers=handlers) as server, client_of(server.port) as client:
+        assert client.command("core show version") == ("Asterisk",)
+        (action,) = server.actions
+    expected = Action("Command", [("Command", "core show version")], action_id=action.action_id)
+    assert action.wire == expected.wire
 
 
 def test_a_refused_command_has_its_output() -> None:
@@ -219,13 +250,15 @@ def test_an_error_in_a_block_closes_at_once(server: LoopbackServer) -> None:
         assert b"Logoff" not in proxy.up.passed
 
 
-@pytest.mark.parametrize("timeout", [0.2, None])
-def test_leaving_a_block_waits_two_seconds_at_the_most(timeout: Optional[float]) -> None:
+@pytest.mark.parametrize(("timeout", "most"), [(0.2, 1.9), (None, 3.0)])
+def test_leaving_a_block_waits_two_seconds_at_the_most(
+    timeout: Optional[float], most: float
+) -> None:
     with Script(log_in, swallow) as script:
         start = time.monotonic()
         with client_of(script.port, timeout):
             pass
-        assert time.monotonic() - start < 3.0
+        assert time.monotonic() - start < most
 
 
 def test_every_path_closes_the_socket(server: LoopbackServer) -> None:
@@ -629,6 +662,29 @@ def test_logoff_closes_whether_there_is_an_answer_or_not() -> None:
         assert not client.connected
 
 
+def test_no_call_of_another_comes_between_goodbye_and_the_end() -> None:
+    goodbye = answer("Goodbye", "Message: Thanks for all the fish.")
+    errors: List[AMIError] = []
+    with Script(log_in, expect("Logoff"), hold, goodbye, expect_end) as script:
+        with opened(client_of(script.port)) as client:
+
+            def call() -> None:
+                with pytest.raises(NotConnected) as caught:
+                    client.ping()
+                errors.append(caught.value)
+
+            leaving = in_thread(client.logoff)
+            script.wait_for_actions(1)
+            calling = in_thread(call)
+            while calling.is_alive() and not client._shared().wanted:
+                time.sleep(0.001)
+            script.go_on()
+            leaving.join()
+            calling.join()
+        script.wait_for_end()
+    assert len(errors) == 1 and "the client logged off" in str(errors[0])
+
+
 def test_the_client_s_timeout_is_that_of_calls_that_name_none() -> None:
     with Script(log_in, swallow) as script, opened(client_of(script.port, 0.2)) as client:
         assert type(error_within(0.2, client.ping)) is AnswerTimeout
@@ -866,8 +922,8 @@ def test_another_process_is_told_by_its_number(
             assert not client.connected
             with pytest.raises(NotConnected, match="not open in this process"):
                 client.ping()
-            outcomes = [result.outcome for result in results]
-            assert outcomes[-1] == NOT_SENT
+            *_, last = results
+            assert last.outcome == NOT_SENT and "(it belongs to the process" in str(last.error)
             client.close()
 
 
@@ -1028,4 +1084,4 @@ def test_a_silent_end_of_a_block_is_logged(caplog: pytest.LogCaptureFixture) -> 
     caplog.set_level(logging.DEBUG, "amiclient")
     with Script(log_in, swallow) as script, client_of(script.port, 0.2):
         pass
-    assert "no goodbye" in caplog.text
+    assert "no goodbye from the server: the action left and no answer came" in caplog.text
