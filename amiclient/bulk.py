@@ -69,7 +69,7 @@ class _Entry(Generic[Item]):
         assert self.ticket is not None
         self.ticket.log(answer.response.name)
         try:
-            self.result = SendResult(self.item, receipt_of(answer), None)
+            self.result = SendResult(self.item, receipt_of(answer))
         except AMIError as error:
             self.fail(error)
 

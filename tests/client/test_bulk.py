@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pickle
 import time
-from typing import Any, Iterator, List, Mapping, Union
+from typing import Any, Callable, Dict, Iterator, List, Mapping, Union
 
 import pytest
 
@@ -23,11 +23,12 @@ from amiclient import (
 )
 from amiclient.loopback import LoopbackServer
 from amiproto import BodyTooLong
-from tests.faults import SERVER_PEM, Proxy, client_of, client_over, narrow_socket, opened
+from tests.faults import SERVER_PEM, Proxy, client_of, client_over, in_thread, narrow_socket, opened
 from tests.script import (
     Script,
     accept,
     answer,
+    expect,
     for_ever,
     hold,
     log_in,
@@ -180,15 +181,17 @@ def test_a_window_has_limits(server: LoopbackServer, window: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("tls", "window", "full"), [(False, 16, 16), (SERVER_PEM, 32, 1)], ids=["plain", "tls"]
+    ("tls", "options", "full"),
+    [(False, {"window": 16}, 16), (False, {}, 32), (SERVER_PEM, {"window": 32}, 1)],
+    ids=["plain", "default", "tls"],
 )
 def test_a_window_is_filled_and_over_tls_it_is_one(
-    tls: Union[bool, str], window: int, full: int
+    tls: Union[bool, str], options: Dict[str, int], full: int
 ) -> None:
     in_full = (times(full, read), nothing_comes(0.05), together(times(full, accept)))
     with Script(log_in, times(5, *in_full), serve, tls=bool(tls)) as script:
         with client_of(script.port, tls=tls) as client:
-            results = list(client.send_messages(_items(5 * full), window=window))
+            results = list(client.send_messages(_items(5 * full), **options))
             assert _outcomes(results) == [ACCEPTED] * 5 * full
 
 
@@ -206,7 +209,9 @@ def test_answers_that_stop_coming() -> None:
         assert time.monotonic() - start < 0.6
         assert _outcomes(results) == [ACCEPTED] * 5 + [UNKNOWN] * 4 + [NOT_SENT] * 11
         assert isinstance(results[5].error, AnswerTimeout)
-        assert all(isinstance(result.error, ConnectionLost) for result in results[6:9])
+        for result in results[6:9]:
+            assert isinstance(result.error, ConnectionLost)
+            assert "(an answer did not come in time)" in str(result.error)
         for result in results[9:]:
             assert isinstance(result.error, NotConnected) and "did not come" in str(result.error)
         assert not client.connected
@@ -219,6 +224,83 @@ def test_no_time_out_runs_while_the_caller_works_on_a_result() -> None:
         assert next(results).outcome == ACCEPTED
         time.sleep(0.4)
         assert _outcomes(list(results)) == [ACCEPTED] * 2
+
+
+@pytest.fixture
+def put_forward(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
+    """Puts the client's clock forward, for seconds in which the caller seems to be at work."""
+    away = 0.0
+
+    def put_forward(seconds: float) -> None:
+        nonlocal away
+        away += seconds
+
+    for module in ("amiclient.bulk", "amiclient.deadline"):
+        monkeypatch.setattr(f"{module}.monotonic", lambda: time.monotonic() + away)
+    return put_forward
+
+
+def test_all_work_of_the_caller_is_added_to_the_time(put_forward: Callable[[float], None]) -> None:
+    def items() -> Iterator[Item]:
+        for item in _items(6):
+            put_forward(100.0)
+            yield item
+
+    answer_late = for_ever(pause(0.03), accept)
+    with Script(log_in, answer_late) as script, client_of(script.port, 5.0) as client:
+        for result in client.send_messages(items(), window=3):
+            assert result.outcome == ACCEPTED
+            put_forward(100.0)
+
+
+def test_the_time_out_goes_on_where_the_caller_is_back(
+    put_forward: Callable[[float], None],
+) -> None:
+    with Script(log_in, accept, swallow) as script, opened(client_of(script.port)) as client:
+        put_forward(100.0)
+        results = client.send_messages(_items(3), window=3, timeout=0.2)
+        assert next(results).outcome == ACCEPTED
+        put_forward(100.0)
+        start = time.monotonic()
+        assert _outcomes(list(results)) == [UNKNOWN] * 2
+        assert time.monotonic() - start < 2.0
+
+
+def test_a_slow_iterable_waits_for_no_answer() -> None:
+    def items() -> Iterator[Item]:
+        for item in _items(3):
+            time.sleep(0.005)
+            yield item
+
+    in_full = (times(3, read), together(times(3, accept)))
+    with Script(log_in, *in_full, serve) as script, client_of(script.port, 1.0) as client:
+        assert _outcomes(list(client.send_messages(items(), window=3))) == [ACCEPTED] * 3
+
+
+def test_a_slow_iterable_waits_for_no_other_call() -> None:
+    # The other call is answered when all three are made.
+    def items() -> Iterator[Item]:
+        for item in _items(3):
+            time.sleep(0.005)
+            yield item
+        script.go_on()
+
+    with Script(log_in, expect("Ping"), hold, serve) as script, client_of(script.port) as client:
+        other = in_thread(client.ping)
+        script.wait_for_actions(1)
+        start = time.monotonic()
+        assert _outcomes(list(client.send_messages(items(), timeout=3.0))) == [ACCEPTED] * 3
+        assert time.monotonic() - start < 2.0
+        other.join()
+
+
+def test_a_result_is_waited_for_while_another_calls() -> None:
+    with Script(log_in, expect("Ping"), pause(0.2), serve) as script:
+        with client_of(script.port) as client:
+            other = in_thread(client.ping)
+            script.wait_for_actions(1)
+            assert _outcomes(list(client.send_messages(_items(3)))) == [ACCEPTED] * 3
+            other.join()
 
 
 @pytest.mark.parametrize("reset", [False, True])
@@ -313,7 +395,9 @@ def test_what_was_on_its_way_when_another_closed_is_unknown() -> None:
         results = client.send_messages(_items(8), window=5)
         assert next(results).outcome == ACCEPTED
         client.close()
-        assert _outcomes(list(results)) == [UNKNOWN] * 4 + [NOT_SENT] * 3
+        rest = list(results)
+        assert _outcomes(rest) == [UNKNOWN] * 4 + [NOT_SENT] * 3
+        assert all("(the client was closed)" in str(result.error) for result in rest)
 
 
 def test_answers_that_came_before_a_write_failed_count() -> None:

@@ -9,11 +9,50 @@ import pytest
 
 from amiclient import MessageSend
 from amiclient.loopback import LoopbackServer
-from tests.faults import client_of
+from tests.faults import client_of, opened
+from tests.script import Script, accept, hold, log_in, read, times, together
+
+Kind = Callable[[List[MessageSend]], Iterable[MessageSend]]
+
+#: Messages of which nobody knows how many there are.
+iterator: Kind = partial(filter, None)
 
 
 def _messages(count: int) -> List[MessageSend]:
     return [MessageSend("sip:a", str(number)) for number in range(count)]
+
+
+#: Of how many messages how many results are read; how many more have come then, how many messages
+#: are on their way, and what is said of the rest.
+LEFT = [
+    (list, 10, 0, 0, 0, "10 messages was not sent"),
+    (iterator, 10, 0, 0, 0, "what is left of the messages, if anything, was not sent"),
+    (list, 10, 1, 1, 2, "6 messages was not sent"),
+    (iterator, 10, 1, 1, 2, "what is left of the messages, if anything, was not sent"),
+    (list, 10, 2, 0, 3, "5 messages was not sent"),
+    (list, 6, 2, 0, 3, "1 messages was not sent"),
+    (list, 5, 2, 0, 3, "nothing is left"),
+]
+
+
+@pytest.mark.parametrize(("kind", "count", "wanted", "unread", "under_way", "rest"), LEFT)
+def test_the_numbers_of_what_is_left(
+    kind: Kind, count: int, wanted: int, unread: int, under_way: int, rest: str
+) -> None:
+    # The window of four is full before an answer comes, and again before the next one does.
+    one_by_one = (times(4, read), accept, read, accept)
+    at_once = (times(4, read), together(accept, accept))
+    with Script(log_in, *(one_by_one if wanted == 2 else at_once), hold) as script:
+        with opened(client_of(script.port)) as client:
+            results = client.send_messages(kind(_messages(count)), window=4)
+            assert [next(results).outcome for _ in range(wanted)] == ["accepted"] * wanted
+            with pytest.warns(ResourceWarning) as caught:
+                del results
+            script.go_on()
+    assert str(caught[0].message) == (
+        f"send_messages() was dropped after {wanted} results: {unread} more were not read, "
+        f"{under_way} messages may be on their way, and {rest}; iterate to the end, or call close()"
+    )
 
 
 def test_one_that_nobody_iterates_over(server: LoopbackServer) -> None:
@@ -27,13 +66,11 @@ def test_one_that_nobody_iterates_over(server: LoopbackServer) -> None:
     ("kind", "rest"),
     [
         (list, "6 messages was not sent"),
-        (partial(filter, None), "what is left of the messages, if anything"),  # of unknown number
+        (iterator, "what is left of the messages, if anything"),
     ],
     ids=["list", "filter"],
 )
-def test_one_left_after_its_first_result(
-    server: LoopbackServer, kind: Callable[[List[MessageSend]], Iterable[MessageSend]], rest: str
-) -> None:
+def test_one_left_after_its_first_result(server: LoopbackServer, kind: Kind, rest: str) -> None:
     with client_of(server.port) as client:
         results = client.send_messages(kind(_messages(10)), window=4)
         next(results)

@@ -80,6 +80,19 @@ def test_an_action_taken_back_whole_is_missed_by_nobody() -> None:
     assert not outbox.take_back("1") and not outbox.take_back("2") and not outbox
 
 
+def test_what_was_taken_back_is_missed_where_a_part_had_left() -> None:
+    outbox = Outbox(is_tls=False)
+    for action_id in "123":
+        outbox.put(action_id, Action("Ping").wire)
+    outbox.took(1)
+    assert not outbox.take_back("2")
+    assert outbox.take_back("1")
+    assert "3" in outbox and "1" not in outbox
+    with pytest.raises(KeyError) as caught:
+        outbox.take_back("1")
+    assert caught.value.args == ("1",)
+
+
 def test_what_came_before_a_write_failed_is_read_all_the_same(server: LoopbackServer) -> None:
     sock = socket.create_connection((server.host, server.port))
     with opened(client_over(sock, events="on")) as client:
@@ -132,6 +145,8 @@ def test_a_message_on_its_way_while_another_thread_calls(second: Step, outcome: 
             time.sleep(0.1)
             (result,) = results
             assert result.outcome == outcome
+            if result.error is not None:
+                assert result.error.action_id == script.actions[1]["ActionID"]
             assert client.connected
             script.go_on()
             thread.join()
