@@ -400,6 +400,23 @@ def test_before_the_login_there_is_nothing_else() -> None:
     assert answers[5].startswith(b"Response: Success\r\n")
 
 
+@pytest.mark.parametrize(
+    ("random", "number"),
+    [(b"\0\0\0\0", b"0"), (b"\1\2\3\4", b"16909060"), (b"\xff" * 4, b"4294967295")],
+)
+def test_a_challenge_is_a_random_number_of_32_bits(
+    random: bytes, number: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def urandom(size: int) -> bytes:
+        assert size == len(random)
+        return random
+
+    with LoopbackServer() as server, monkeypatch.context() as patch:
+        patch.setattr(os, "urandom", urandom)
+        (answer,) = _talk(server, b"Action: Challenge\r\nAuthType: MD5\r\n\r\n", expect=1)
+    assert answer == b"Response: Success\r\nChallenge: " + number
+
+
 def test_md5_without_a_challenge_is_refused() -> None:
     proof = b"d41d8cd98f00b204e9800998ecf8427e"
     login = b"Action: Login\r\nAuthType: MD5\r\nUsername: a\r\nKey: " + proof + b"\r\n\r\n"
@@ -419,11 +436,11 @@ def test_what_is_no_action_is_answered_as_asterisk_does() -> None:
             b"Action: Logoff\r\n\r\nAction: Ping\r\n\r\n",
             expect=6,
         )
-    assert [answer.partition(b"Message: ")[2].partition(b"\r")[0] for answer in answers[1:]] == [
-        b"Missing action in request",
-        b"Too many lines in message or allocation failure",
-        b"No 'To' address specified.",
-        b"Thanks for all the fish.",
+    assert answers[1:] == [
+        b"Response: Error\r\nMessage: Missing action in request",
+        b"Response: Error\r\nMessage: Too many lines in message or allocation failure",
+        b"Response: Error\r\nMessage: No 'To' address specified.",
+        b"Response: Goodbye\r\nMessage: Thanks for all the fish.",
     ]
 
 

@@ -91,7 +91,7 @@ def test_the_banner(version: int) -> None:
 def test_a_client_sends_what_arrives(version: int, tls: bool) -> None:
     messages = [
         MessageSend("sip:alice", "one\ntwo", "Door <sip:door@example.org>", {"X-A": "(a), b"}),
-        MessageSend("pjsip:bob", "x" * 1016),
+        MessageSend("pjsip:sip:bob@127.0.0.1:5060", "x" * 1016),
         MessageSend("sip:bob", "y\n" * 378, None, {f"X-{n}": "v" * 90 for n in range(40)}),
     ]
     context = server_tls() if tls else None
@@ -374,3 +374,14 @@ def test_more_than_a_read_in_flight_ends_the_session_on_11(version: int) -> None
                 records(sock, padded(size, b"a") + padded(size, b"b"))
                 said = answer(sock, b"ActionID: b\r\nMessage: Message successfully sent\r\n\r\n")
             assert said.count(b"successfully") == (2 if lives else 0)
+
+
+@pytest.mark.parametrize("more", [b"\r", PING], ids=["byte", "action"])
+@EACH
+def test_more_in_the_record_of_a_read_ends_the_session_on_11(version: int, more: bytes) -> None:
+    with LoopbackServer(version=version, tls=server_tls()) as server:
+        with connected(server) as sock:
+            sock.sendall(padded(VERSIONS[version].tls_read) + more)
+            said = answer(sock, b"\r\n\r\n")
+    assert said.count(b"successfully") == (0 if version == 11 else 1)
+    assert len(server.messages) == 1
