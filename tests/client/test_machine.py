@@ -389,7 +389,7 @@ class ClientMachine(RuleBasedStateMachine):
 
 TestClientMachine = ClientMachine.TestCase
 TestClientMachine.settings = settings(
-    max_examples=60 if settings.default.max_examples <= 100 else 2000,  # type: ignore[union-attr]
+    max_examples=40 if settings.default.max_examples <= 100 else 2000,  # type: ignore[union-attr]
     stateful_step_count=40,
     deadline=None,
 )
