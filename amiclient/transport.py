@@ -23,6 +23,13 @@ if TYPE_CHECKING:
 #: Bytes asked of the socket at once. Answers to a window of messages are some kilobytes.
 _CHUNK = 64 * 1024
 
+#: How Python tells of the end of a stream with TLS. A peer that closes without TLS's own goodbye,
+#: as Asterisk does, ends it too.
+_ENDS = ("SSLEOFError", "SSLZeroReturnError")
+
+#: The same of OpenSSL 3, in builds of Python that do not know it (seen on 3.11.2).
+_END_OF_OPENSSL_3 = "UNEXPECTED_EOF_WHILE_READING"
+
 
 class Closed(Exception):
     """The connection is gone; for the layers above to turn into what it means there."""
@@ -122,8 +129,7 @@ class Transport:
         except self._again:
             return None
         except OSError as error:
-            # A peer that closes without TLS's own goodbye, as Asterisk does, ends the stream too.
-            if type(error).__name__ in ("SSLEOFError", "SSLZeroReturnError"):
+            if type(error).__name__ in _ENDS or getattr(error, "reason", None) == _END_OF_OPENSSL_3:
                 return b""
             raise Closed(f"reading failed: {error}") from error
 
