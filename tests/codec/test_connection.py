@@ -550,6 +550,10 @@ def test_a_client_and_a_server_wired_to_each_other(
     upwards = downwards = b""
     for message in sent:
         if message.wire.startswith(FOLLOWS) and isinstance(message, Response):
+            # An answer of that name that is on its way would be taken for the command's.
+            sent_before = [one.action_id for one in to_client if isinstance(one, Response)]
+            if message.action_id in sent_before:
+                continue
             command = ask(client, message.action_id)
             feed(server, command)
         sender = client if isinstance(message, Action) else server
