@@ -41,8 +41,8 @@ class _Interrupt(BaseException):
 
 
 def _raise_in_the_client(number: int, frame: Optional[FrameType]) -> None:
-    # Elsewhere it would end the test itself. What is raised in a finalizer no caller gets: it is only
-    # told, as an error of the test, and what was to be closed there stays open.
+    # Elsewhere it would end the test itself. What is raised in a finalizer no caller gets: it is
+    # only told, as an error of the test, and what was to be closed there stays open.
     while frame is not None:
         if frame.f_code.co_name == "__del__":
             return
