@@ -115,12 +115,9 @@ def environment() -> Dict[str, str]:
 def run(package: str, tools: Dict[str, str], jobs: int, names: List[str]) -> None:
     """Let mutmut test some mutants, or all that it has not tested yet."""
     command = ["mutmut", "run", "--max-children", str(jobs), *names]
-    # In the process in which it has seen the tests first, it does not find all of them again.
-    for _ in range(2):
-        done = subprocess.run(command, cwd=WORK / package, env=tools)
-        if not done.returncode:
-            return
-    raise SystemExit(f"mutmut ended with {done.returncode}")
+    done = subprocess.run(command, cwd=WORK / package, env=tools)
+    if done.returncode:
+        raise SystemExit(f"mutmut ended with {done.returncode}")
 
 
 def results(package: str, modules: List[str]) -> Iterator[Tuple[str, str, int]]:

@@ -104,9 +104,12 @@ def pairs_of(asked: Dict[str, Any]) -> List[Tuple[str, str]]:
 def name_of(value: object) -> Optional[str]:
     """A name for the cases of a test whose parameters are a row and others.
 
-    Without the characters that pytest, or a shell, would not take back in the name of a test.
+    Of ASCII alone: pytest shows other characters by their numbers, and does not find a test of its
+    own by such a name.
     """
-    return re.sub(r"[^\w .=-]+", "_", value.name)[:60] if isinstance(value, Refusal) else None
+    if not isinstance(value, Refusal):
+        return None
+    return re.sub(r"[^\w .=-]+", "_", value.name, flags=re.ASCII)[:60]
 
 
 def filled(text: str, port: int) -> str:
