@@ -27,12 +27,10 @@ if TYPE_CHECKING:
 
     from .messages import Message
 
-#: First number of the version of AMI, that of Asterisk 14, from which on a command's answer is an
-#: ordinary stanza. Before, under AMI 1 and 2, it is raw text (seen on 11.25).
-_FIRST_AMI_WITHOUT_TEXT = 3
-
-#: The same for a server that keeps the last byte of a line over its buffer: Asterisk 14 again.
-_FIRST_AMI_THAT_KEEPS_A_BYTE = 3
+#: First number of the version of AMI of Asterisk 14, from which on a command's answer is an
+#: ordinary stanza (before, under AMI 1 and 2, it is raw text: seen on 11.25), and a server keeps
+#: the last byte of a line over its buffer (before, it drops it: source of 11.5).
+_AMI_OF_14 = 3
 
 
 class Role(enum.Enum):
@@ -234,8 +232,8 @@ class Connection:
     def _open(self, banner: Banner) -> None:
         self._banner = banner
         major = banner.major
-        self._has_text = major is None or major < _FIRST_AMI_WITHOUT_TEXT
-        self._actions.keeps_last = major is None or major >= _FIRST_AMI_THAT_KEEPS_A_BYTE
+        self._has_text = major is None or major < _AMI_OF_14
+        self._actions.keeps_last = major is None or major >= _AMI_OF_14
         if self._state is State.BANNER:
             self._state = State.OPEN
 

@@ -221,7 +221,8 @@ class ActionReader:
                 if len(buffer) - start < SERVER_INPUT_BUFFER:
                     return None
                 # The last byte may be the CR of a line end.
-                self._position = start + SERVER_INPUT_BUFFER - self.keeps_last
+                dropped = SERVER_INPUT_BUFFER - 1 if self.keeps_last else SERVER_INPUT_BUFFER
+                self._position = start + dropped
                 self._too_long = True
                 continue
             self._position = end
