@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from math import isinf
 
 from amiproto import NOT_SENT, REFUSED, LocalProtocolError
+from amiproto.headers import plain_pairs
 
 from .exits import DATA, Problem
 from .source import MAX_LINE
@@ -212,20 +213,12 @@ def _row(header: List[str], cells: List[str]) -> Dict[str, Any]:
 
 
 def _variables(value: Any) -> List[Tuple[str, str]]:
-    pairs = list(value.items()) if isinstance(value, dict) else value
-    if not isinstance(pairs, list) or not all(_is_pair(pair) for pair in pairs):
+    try:
+        return plain_pairs(value, "variables")
+    except TypeError:
         raise LocalProtocolError(
             "'variables' is no object of texts; write {\"X-Name\": \"value\"}"
-        )
-    return [(name, text) for name, text in pairs]
-
-
-def _is_pair(pair: Any) -> bool:
-    return (
-        isinstance(pair, (list, tuple))
-        and len(pair) == 2
-        and all(isinstance(part, str) for part in pair)
-    )
+        ) from None
 
 
 def _refuse_misspelt(key: str) -> None:

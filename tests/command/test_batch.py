@@ -77,6 +77,7 @@ def test_each_line_comes_out_with_what_became_of_it(
         b'{"to": "pjsip:a", "body": "x", "variables": {"X-A": 5}}\n'
         b'{"to": "pjsip:a", "body": "x", "variables": "X-A"}\n'
         b'{"to": "pjsip:a", "body": "x", "variables": 7}\n'
+        b'{"to": "pjsip:a", "body": "x", "variables": ["XA"]}\n'
         b'{"to": "pjsip:a", "body": "x", "variable": {"X-A": "b"}}\n'
         b'{"to": "pjsip:a", "body": "x", "From": "sip:b"}\n'
         b'{"to": "pjsip:c", "body": "y\\nz", "from": "sip:b@c.d", "variables": [["X-A", "b"]],'
@@ -89,7 +90,7 @@ def test_each_line_comes_out_with_what_became_of_it(
         None, "technology not found", "line 4: AddressRefused", "line 5: LocalProtocolError: this",
         "no JSON object", "NaN", "too large", "twice", "not UTF-8", "no JSON", "'body'", "'to'",
         "'body' is no text", "'variables' is no", "'variables' is no", "'variables' is no",
-        "write 'variables'", "write 'from'", None,
+        "'variables' is no", "write 'variables'", "write 'from'", None,
     ]  # fmt: skip
     assert len(results) == len(words)
     for result, word in zip(results, words):
@@ -105,7 +106,7 @@ def test_each_line_comes_out_with_what_became_of_it(
     assert (last.text, last.from_, last.variables, last.destination) == (
         "y\nz", "sip:b@c.d", (("X-A", "b"),), "pjsip:c",
     )  # fmt: skip
-    assert err.startswith("amisend: 19 lines: 2 accepted, 1 refused, 16 not sent (")
+    assert err.startswith("amisend: 20 lines: 2 accepted, 1 refused, 17 not sent (")
     # What comes out is what may go in.
     path.write_text(out)
     again = lines_of(run.logged_in(server.port, "--batch", str(path))[1])
