@@ -22,7 +22,7 @@ def encode_stanza(pairs: List[Pair]) -> bytes:
         name, or a surrogate that stands for no byte.
     """
     for name, value in pairs:
-        if not name or ((":" in name or "(" in name) and split_line(f"{name}: {value}")[0] != name):
+        if not name or (":" in name and split_line(f"{name}: {value}")[0] != name):
             raise HeaderRefused(
                 f"the header name {name!r} is empty or has a colon, which would end it; rename it",
                 field=name,

@@ -110,10 +110,10 @@ class StanzaReader:
     def _read(self) -> Iterator[Optional[bytes]]:
         buffer = self._buffer
         end = buffer.find(b"\n")
-        while end < 0 and len(buffer) <= MAX_BANNER:
+        while end == -1 and len(buffer) <= MAX_BANNER:
             yield None
             end = buffer.find(b"\n")
-        if not 0 <= end <= MAX_BANNER:
+        if end == -1 or end > MAX_BANNER:
             raise RemoteProtocolError(
                 f"the first line has over {MAX_BANNER} bytes: this is no Asterisk Manager "
                 "Interface; check host and port",
@@ -127,14 +127,14 @@ class StanzaReader:
             # `searched`, and no line before the one that starts at `line` is too long.
             first = end = -1  # the first LF and the last one
             searched = line = 0
-            while end < 0:
-                if first < 0:
+            while end == -1:
+                if first == -1:
                     first = buffer.find(b"\n", searched)
                     if first == 0 or (first == 1 and buffer[0] == _CR):
                         del buffer[: first + 1]  # a blank line between stanzas
                         first = -1
                         continue
-                if first < 0:
+                if first == -1:
                     pass
                 elif buffer[first - 1] != _CR:
                     found = _END_OF_LF_STANZA.search(buffer, max(first, searched))
@@ -143,9 +143,9 @@ class StanzaReader:
                     is_text = self.commands and buffer.startswith(FOLLOWS)
                     last = ending(buffer, self.commands) if is_text else _END
                     end = buffer.find(last, searched)
-                    if end >= 0:
+                    if end != -1:
                         end += len(last) - 1
-                if end < 0:
+                if end == -1:
                     if len(buffer) - line > self._max_line or len(buffer) > self._max_stanza:
                         line = self._check_limits(line, len(buffer))
                     searched = max(0, len(buffer) - len(END_COMMAND) + 1)  # the longest of the ends

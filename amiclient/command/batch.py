@@ -178,7 +178,7 @@ def opened(options: argparse.Namespace) -> Iterator[int]:
 
 def _defaults(options: argparse.Namespace) -> Dict[str, Any]:
     found = {
-        "body": options.body, "from_": options.from_, "variables": options.variable or None,
+        "body": options.body, "from_": options.from_, "variables": options.variable,
         "destination": options.destination,
     }  # fmt: skip
     return {name: value for name, value in found.items() if value is not None}

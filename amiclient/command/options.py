@@ -88,7 +88,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     add = parser.add_argument_group("the message").add_argument
     add(
-        "--to", action="append", default=[], metavar="ADDRESS",
+        "--to", action="append", metavar="ADDRESS",
         help="pjsip:alice, sip:alice, xmpp:alice@example.org, ...; may be given more than once, "
         "and each gets a message of its own",
     )  # fmt: skip
@@ -97,7 +97,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--body", action=_Once, metavar="TEXT",
         help="the text; from standard input, byte for byte, where this is missing; '' for an "
         "empty one")  # fmt: skip
-    add("--variable", action="append", default=[], type=_pair, metavar="NAME=VALUE",
+    add("--variable", action="append", type=_pair, metavar="NAME=VALUE",
         help="a header of the SIP message; may be given more than once")  # fmt: skip
     add("--destination", action=_Once, metavar="ADDRESS",
         help="route by this, not by --to (Asterisk 16.22, 18.8, 19 and later)")  # fmt: skip

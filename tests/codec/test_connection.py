@@ -461,6 +461,21 @@ def test_follows_is_sent_where_the_other_end_finds_its_end(
         server.send(Event("X"))
 
 
+@pytest.mark.parametrize("version", ["1.3", "2.10.4", "3.0.0", "11.0.0", "new"])
+def test_what_asterisk_14_changed_goes_by_the_banner(version: str) -> None:
+    # Asterisk 13 says 2.x and 14 says 3.0: before, a command is answered in raw text, and the last
+    # byte of a full buffer is lost. A version that is no number may be either, so that raw text is
+    # understood, and the byte is kept.
+    is_old, is_new = version.startswith(("1.", "2.")), version[0] in "3n" or version == "11.0.0"
+    banner = Banner(version).wire
+    client = opened(Role.CLIENT, banner)
+    client.send(Action("Command", {"Command": "x"}))
+    text = FOLLOWS + b"a\r\n\r\nb\n" + END_COMMAND
+    assert (feed(client, text)[0].wire == text) == (is_old or version == "new")
+    full = b"Action: Ping\r\n" + b"X: ".ljust(1024, b"y") + b"\r\nTo: z\r\n\r\n"
+    assert (len(feed(opened(Role.SERVER, banner), full)) == 1) == is_new
+
+
 @pytest.mark.parametrize("role", Role)
 def test_the_two_directions_end_apart(role: Role) -> None:
     connection = opened(role)

@@ -53,7 +53,7 @@ def test_every_error_survives_pickling_and_copying(
     ):  # fmt: skip
         assert type(other) is kind and vars(other) == vars(error)
         assert str(other) == message and other.outcome == error.outcome
-        assert other.args == error.args
+        assert other.args == error.args == (message,)
 
 
 def test_the_tree_is_the_one_in_the_docstring() -> None:
@@ -75,6 +75,10 @@ def test_an_error_tells_itself_in_plain_types() -> None:
     }  # fmt: skip
     refused = LoginRefused("no", server_message="Authentication failed", action_id="8").to_dict()
     assert refused["server_message"] == "Authentication failed" and refused["action_id"] == "8"
+
+
+def test_an_error_without_a_sentence_has_an_empty_one() -> None:
+    assert [str(kind()) for kind in KINDS] == [""] * len(KINDS)
 
 
 def test_a_login_may_work_later_where_the_server_is_leaving() -> None:

@@ -117,7 +117,13 @@ def test_only_a_command_that_waits_starts_raw_text(
 
 
 @pytest.mark.parametrize(
-    "line, action_id", [(b"ActionID: X:1", "X:1"), (b"actionid:X", "X"), (b"ActionID:  5", "5")]
+    "line, action_id",
+    [
+        (b"ActionID: X:1", "X:1"),
+        (b"actionid:X", "X"),
+        (b"ActionID:  5", "5"),
+        (b"ActionID: \t5", "\t5"),
+    ],
 )
 def test_a_text_belongs_to_the_action_that_it_names(line: bytes, action_id: str) -> None:
     text = FOLLOWS + line + b"\r\na\r\n\r\nb\n" + END_COMMAND
@@ -202,6 +208,41 @@ def test_what_comes_first_in_the_stream_is_the_error(line: int, stanza: int, sta
                     reader.next_stanza()
             seen.add(str(caught.value))
         assert len(seen) == 1, seen
+
+
+_small = st.integers(1, 12)
+
+
+@given(st.lists(st.lists(_small, min_size=1, max_size=6), max_size=5), st.booleans(),
+       st.integers(2, 14), st.integers(2, 40), cuts)  # fmt: skip
+def test_limits_are_those_of_who_counts_each_byte(
+    sizes: List[List[int]], is_lf: bool, max_line: int, max_stanza: int, places: List[int]
+) -> None:
+    end = b"\n" if is_lf else b"\r\n"
+    data = b"".join([b"".join([b"x" * size + end for size in lines]) + end for lines in sizes])
+    expected: List[str] = []
+    for lines in sizes:
+        stanza = line = 0
+        for byte in b"".join([b"x" * size + end for size in lines]) + end:
+            stanza += 1
+            line = 0 if byte == 0x0A else line + 1
+            if line > max_line or stanza > max_stanza:
+                break
+        else:
+            expected.append("stanza")
+            continue
+        expected.append(f"line of over {max_line}" if line > max_line else f"over {max_stanza}")
+        break
+    reader = reader_of(max_line, max_stanza)
+    found: List[str] = []
+    try:
+        for chunk in cut(data, places):
+            reader.feed(chunk)
+            found += ["stanza" for _ in all_of(reader)]
+    except RemoteProtocolError as error:
+        found.append(error.message)
+    assert len(found) == len(expected)
+    assert all(map(str.__contains__, found, expected)), (found, expected)
 
 
 @pytest.mark.slow

@@ -74,6 +74,21 @@ _addresses = st.one_of(
 _maybe = st.one_of(st.none(), _addresses)
 
 
+# ---- the lines ----
+
+
+def test_what_is_not_given_is_empty() -> None:
+    assert MessageSend("pjsip:alice", action_id="1").wire == (
+        b"Action: MessageSend\r\nActionID: 1\r\nTo: pjsip:alice\r\nBody: \r\n\r\n"
+    )
+
+
+def test_two_names_are_one_where_their_letters_are() -> None:
+    MessageSend("other:alice", "x", variables=[("ss", "1"), ("ß", "2")])  # one in capitals only
+    with pytest.raises(VariableRefused, match="given twice"):
+        MessageSend("other:alice", "x", variables=[("ss", "1"), ("sS", "2")])
+
+
 # ---- exact or refused ----
 
 

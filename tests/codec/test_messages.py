@@ -19,6 +19,7 @@ from amiproto import (
     HeaderRefused,
     Headers,
     LineTooLong,
+    Login,
     Malformed,
     Message,
     MessageSend,
@@ -300,19 +301,41 @@ def test_what_would_be_read_as_something_else_is_refused(
     assert caught.value.field == field
 
 
+def test_a_refused_header_says_what_to_do() -> None:
+    for build, sentence in (
+        (lambda: Action("Ping", {"Action": "Pong"}), "give Action as the name, not among"),
+        (lambda: Event("X", {"ActionID": "1"}, action_id="2"), "give one ActionID: two were given"),
+    ):
+        with pytest.raises(HeaderRefused, match=f"^{sentence}"):
+            build()
+
+
+WRONG: Any = 5
+
+
 @pytest.mark.parametrize(
-    "build",
+    "build, argument",
     [
-        lambda: Action(5),  # type: ignore[arg-type]
-        lambda: Action("Ping", {5: "x"}),  # type: ignore[arg-type]
-        lambda: Action("Ping", {"X": 5}),  # type: ignore[arg-type]
-        lambda: Action("Ping", action_id=5),  # type: ignore[arg-type]
-        lambda: Response(b"x"),  # type: ignore[arg-type]
-        lambda: Banner(5),  # type: ignore[arg-type]
+        (lambda: Action(WRONG), "name is a str, not int"),
+        (lambda: Action("Ping", WRONG), "headers takes a mapping or pairs, not int"),
+        (lambda: Action("Ping", {WRONG: "x"}), "a name in headers is a str, not int"),
+        (lambda: Action("Ping", {"X": WRONG}), "the value of 'X' in headers is a str, not int"),
+        (lambda: Action("Ping", action_id=WRONG), "action_id is a str, not int"),
+        (lambda: Action("Ping").with_action_id(WRONG), "action_id is a str, not int"),
+        (lambda: Response(WRONG), "name is a str, not int"),
+        (lambda: Response("Success", output=[WRONG]), "a line of output is a str, not int"),
+        (lambda: Response("Follows", output=[WRONG]), "a line of output is a str, not int"),
+        (lambda: Orphan([("X", WRONG)]), "the value of 'X' in headers is a str, not int"),
+        (lambda: Orphan(WRONG), "headers takes a mapping or pairs, not int"),
+        (lambda: Banner(WRONG), "version is a str, not int"),
+        (lambda: Login(WRONG, "geheim"), "username is a str, not int"),
+        (lambda: Login("joe", WRONG), "secret is a str or bytes, not int"),
+        (lambda: Login("joe", "geheim", mechanism=WRONG), "mechanism is a str, not int"),
+        (lambda: Login("joe", "geheim", events=WRONG), "events is a str, not int"),
     ],
 )
-def test_wrong_types_are_type_errors(build: Callable[[], object]) -> None:
-    with pytest.raises(TypeError):
+def test_wrong_types_are_type_errors(build: Callable[[], object], argument: str) -> None:
+    with pytest.raises(TypeError, match=f"^{argument}$"):
         build()
 
 

@@ -16,7 +16,7 @@ from typing import Dict, List, Tuple, Type
 import pytest
 
 from amiclient import errors
-from amiclient.command.exits import TEXT, code_of, worst
+from amiclient.command.exits import code_of, worst
 from amiclient.command.interrupts import Interrupted, Interrupts
 from amiclient.loopback import SECRET, USERNAME, LoopbackServer
 from amiclient.version import __version__
@@ -150,10 +150,8 @@ def test_loopback_shows_what_it_received() -> None:
 # -- The same function in this process, for the rest.
 
 
-def test_bad_usage(run: Runner) -> None:
+def test_settings_that_are_none(run: Runner) -> None:
     for arguments, words in (
-        ([], "--to, --batch or --retry"),
-        (["--to", "sip:a", "--nonsense"], "no option --nonsense"),
         (["--to", "sip:a", "--port", "x"], "--port: 'x' is no port"),
         (["--to", "sip:a", "--port", "65536"], "--port: '65536' is no port"),
         (["--to", "sip:a", "--timeout", "soon"], "--timeout: 'soon' is no time"),
@@ -162,14 +160,6 @@ def test_bad_usage(run: Runner) -> None:
         (["--to", "sip:a", "--timeout", "0"], "--timeout: '0' is no time"),
         (["--to", "sip:a", "--timeout", "1e9"], "--timeout: '1e9' is no time"),
         (["--to", "sip:a", "--host", ""], "--host is empty"),
-        (["--to", "sip:a", "--variable", "no equals sign"], "NAME=VALUE"),
-        (["--to", "sip:a", "--from", "sip:b", "--from", "sip:c"], "--from was given twice"),
-        (["--to", "sip:a", "--bod", "x"], "no option --bod"),
-        (["--batch", "-", "--to", "sip:a"], "--to stands in each line"),
-        (["--batch", "-", "--split"], "--split"),
-        (["--batch", "-", "--retry", "-"], "--retry"),
-        (["--retry", "-", "--csv"], "--csv"),
-        (["--to", "sip:a", "--loopback", "--dry-run"], "give one of them"),
     ):
         code, out, err = run(*arguments, "--body", "x")
         one_line(code, 64, err, words)
@@ -187,15 +177,6 @@ def test_a_secret_on_the_command_line_is_not_shown(run: Runner) -> None:
         one_line(code, 64, err)
         assert "s3cret" not in err + out
     assert "--secret-file" in run(*MESSAGE, "--secret", "s3cret")[2]
-
-
-def test_help_names_every_exit_code_in_80_columns(run: Runner) -> None:
-    code, out, err = run("--help")
-    assert (code, err) == (0, "")
-    assert max(map(len, out.splitlines())) < 80
-    assert TEXT in out
-    for number in (0, 64, 65, 66, 69, 74, 75, 76, 77, 78, 130):
-        assert re.search(rf"^ +{number}  ", out, re.MULTILINE), number
 
 
 def test_version(run: Runner) -> None:
