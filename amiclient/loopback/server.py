@@ -176,7 +176,7 @@ class LoopbackServer:
     def open(self) -> None:
         """Start to listen; the ``with`` statement does this."""
         self._closing.clear()
-        self._listener = socket.create_server((self.host, self.port), backlog=128)
+        self._listener = socket.create_server((self.host, self.port))
         self.port = self._listener.getsockname()[1]
         self._start(self._accept, self._listener)
 

@@ -7,6 +7,7 @@ import pickle
 import runpy
 import signal
 import socket
+import subprocess
 import sys
 import threading
 import time
@@ -37,6 +38,7 @@ from amiclient.loopback import refuse, silence
 from amiproto import Message
 from tests.command.shell import Screen
 from tests.faults import SERVER_PEM, client_of, in_thread, open_files, server_tls
+from tests.readme import ROOT
 
 if TYPE_CHECKING:
     from amiclient.loopback.script import Treatment
@@ -364,6 +366,8 @@ def test_the_server_runs_as_a_program(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_events_go_to_those_who_want_them() -> None:
     with LoopbackServer() as server:
         with client_of(server.port, events="on") as one, client_of(server.port) as other:
+            stranger = socket.create_connection((server.host, server.port), 5.0)
+            banner = stranger.recv(1000)
             gone = client_of(server.port, events="on")
             gone.connect()
             gone.close()
@@ -371,6 +375,8 @@ def test_events_go_to_those_who_want_them() -> None:
             server.send_event(Event("Tick"))
             assert len(list(one.events(timeout=0.2))) == 2
             assert list(other.events(timeout=0.05)) == []
+    with stranger:  # who did not log in
+        assert b"".join([banner, *iter(lambda: stranger.recv(1000), b"")]).count(b"\n") == 1
 
 
 def test_an_event_to_a_client_that_is_gone_is_no_error() -> None:
@@ -397,7 +403,43 @@ def test_before_the_login_there_is_nothing_else() -> None:
     assert answers[1] == b"Response: Error\r\nActionID: 2\r\nMessage: Must specify AuthType"
     assert answers[2] == answers[3] and answers[2].startswith(b"Response: Success\r\nChallenge: ")
     assert answers[4] == b"Response: Success\r\nMessage: Authentication accepted"
-    assert answers[5].startswith(b"Response: Success\r\n")
+    assert answers[5] == b"Response: Success\r\nMessage: Already authenticated"
+
+
+def test_a_login_that_is_refused_ends_the_connection() -> None:
+    with LoopbackServer() as server:
+        answers = _talk(server, _LOGIN.replace(b"Secret: l", b"Secret: L"), _LOGIN, expect=2)
+    assert answers == [b"Response: Error\r\nMessage: Authentication failed"]
+
+
+def test_nothing_is_scripted_before_the_login_or_about_it() -> None:
+    handlers = {name: refuse("scripted") for name in ("Challenge", "Login", "Logoff", "Ping")}
+    with LoopbackServer(handlers=handlers) as server:
+        answers = _talk(
+            server,
+            b"Action: Ping\r\n\r\n",
+            b"Action: Challenge\r\nAuthType: MD5\r\n\r\n",
+            _LOGIN,
+            b"Action: Ping\r\n\r\n",
+            b"Action: Logoff\r\n\r\n",
+            expect=5,
+        )
+    words = [answer.rpartition(b": ")[2] for answer in answers]
+    del words[1]  # the challenge itself
+    assert words == [
+        b"Permission denied", b"Authentication accepted", b"scripted", b"Thanks for all the fish.",
+    ]  # fmt: skip
+
+
+def test_the_technology_ends_at_the_first_colon() -> None:
+    with LoopbackServer(technologies=["sip"]) as server, client_of(server.port) as client:
+        client.send_message("sip:a@example.org:5070", "b")
+        assert [message.to for message in server.messages] == ["sip:a@example.org:5070"]
+
+
+def test_a_server_that_nobody_closed_keeps_no_process() -> None:
+    code = "from amiclient.loopback import LoopbackServer; LoopbackServer().open()"
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, timeout=30)
 
 
 @pytest.mark.parametrize(
