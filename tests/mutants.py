@@ -150,7 +150,9 @@ def tested(package: str, modules: List[str], options: argparse.Namespace) -> Set
     tools = environment()
     if not options.told:
         prepare(package)
-        run(package, tools, options.jobs, [f"{module}.*" for module in modules])
+        # Those that are named are tested whether or not they were before.
+        names = [] if package in modules else [f"{module}.*" for module in modules]
+        run(package, tools, options.jobs, names)
     found = list(results(package, modules))
     if options.again:
         names = [name for _, name, end in found if end in SURVIVED]

@@ -156,6 +156,9 @@ def test_options_over_a_given_socket_are_those_of_the_class() -> None:
     given = dict(inspect.signature(Client.from_socket).parameters)
     del own["host"], own["port"], given["sock"]
     assert given == own
+    with socket.socket() as sock:
+        client = Client.from_socket(sock, username="u", secret="s")
+    assert client.timeout == Client(username="u", secret="s").timeout == 10.0
 
 
 def test_a_message_without_a_body_is_empty(server: LoopbackServer) -> None:

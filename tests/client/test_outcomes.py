@@ -156,6 +156,9 @@ def test_row_no_connection() -> None:
 
 
 def test_ends_of_a_login() -> None:
+    assert str(not_logged_in(Busy(), "here")) == (
+        "another thread's call took all the time; call connect() again"
+    )
     broken = Closed("why")
     broken.__cause__ = RemoteProtocolError("no AMI")
     kinds = [ConnectTimeout, ConnectTimeout, ServerClosed, NotAManager]

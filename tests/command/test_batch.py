@@ -88,7 +88,8 @@ def test_each_line_comes_out_with_what_became_of_it(
     assert code == 65
     words = [
         None, "technology not found", "line 4: AddressRefused", "line 5: LocalProtocolError: this",
-        "no JSON object", "NaN", "too large", "twice", "not UTF-8", "no JSON", "'body'", "'to'",
+        "LocalProtocolError: this is no JSON object; write one in each line", "NaN", "too large",
+        "twice", "not UTF-8", "no JSON", "'body'", "'to'",
         "'body' is no text", "'variables' is no", "'variables' is no", "'variables' is no",
         "'variables' is no", "write 'variables'", "write 'from'", None,
     ]  # fmt: skip
@@ -119,14 +120,15 @@ def test_options_stand_in_for_what_a_line_lacks(
     run: Runner, server: LoopbackServer, tmp_path: Path
 ) -> None:
     path = tmp_path / "in"
-    path.write_text('{"to": "pjsip:a"}\n{"to": "pjsip:b", "body": "mine"}\n')
+    path.write_text('{"to": "sip:a@e.org"}\n{"to": "sip:b@e.org", "body": "mine"}\n')
     code, out, err = run.logged_in(
-        server.port, "--batch", str(path), "--body", "all", "--variable", "X-A=b", "--from", "sip:d"
-    )
+        server.port, "--batch", str(path), "--body", "all", "--variable", "X-A=b", "--from",
+        "sip:d", "--destination", "pjsip:e",
+    )  # fmt: skip
     assert code == 0, out
-    assert [(m.text, m.variables, m.from_) for m in server.messages] == [
-        ("all", (("X-A", "b"),), "sip:d"), ("mine", (("X-A", "b"),), "sip:d"),
-    ]  # fmt: skip
+    assert [(m.text, m.variables, m.from_, m.destination) for m in server.messages] == [
+        (text, (("X-A", "b"),), "sip:d", "pjsip:e") for text in ("all", "mine")
+    ]
     assert lines_of(out)[0].keys() == {"to", "outcome", "retryable", "action_id", "error"}
 
 
@@ -189,7 +191,7 @@ def test_retry_takes_what_may_go_again(
     assert [message.text for message in server.messages] == ["1", "4"]
     results = lines_of(out)
     assert [result["outcome"] for result in results] == ["accepted"] * 2 + ["not sent"] * 2
-    assert "give this file to --batch" in results[2]["error"]
+    assert results[2]["error"].endswith(": it has no 'outcome'; give this file to --batch")
     assert results[3]["input"] == '{"to'
     assert ", 5 passed over (" in err
 

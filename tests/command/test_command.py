@@ -115,6 +115,16 @@ def test_an_answer_that_cannot_be_shown(server: LoopbackServer) -> None:
     assert len(server.messages) == 1
 
 
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")
+def test_a_message_that_cannot_be_shown() -> None:
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            command(*MESSAGE, "--loopback", "--quiet"), cwd=ROOT, env=environment(), stdout=full,
+            stderr=subprocess.PIPE, timeout=60,
+        )  # fmt: skip
+    one_line(done.returncode, 74, done.stderr.decode(), "the answer cannot be shown")
+
+
 def test_what_is_shown_when_it_worked(server: LoopbackServer) -> None:
     code, out, err = process(*MESSAGE, env=environment(server.port))
     (message,) = server.messages
@@ -319,13 +329,14 @@ def test_standard_input_that_cannot_be_read(
 ) -> None:
     monkeypatch.setattr(sys, "stdin", None)
     code, out, err = run("--to", "pjsip:a", "--loopback")
-    one_line(code, 66, err, "standard input")
+    one_line(code, 66, err, "amisend: there is no text: give --body, or standard input\n")
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BufferedReader(_Broken())))
     code, out, err = run("--to", "pjsip:a", "--loopback")
     one_line(code, 66, err, "on fire")
     most = 1024 * 1024
     for size, expected, words in (
-        (0, 66, "standard input is empty"),
+        (0, 66, "amisend: standard input is empty; give --body, and --body '' for an empty "
+         "message\n"),
         (most, 65, f"--body: the text has {most} bytes"),
         (most + 9, 65, f"standard input has over {most} bytes"),
     ):
@@ -400,6 +411,20 @@ def test_a_stream_that_cannot_be_reconfigured(
     monkeypatch.setattr(sys, "stdout", shown)
     assert run(*MESSAGE, "--loopback")[0] == 0
     assert "  Body: 'hello'\n" in shown.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("stream", "option", "code"), [("stdout", "--body", 0), ("stderr", "--from", 65)]
+)
+def test_any_text_is_shown_whatever_the_terminal_knows(
+    run: Runner, monkeypatch: pytest.MonkeyPatch, stream: str, option: str, code: int
+) -> None:
+    shown = io.BytesIO()
+    monkeypatch.setattr(sys, stream, io.TextIOWrapper(shown, "ascii", "strict"))
+    options = {"--body": "x", option: "é"}
+    assert run("--to", "pjsip:a", *sum(options.items(), ()), "--loopback")[0] == code
+    getattr(sys, stream).flush()
+    assert b"'\\xe9'" in shown.getvalue()
 
 
 def test_tls(run: Runner) -> None:

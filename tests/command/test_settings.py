@@ -89,6 +89,20 @@ def test_options_then_environment_then_file(
         assert code == (66 if name == "AMI_CAFILE" else 0), err
 
 
+def test_the_file_of_who_has_no_configuration_folder(
+    run: Runner, server: LoopbackServer, tmp_path: Path
+) -> None:
+    (tmp_path / ".config").mkdir()
+    text = f"[amisend]\nurl = ami://me:t0p%20s3cret%20@127.0.0.1:{server.port}\n"
+    written(tmp_path / ".config" / "amisend.conf", text)
+    assert run(*MESSAGE, XDG_CONFIG_HOME="", HOME=str(tmp_path))[::2] == (0, "")
+
+
+def test_1_is_a_port(run: Runner) -> None:
+    code, out, err = run.logged_in(1, *MESSAGE)
+    one_line(code, 75, err, "127.0.0.1 port 1")
+
+
 def test_less_than_a_second_is_a_time(run: Runner) -> None:
     with Script(swallow) as script:
         code, out, err = run.logged_in(script.port, *MESSAGE, "--timeout", "0.05")
@@ -171,10 +185,11 @@ def test_a_file_is_utf_8_whatever_the_system_writes(
 
 
 def test_no_user_and_no_secret(run: Runner) -> None:
-    code, out, err = run(*MESSAGE)
-    one_line(code, 78, err, "--username")
-    code, out, err = run(*MESSAGE, *USER)
-    one_line(code, 78, err, "--secret-file", "AMI_SECRET")
+    for arguments, words in (
+        ([], "no user: give --username, or set AMI_USERNAME"),
+        (USER, "no secret: give --secret-file, or set AMI_SECRET"),
+    ):
+        assert run(*MESSAGE, *arguments) == (78, "", f"amisend: {words}\n")
     code, out, err = run(*MESSAGE, *USER, AMI_SECRET="a\nb")
     one_line(code, 78, err, "the settings: ", "'Secret'")
 
