@@ -460,6 +460,10 @@ _PJSIP_ADDRESSES = [
         ("sip:a@{at};x=%5B", "%5B " + _LOST, harm.uri_is("sip:a@{at};x=[")),
         ("sip:a@{at};x=%22", "%22 " + _LOST, harm.uri_is('sip:a@{at};x="')),
         ("<sip:bob@host>;x=1", _AFTER_BRACKET), ("alice/Bob <sip:bob@host", _NOT_CLOSED),
+        # What is wrong is looked for in the right part.
+        ("alice/<sip:b@h>?x", _AFTER_BRACKET), ("alice/<sip:b@h>?x>", _WRITE),
+        ("alice/sips:b@h/x", _SIPS), ("tel:5/x", _TEL), ("sip:a@HOST:0", _ZERO),
+        ("sip:a@b;x@c", _WRITE), ("sip:a;b@", _WRITE), ("sip:a?b@", _WRITE),
     ]),
     *_froms("pjsip", "pjsip would change or drop the From {from_!r}: ", [
         ("Door Bell", "it is no address; write 'Door Bell <sip:user@host>'",
@@ -485,6 +489,12 @@ _PJSIP_ADDRESSES = [
         ("a%zz@e", _PERCENT),
         ("sip:a@[1.2.3.4]", "[1.2.3.4] " + _NO_IPV6, harm.from_is("<sip:a@1.2.3.4>")),
         ("d@[1]", "[1] " + _NO_IPV6), ("d@e:5060", _WRITE_FROM), ("sip:@e", _WRITE_FROM),
+        # What is wrong is looked for in the right part.
+        ("sip::5", "a port would be dropped; leave it out"),
+        ('"A" <sip:d@e:99>', "a port would be dropped; leave it out"),
+        ("sip:a@b;x@c", _WRITE_FROM), ("sip:a;b@", _WRITE_FROM), ("A <x:y <sip:d@e>", _WRITE_FROM),
+        ("A <x <sips:d@e>", _SIPS), ("A> <sips:d@e>", _SIPS), ("A <x> <sip:d@e", _NOT_CLOSED),
+        ("Door>", "it is no address; write 'Door> <sip:user@host>'"),
     ]),
     # It is cut where there is an @ only.
     *[row._replace(banners=(ASTERISK_11, ASTERISK_16, ASTERISK_20, ODD))
@@ -500,7 +510,7 @@ _PJSIP_ADDRESSES = [
               ("sip:zoe@e;transport=udp", _PLAIN_TO), ("sip:zoe@e;lr", _PLAIN_TO),
               ("sip:zoe@e;x=1;user=phone", _PLAIN_TO), ("sips:zoe@e", _SIPS),
               ("sip:100%25@e", "%25 " + _LOST, harm.to_is("<sip:100%@e>")),
-              ("Zoe <sip:zoe@e>;x=1", _AFTER_BRACKET),
+              ("Zoe <sip:zoe@e>;x=1", _AFTER_BRACKET), ("pjsip:sips:zoe@e", _SIPS),
               ("sip:z@[1]", "[1] " + _NO_IPV6)]),
     *_tos(_NO_USE, [
         ("SIP:zoe@e", ", in small letters, without a name", harm.to_is("<sip:alice@"), (22,)),
@@ -521,6 +531,9 @@ _SIP_ADDRESSES = [
         ("<sip:bob@host:00>", _NAME_DROPPED),
         ("a%20b@{at}", "%20 " + _TWICE, harm.to_is("<sip:a%2520b@")),
         ("%2B49@host", "%2B would be escaped once more; write +"), ("%C3%B6@host", "%C3 " + _TWICE),
+        ("%7E@host", "%7E would be escaped once more; write ~"), ("%7F@host", "%7F " + _TWICE),
+        ("a@b%20c@alice", "%20 " + _TWICE), ("a@b;c@alice", _WRITE_SIP),
+        ("a;b@c@alice", _WRITE_SIP),
         ("Zoe <sip:a@{at}>", _NAME_DROPPED, harm.to_is(_BRACKETS)),
         ("<sip:a@{at}?X=1>", _NAME_DROPPED, harm.to_is(_BRACKETS)),
         ("<sip:bob@host", _NAME_DROPPED), ("<sip:bob@host>x", _NAME_DROPPED),
@@ -540,7 +553,7 @@ _SIP_ADDRESSES = [
     *_froms("sip", "chan_sip takes the bare address {from_!r} " + _FOR_A_NAME, [
         ("d@e", "", harm.from_is('"d@e" <sip:asterisk@')),
         ("sip:d@e", "", harm.from_is('"sip:d@e" <sip:asterisk@')),
-        ("sip:door", ""), ("tel:+491234", "")]),
+        ("sip:door", ""), ("tel:+491234", ""), ("d@e ", "")]),
     *_froms("sip", "chan_sip would put its own name in front of {from_!r}; write 'Name <", [
         ("<sip:d@e>", "sip:d@e>'", harm.from_is('"asterisk" <sip:d@e:')),
         ('"" <sip:d@e>', "sip:d@e>'", harm.from_is('"asterisk" <sip:d@e:')),
@@ -569,6 +582,8 @@ _SIP_ADDRESSES = [
         ("A <sip:d@e f>", "' ' cannot stand in a host name; leave it out"),
         ("A <%2B49>", "%2B " + _TWICE), ("A <sip:d@e", _NOT_CLOSED),
         ("A <sip:d@e>x", _AFTER_BRACKET, harm.from_is('"A" <sip:d@e:[0-9]+>')),
+        ("A <sip:d@e>X", _AFTER_BRACKET), ("A <sip:d@e>\u2003", _AFTER_BRACKET),
+        ("A <sip:d@e:99> ", _PORT), ("A <sip:e>@:x>", _NO_USER),
     ]),
     *[_cut(*arguments) for arguments in (
         ("n" * 256 + " <sip:d@e>", "name", 256, harm.from_is('"n{255}" <')),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import stat
 import sys
 from contextlib import closing, contextmanager
 
@@ -49,8 +48,7 @@ class Batch:
         is_csv = options.csv or str(options.batch).lower().endswith(".csv")
         read = read_csv if is_csv else read_json
         self._lines = read(self._source, _defaults(options))
-        status = os.fstat(descriptor)
-        self._size = status.st_size if stat.S_ISREG(status.st_mode) else None
+        self._size = os.fstat(descriptor).st_size  # 0 for a pipe
         self._passed_over = 0
         self._ended = False
 

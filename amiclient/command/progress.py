@@ -7,7 +7,7 @@ import time
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Dict, Optional
+    from typing import Dict
 
 #: Seconds between two looks at a terminal: more often than anybody reads.
 _PAUSE = 0.2
@@ -16,11 +16,11 @@ _PAUSE = 0.2
 class Progress:
     """Counts outcomes, and shows them on standard error where that is a terminal.
 
-    :param size: bytes of the whole input (int), or None where that is not known.
+    :param size: bytes of the whole input (int), or 0 where that is not known.
     :param quiet: show nothing at all.
     """
 
-    def __init__(self, size: Optional[int], quiet: bool) -> None:
+    def __init__(self, size: int, quiet: bool) -> None:
         #: How many lines ended so: by their outcome (dict of int).
         self.counts: Dict[str, int] = {}
         #: How many of those that were not accepted may go again (int).

@@ -84,4 +84,4 @@ def advise_brackets(text: str) -> str:
 
 
 def _escaped(text: str) -> str:
-    return "".join([f"%{byte:02X}" for byte in text.encode("utf-8", "surrogatepass")])
+    return "".join([f"%{byte:02X}" for byte in text.encode()])

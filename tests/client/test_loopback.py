@@ -7,7 +7,6 @@ import pickle
 import runpy
 import signal
 import socket
-import subprocess
 import sys
 import threading
 import time
@@ -38,7 +37,6 @@ from amiclient.loopback import refuse, silence
 from amiproto import Message
 from tests.command.shell import Screen
 from tests.faults import SERVER_PEM, client_of, in_thread, open_files, server_tls
-from tests.readme import ROOT
 
 if TYPE_CHECKING:
     from amiclient.loopback.script import Treatment
@@ -438,8 +436,10 @@ def test_the_technology_ends_at_the_first_colon() -> None:
 
 
 def test_a_server_that_nobody_closed_keeps_no_process() -> None:
-    code = "from amiclient.loopback import LoopbackServer; LoopbackServer().open()"
-    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, timeout=30)
+    before = set(threading.enumerate())
+    with LoopbackServer() as server, client_of(server.port):
+        threads = set(threading.enumerate()) - before
+        assert len(threads) == 2 and all(thread.daemon for thread in threads)
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import time
 from typing import Any, Iterable, List, Optional, Tuple, Union
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from amiproto import LINE_TOO_LONG, MISSING_ACTION, TOO_MANY_LINES, RemoteProtocolError
@@ -215,6 +215,9 @@ def test_what_comes_first_in_the_stream_is_the_error(line: int, stanza: int, sta
 _small = st.integers(1, 12)
 
 
+@example([[3, 3]], False, 4, 12, [])
+@example([[3, 3]], False, 4, 11, [])
+@example([[1, 4]], False, 4, 40, [])
 @given(st.lists(st.lists(_small, min_size=1, max_size=6), max_size=5), st.booleans(),
        st.integers(2, 14), st.integers(2, 40), cuts)  # fmt: skip
 def test_limits_are_those_of_who_counts_each_byte(

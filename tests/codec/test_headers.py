@@ -36,6 +36,7 @@ all_pairs = st.lists(st.tuples(header_names, line_text), max_size=8)
         ("a)(: b", ("a)(", "b")),
         ("ChanVariable(SIP/x:1):a=b", ("ChanVariable(SIP/x:1)", "a=b")),
         ("ChanVariable(SIP/x:1): (y): z", ("ChanVariable(SIP/x:1)", "(y): z")),
+        ("a(b: c): d", ("a(b", "c): d")),  # a blank comes after the colon
         ("X(a)b:(c): d", ("X(a)b", "(c): d")),
         ("X:y): z", ("X", "y): z")),
     ],

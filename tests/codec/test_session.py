@@ -106,6 +106,18 @@ def test_login(mechanism: str) -> None:
     assert session.data_to_send() == b"" and session.next_event() is NEED_DATA
 
 
+def test_what_is_not_fetched_goes_with_what_comes_after_it() -> None:
+    session, server = Session("joe", "geheim", entropy=ENTROPY), Server()
+    feed(session, server.greeting)
+    first = session.data_to_send()
+    (challenge,) = server.read(first)
+    answer = Response("Success", {"Challenge": "1"}, action_id=challenge.action_id).wire
+    other = Session("joe", "geheim", entropy=ENTROPY)  # which draws the same ActionIDs
+    feed(other, server.greeting + answer)
+    feed(session, answer)
+    assert other.data_to_send() == first + session.data_to_send()
+
+
 @pytest.mark.parametrize("mechanism", [MD5, PLAIN])
 def test_a_refused_login_is_an_error_of_its_own(mechanism: str) -> None:
     session, server = Session("joe", "wrong", entropy=ENTROPY, mechanism=mechanism), Server()
@@ -466,11 +478,14 @@ def test_an_abandoned_list_is_dropped_whole() -> None:
 
 
 def test_a_list_that_is_not_complete_counts_as_outstanding() -> None:
-    session, _ = logged_in(max_outstanding=1)
+    session, _ = logged_in(max_outstanding=2)
     one = key_of(session.send(Action("X")))
     feed(session, Response("Success", {"EventList": "start"}, action_id=one).wire)
-    with pytest.raises(LocalProtocolError, match="1 actions wait"):
-        session.send(Action("Ping"))
+    session.send(Action("Ping"))
+    with pytest.raises(LocalProtocolError, match="2 actions wait") as caught:
+        session.send(Action("Ping", action_id="3"))
+    error = caught.value
+    assert (error.limit, error.actual, error.action_id) == (2, 2, "3")
 
 
 @pytest.mark.parametrize(

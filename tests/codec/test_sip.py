@@ -36,8 +36,13 @@ FROMS = [
     "a<b <sip:a%25%40%3Ax@e>",
     "Door <1234>",
     "Door <ö 1%>",
+    "X <sip:d@e>",
+    "\u2003 <sip:d@e>",  # a blank of another kind
+    "d@e X",
+    "d@e\u2003",
     "n" * MAX_SIP_NAME,
     "A <sip:" + "%41" * MAX_SIP_NAME + "@e>",
+    "A <sip:" + "%7E" * MAX_SIP_NAME + "@e>",
     f"{'n' * MAX_SIP_NAME}   <sip:{'u' * MAX_SIP_NAME}@e>",
 ]
 

@@ -357,9 +357,11 @@ def test_the_connection_ends_while_a_pipe_is_silent(
 
 
 @needs_signals
-@pytest.mark.parametrize("signum, code", [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(
+    "signum, code, word", [(signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "terminated")]
+)
 def test_a_signal_leaves_every_line_accounted_for(
-    run: Runner, tmp_path: Path, signum: signal.Signals, code: int
+    run: Runner, tmp_path: Path, signum: signal.Signals, code: int, word: str
 ) -> None:
     count = 100
     before = signal.getsignal(signum)
@@ -373,7 +375,8 @@ def test_a_signal_leaves_every_line_accounted_for(
     arrived = [action["Body"] for action in script.actions]
     assert 40 <= len(sent) == len(arrived) < count
     assert all((line["outcome"], line["retryable"]) == ("not sent", True) for line in rest)
-    assert "NotSent: the command was" in rest[0]["error"]
+    assert f"NotSent: the command was {word}" in rest[0]["error"]
+    assert err.splitlines()[-1] == f"amisend: {word}"
     assert signal.getsignal(signum) == before
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from typing import Callable, List, Optional
+from typing import Callable, List
 
 import pytest
 
@@ -13,7 +13,7 @@ from tests.command.shell import Screen
 
 _CLEARED = "\r\x1b[K"
 
-Start = Callable[[Optional[int]], Progress]
+Start = Callable[[int], Progress]
 
 
 class _Clock:
@@ -44,7 +44,7 @@ def start(
 ) -> Start:
     """What starts to show a batch of so many bytes; pytest has stderr until the test runs."""
 
-    def start(size: Optional[int]) -> Progress:
+    def start(size: int) -> Progress:
         monkeypatch.setattr(sys, "stderr", screen)
         return Progress(size, quiet=False)
 
@@ -54,7 +54,7 @@ def start(
 @pytest.mark.parametrize(
     ("elapsed", "outcomes", "size", "position", "text"),
     [
-        (0.5, ["accepted"] * 4, None, 10, "4 sent, 0 failed, 8 a second"),
+        (0.5, ["accepted"] * 4, 0, 10, "4 sent, 0 failed, 8 a second"),
         (2.0, ["accepted", "refused", "accepted", "unknown"], 0, 10,
          "2 sent, 2 failed, 2 a second"),
         (2.0, ["not sent"] * 4, 100, 0, "0 sent, 4 failed, 2 a second"),
@@ -66,7 +66,7 @@ def start(
 )  # fmt: skip
 def test_rate_and_time_left(
     start: Start, clock: _Clock, screen: Screen, elapsed: float, outcomes: List[str],
-    size: Optional[int], position: int, text: str,
+    size: int, position: int, text: str,
 ) -> None:  # fmt: skip
     shown = start(size)
     for outcome in outcomes[:-1]:
@@ -79,7 +79,7 @@ def test_rate_and_time_left(
 def test_a_line_is_shown_at_once_and_then_after_pauses(
     start: Start, clock: _Clock, screen: Screen
 ) -> None:
-    shown = start(None)
+    shown = start(0)
     for number, pause in enumerate((0.0, 0.1, 0.05, 0.1, 0.1, 0.1, 5.0), start=1):
         clock.now += pause
         shown.count("accepted", False, number)
@@ -88,7 +88,7 @@ def test_a_line_is_shown_at_once_and_then_after_pauses(
 
 
 def test_what_was_shown_is_cleared_once(start: Start, screen: Screen) -> None:
-    shown = start(None)
+    shown = start(0)
     shown.clear()
     assert screen.getvalue() == ""
     shown.count("accepted", False, 1)
