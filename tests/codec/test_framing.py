@@ -78,6 +78,7 @@ def test_where_a_servers_stanzas_end(data: bytes, expected: List[bytes]) -> None
         stanza = reader.next_stanza()
         if stanza is not None:
             found.append(stanza)
+            assert len(reader) == 0
     assert found == expected
 
 
