@@ -235,7 +235,7 @@ def test_limits_are_those_of_who_counts_each_byte(
             if line > max_line or stanza > max_stanza:
                 break
         else:
-            expected.append("stanza")
+            expected.append("whole")
             continue
         expected.append(f"line of over {max_line}" if line > max_line else f"over {max_stanza}")
         break
@@ -245,7 +245,7 @@ def test_limits_are_those_of_who_counts_each_byte(
         for chunk in cut(data, places):
             reader.feed(chunk)
             while reader.next_stanza() is not None:
-                found.append("stanza")
+                found.append("whole")
     except RemoteProtocolError as error:
         found.append(error.message)
     assert len(found) == len(expected)
