@@ -6,6 +6,7 @@ import os
 
 from amiproto import MD5, Action, AMIError, Login, MessageSend, Session
 
+from . import log
 from .arguments import (
     CLIENT_TIMEOUT,
     ClientTimeout,
@@ -19,7 +20,6 @@ from .deadline import Deadline, Expired
 from .errors import ConnectError, NotConnected
 from .kept import MAX_EVENT_BYTES, MAX_EVENTS, KeptEvents
 from .link import Link
-from .log import log
 from .opening import DEFAULT_PORT, DEFAULT_TLS_PORT, open_transport, start_tls, tls_context, tune
 from .outcomes import (
     given_up,
@@ -360,10 +360,8 @@ class Client:
         return self.timeout if isinstance(timeout, ClientTimeout) else checked_timeout(timeout)
 
     def _shared(self) -> Shared:
-        pid = os.getpid()
-        shared = self._by_process.get(pid)
         # Of two threads that come here first, both get the same one.
-        return self._by_process.setdefault(pid, Shared()) if shared is None else shared
+        return self._by_process.setdefault(os.getpid(), Shared())
 
     def _ask(self, action: Action, timeout: Timeout, last: bool = False) -> Answer:
         deadline = Deadline(self._seconds(timeout))
@@ -443,10 +441,10 @@ class Client:
                 shared.server_version = None if banner is None else banner.version
             shared.link = link
         except AMIError:
-            shared.close("the client could not be opened")
+            transport.close()
             raise
         except (Expired, Closed) as error:
-            shared.close("the client could not be opened")
+            transport.close()
             reason = error.with_traceback(None)
         if reason is not None:
             # Not out of that error: its frames have seen what passed at the login.

@@ -23,8 +23,8 @@ from amiproto import (
 )
 from amiproto.limits import MAX_OUTSTANDING
 
+from . import log
 from .deadline import Expired
-from .log import log
 from .outbox import Outbox
 from .outcomes import given_up
 from .transport import Closed, Transport

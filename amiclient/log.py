@@ -7,27 +7,9 @@ from __future__ import annotations
 
 import sys
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from logging import Logger
-    from typing import Optional
 
-
-class _Log:
-    """The logger ``amiclient``, once there is a :mod:`logging`."""
-
-    def __init__(self) -> None:
-        self._logger: Optional[Logger] = None
-
-    def debug(self, text: str, *values: object) -> None:
-        """Log a line at DEBUG; formats nothing unless it is shown."""
-        logger = self._logger
-        if logger is None:
-            logging = sys.modules.get("logging")
-            if logging is None:
-                return
-            logger = self._logger = logging.getLogger("amiclient")
-        logger.debug(text, *values)
-
-
-log = _Log()
+def debug(text: str, *values: object) -> None:
+    """Log a line at DEBUG, where there is a :mod:`logging`; nothing is formatted unless shown."""
+    logging = sys.modules.get("logging")
+    if logging is not None:
+        logging.getLogger("amiclient").debug(text, *values)

@@ -47,7 +47,7 @@ class Outbox:
                 end -= 1
             return first[start:end]
         if len(self._queue) == 1:
-            return first[start:] if start else first
+            return first[start:]
         return b"".join([wire for _, wire in self._queue])[start:]
 
     def took(self, count: int) -> None:

@@ -41,6 +41,12 @@ def test_an_argument_is_refused_by_its_name(name: str, value: Any, kind: type) -
             Client.from_socket(left, **arguments)
 
 
+def test_what_is_no_secret_is_named_and_not_shown() -> None:
+    wrong: Any = ["s3cret"]
+    with pytest.raises(TypeError, match="^secret is a str or bytes, not list$"):
+        Client(username="u", secret=wrong)
+
+
 def test_a_time_out_of_a_call_is_checked(server: LoopbackServer) -> None:
     with client_of(server.port) as client:
         for call in (

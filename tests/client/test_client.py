@@ -244,6 +244,39 @@ def test_leaving_a_block_says_goodbye(server: LoopbackServer) -> None:
         assert b"Response: Goodbye\r\n" in proxy.down.passed
 
 
+def test_what_is_left_after_a_logoff_is_told_so(server: LoopbackServer) -> None:
+    with opened(client_of(server.port)) as client:
+        results = client.send_messages([MessageSend("sip:a", "x")] * 3, window=1)
+        next(results)
+        client.logoff()
+        assert all("(the client logged off)" in str(result.error) for result in results)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs descriptors of sockets")
+def test_a_socket_may_be_standard_input(server: LoopbackServer) -> None:
+    # As that of a program which a super-server starts.
+    before = os.dup(0)
+    try:
+        with socket.create_connection((server.host, server.port)) as sock:
+            os.dup2(sock.fileno(), 0)
+        with client_over(socket.socket(fileno=0)) as client:
+            client.ping()
+            server.send_event(Event("Tick"))
+            assert list(client.events(timeout=0.05)) == []
+    finally:
+        os.dup2(before, 0)
+        os.close(before)
+
+
+def test_the_log_says_where_it_logged_in(
+    server: LoopbackServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG, "amiclient")
+    with opened(client_of(server.port)):
+        lines = [record.getMessage() for record in caplog.records]
+    assert lines == [f"logged in at 127.0.0.1 port {server.port}, AMI 11.0.0"]
+
+
 def test_an_error_in_a_block_closes_at_once(server: LoopbackServer) -> None:
     with Proxy(server.port) as proxy:
         with pytest.raises(ZeroDivisionError):
@@ -991,6 +1024,9 @@ def test_a_write_that_fails_with_nothing_to_read(server: LoopbackServer) -> None
                 with pytest.raises(ServerClosed) as caught:
                     client.send_message("sip:a", "b")
                 assert caught.value.outcome == NOT_SENT and not client.connected
+                if port == script.port:
+                    with pytest.raises(NotConnected, match=r"\(writing failed: "):
+                        client.ping()
 
 
 def test_an_action_that_left_in_part_closes_the_connection() -> None:

@@ -20,11 +20,24 @@ from amiclient import (
     ServerClosed,
 )
 from amiclient.deadline import Deadline
-from amiclient.loopback import LoopbackServer
+from amiclient.loopback import LoopbackServer, silence
 from amiclient.outbox import Outbox
 from amiclient.transport import Closed
 from tests.faults import SERVER_PEM, Proxy, client_of, client_over, in_thread, narrow_socket, opened
-from tests.script import Script, Step, accept, expect, hold, log_in, read, serve, skip, swallow
+from tests.script import (
+    Script,
+    Step,
+    accept,
+    answer,
+    expect,
+    hold,
+    log_in,
+    pause,
+    read,
+    serve,
+    skip,
+    swallow,
+)
 
 
 def test_a_record_that_left_in_part_is_not_forgotten() -> None:
@@ -107,6 +120,50 @@ def test_what_came_before_a_write_failed_is_read_all_the_same(server: LoopbackSe
         assert isinstance(link.give_up(ticket, caught.value), ServerClosed)
         event = link.events.take()
         assert event is not None and event.wire == Event("Tick").wire
+
+
+def test_an_action_that_the_socket_does_not_hold_leaves_in_parts() -> None:
+    lines = [(f"X-{number}", "x" * 1000) for number in range(100)]
+    with Script(log_in, pause(0.1), answer("Success"), narrow=True) as script:
+        with opened(client_over(narrow_socket(script.port))) as client:
+            client.send_action(Action("Long", lines), timeout=5.0)
+        (sent,) = script.actions
+    assert [(name, sent[name]) for name, _ in lines] == lines
+
+
+def test_results_end_where_the_client_is_opened_anew() -> None:
+    with Script(log_in, accept, read, swallow) as script, opened(client_of(script.port)) as client:
+        results = client.send_messages([MessageSend("sip:a", "x")] * 3, window=2)
+        assert next(results).outcome == "accepted"
+        client.connect()
+        assert all("(the client was opened anew)" in str(result.error) for result in results)
+
+
+def test_closing_ends_what_was_opened_anew_before_its_turn() -> None:
+    with LoopbackServer(handlers={"Ping": silence}) as server:
+        with opened(client_of(server.port)) as client:
+            shared = client._shared()
+
+            def connect() -> None:
+                try:
+                    client.connect()
+                except ServerClosed:
+                    pass  # it was closed in the middle of its login
+
+            calls = [
+                lambda: shared.in_turn(lambda: time.sleep(0.3), Deadline(1.0)),
+                connect,
+                lambda: pytest.raises(AMIError, client.ping, timeout=20.0),
+            ]
+            threads = []
+            for call in calls:
+                threads.append(in_thread(call))
+                time.sleep(0.05)
+            start = time.monotonic()
+            client.close()
+            for thread in threads:
+                thread.join()
+            assert time.monotonic() - start < 10.0 and not client.connected
 
 
 def test_a_bulk_whose_write_fails_has_sent_nothing() -> None:

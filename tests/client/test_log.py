@@ -8,12 +8,11 @@ import sys
 
 import pytest
 
-from amiclient.log import _Log
+from amiclient import log
 from tests.readme import ROOT
 
 
 def test_a_line_comes_out_where_the_program_logs(caplog: pytest.LogCaptureFixture) -> None:
-    log = _Log()
     log.debug("not %s", "shown")
     caplog.set_level(logging.DEBUG, "amiclient")
     log.debug("%s and %s", 1, 2)
@@ -22,7 +21,6 @@ def test_a_line_comes_out_where_the_program_logs(caplog: pytest.LogCaptureFixtur
 
 
 def test_a_program_that_does_not_log_is_not_made_to(monkeypatch: pytest.MonkeyPatch) -> None:
-    log = _Log()
     with monkeypatch.context() as patch:
         patch.delitem(sys.modules, "logging")
         log.debug("into the void")

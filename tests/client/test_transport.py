@@ -43,6 +43,7 @@ def pair(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Ite
 def test_it_takes_what_comes(pair: Pair) -> None:
     transport, other = pair
     assert not transport.readable() and transport.receive() is None
+    assert transport.send(b"x") == 1 and not transport.has_half_record
     other.sendall(b"abc")
     assert transport.receive_before(False, Deadline(5.0)) == b"abc"
     threading.Timer(0.05, other.sendall, (b"def",)).start()
@@ -202,6 +203,43 @@ def test_an_end_without_the_goodbye_of_tls_is_an_end(ragged: bool) -> None:
 def _say_goodbye(peer: Peer) -> None:
     assert isinstance(peer.sock, ssl.SSLSocket)
     peer.sock.unwrap()
+
+
+class _Ended(socket.socket):
+    """A socket whose reading fails as that of some build of Python."""
+
+    error: OSError = ssl.SSLError()
+
+    def recv(self, size: int, flags: int = 0) -> bytes:
+        raise self.error
+
+
+def _with_reason(reason: str) -> OSError:
+    error = ssl.SSLError(1, reason)
+    error.reason = reason
+    return error
+
+
+@pytest.mark.parametrize(
+    ("error", "is_end"),
+    [
+        (ssl.SSLEOFError(8, "EOF occurred in violation of protocol"), True),
+        (ssl.SSLZeroReturnError(6, "TLS/SSL connection has been closed"), True),
+        (_with_reason("UNEXPECTED_EOF_WHILE_READING"), True),
+        (_with_reason("BAD_RECORD"), False),
+        (ConnectionResetError(104, "Connection reset by peer"), False),
+    ],
+)
+def test_how_builds_of_python_tell_an_end(error: OSError, is_end: bool) -> None:
+    sock = _Ended()
+    sock.error = error
+    transport = _transport(sock)
+    if is_end:
+        assert transport.receive() == b""
+    else:
+        with pytest.raises(Closed, match="reading failed: "):
+            transport.receive()
+    transport.close()
 
 
 def test_a_goodbye_of_tls_is_an_end() -> None:
