@@ -51,6 +51,22 @@ def test_it_takes_what_comes(pair: Pair) -> None:
     assert not transport.is_tls
 
 
+@pytest.mark.skipif(not hasattr(select, "poll"), reason="needs poll()")
+def test_a_process_may_have_a_thousand_files() -> None:
+    import fcntl
+
+    ours, other = socket.socketpair()
+    try:
+        number = fcntl.fcntl(ours, fcntl.F_DUPFD_CLOEXEC, 1500)  # select() counts up to 1023
+    except OSError:
+        pytest.skip("so many files are not allowed here")
+    with ours, other:
+        transport = _transport(socket.socket(fileno=number))
+        other.sendall(b"abc")
+        assert transport.receive_before(False, Deadline(5.0)) == b"abc"
+        transport.close()
+
+
 def test_it_waits_until_the_deadline_and_no_longer(pair: Pair) -> None:
     transport, other = pair
     for timeout in (0.0, 0.0005, 0.05):
