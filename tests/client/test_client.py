@@ -455,7 +455,7 @@ def test_a_dripping_login_does_not_stretch_the_deadline(server: LoopbackServer) 
 @pytest.mark.slow
 def test_a_drip_that_is_in_time_is_in_time(server: LoopbackServer) -> None:
     with Proxy(server.port) as proxy, client_of(proxy.port) as client:
-        proxy.down.size, proxy.down.pause = 1, 0.02
+        proxy.down.size, proxy.down.pause = 1, 0.01
         client.send_message("sip:a", "b")
         proxy.down.pause, proxy.up.size, proxy.up.pause = 0.0, 1, 0.005
         client.send_message("sip:a", "c")

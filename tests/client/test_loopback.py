@@ -36,7 +36,7 @@ from amiclient.loopback import __main__ as program
 from amiclient.loopback import refuse, silence
 from amiproto import Message
 from tests.command.shell import Screen
-from tests.faults import SERVER_PEM, client_of, in_thread, open_files, server_tls
+from tests.faults import SERVER_PEM, client_of, in_thread, open_files, opened, server_tls
 
 if TYPE_CHECKING:
     from amiclient.loopback.script import Treatment
@@ -106,7 +106,7 @@ def test_it_closes_while_clients_come() -> None:
             def come() -> None:
                 while not stop.is_set():
                     try:
-                        socket.create_connection(("127.0.0.1", port), 1.0).close()
+                        socket.create_connection(("127.0.0.1", port), 0.2).close()
                     except OSError:
                         pass
 
@@ -252,7 +252,7 @@ def test_a_refusal_is_answered_as_by_asterisk() -> None:
 
 def test_the_end_of_the_server_ends_a_delay() -> None:
     start = time.monotonic()
-    with LoopbackServer() as server, client_of(server.port) as client:
+    with LoopbackServer() as server, opened(client_of(server.port)) as client:
         server.script(Delay(60.0))
         with pytest.raises(AnswerTimeout):
             client.send_message("sip:a", "b", timeout=0.05)

@@ -17,7 +17,7 @@ pytestmark = pytest.mark.slow
 #: would be over the time.
 _TIMEOUT = 0.25
 _WORK = 0.3
-_COUNT = 5
+_COUNT = 3
 
 
 @pytest.mark.parametrize("slow", ["reader", "iterable"])
