@@ -85,9 +85,15 @@ BY_TYPES = 37
 SURVIVED = (0, 5, 33)
 
 
-def prepare(package: str) -> None:
-    """A copy of the project with mutmut's settings for a package."""
+def prepare(package: str, again: bool) -> None:
+    """A copy of the project with mutmut's settings for a package.
+
+    :param again: forget which functions each test calls, as tests have changed.
+    """
     folder = WORK / package
+    stats = folder / "mutants" / "mutmut-stats.json"
+    if again and stats.exists():
+        stats.unlink()
     for name in ("amiproto", "amiclient", "tests"):
         shutil.rmtree(folder / name, ignore_errors=True)
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
@@ -149,7 +155,7 @@ def tested(package: str, modules: List[str], options: argparse.Namespace) -> Set
     """Test the mutants of some modules, or of all, and give those left."""
     tools = environment()
     if not options.told:
-        prepare(package)
+        prepare(package, options.again)
         # Those that are named are tested whether or not they were before.
         names = [] if package in modules else [f"{module}.*" for module in modules]
         run(package, tools, options.jobs, names)
@@ -184,7 +190,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
     parser.add_argument("modules", nargs="*", metavar="MODULE")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
-    parser.add_argument("--again", action="store_true", help="test those left once more")
+    parser.add_argument("--again", action="store_true", help="test those left once more, by tests that have changed")
     parser.add_argument("--told", action="store_true", help="test nothing, tell what is known")
     options = parser.parse_args()
     left: Set[str] = set()

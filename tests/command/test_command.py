@@ -116,13 +116,11 @@ def test_an_answer_that_cannot_be_shown(server: LoopbackServer) -> None:
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")
-def test_a_message_that_cannot_be_shown() -> None:
-    with open("/dev/full", "w") as full:
-        done = subprocess.run(
-            command(*MESSAGE, "--loopback", "--quiet"), cwd=ROOT, env=environment(), stdout=full,
-            stderr=subprocess.PIPE, timeout=60,
-        )  # fmt: skip
-    one_line(done.returncode, 74, done.stderr.decode(), "the answer cannot be shown")
+def test_a_message_that_cannot_be_shown(run: Runner, monkeypatch: pytest.MonkeyPatch) -> None:
+    with open("/dev/full", "w") as full, monkeypatch.context() as patch:
+        patch.setattr(sys, "stdout", full)
+        code, out, err = run(*MESSAGE, "--loopback", "--quiet")
+    one_line(code, 74, err, "the answer cannot be shown")
 
 
 def test_what_is_shown_when_it_worked(server: LoopbackServer) -> None:
