@@ -190,7 +190,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
     parser.add_argument("modules", nargs="*", metavar="MODULE")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
-    parser.add_argument("--again", action="store_true", help="test those left once more, by tests that have changed")
+    parser.add_argument(
+        "--again", action="store_true", help="test those left once more, by tests that have changed"
+    )
     parser.add_argument("--told", action="store_true", help="test nothing, tell what is known")
     options = parser.parse_args()
     left: Set[str] = set()
