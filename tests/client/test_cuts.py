@@ -38,11 +38,11 @@ _TIMEOUT = 0.2
 _SIDE_BY_SIDE = (16, 8, 1, 1, 1)
 
 #: A stall costs its time-out, and a TLS session has four times the bytes of a plain one and costs a
-#: handshake, so that harm is done after every third byte where a plain link stalls, and over TLS
+#: handshake, so that harm is done after every fifth byte where a plain link stalls, and over TLS
 #: after every eleventh where it is cut and every 31st where it stalls; and at each edge of a TLS
 #: record, and next to it. AMICLIENT_EVERY_BYTE=1 leaves out no byte.
 _EVERY_BYTE = bool(os.environ.get("AMICLIENT_EVERY_BYTE"))
-_STALLS = 1 if _EVERY_BYTE else 3
+_STALLS = 1 if _EVERY_BYTE else 5
 _TLS_CUTS = 1 if _EVERY_BYTE else 11
 _TLS_STALLS = 1 if _EVERY_BYTE else 31
 

@@ -29,7 +29,7 @@ from tests.script import Script, accept, for_ever, log_in, send, skip, swallow, 
 _EVENT = "opcode" if sys.version_info < (3, 12) else "line"
 
 #: Every how many of them one is struck. AMICLIENT_EVERY_BYTE=1 leaves none out.
-_STRIDE = 1 if os.environ.get("AMICLIENT_EVERY_BYTE") else 13 if _EVENT == "opcode" else 2
+_STRIDE = 1 if os.environ.get("AMICLIENT_EVERY_BYTE") else 19 if _EVENT == "opcode" else 2
 
 _FOLDERS = tuple(str(Path(str(package.__file__)).parent) for package in (amiclient, amiproto))
 
