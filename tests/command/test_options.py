@@ -6,6 +6,7 @@ from typing import List
 
 import pytest
 
+from amiclient.command.exits import TEXT
 from tests.command.shell import Runner
 
 HELP = """\
@@ -69,19 +70,7 @@ before AMI_URL, which is ami://user:secret@host:port or amis:// for TLS), then
 from a file, its section [amisend] with the names of the options, and secret
 and url. A secret that is found nowhere is asked for on a terminal.
 
-exit codes, those of sysexits.h; of several, 74 comes first, then 75:
-    0  the server took every message (which is not yet: it was delivered)
-   64  the command line is wrong
-   65  a message would not arrive as it is, or a line of a batch is no message
-   66  a file or the text cannot be read, or standard input is empty
-   69  the server answered with an error, and nothing was carried out
-   74  it left, and no answer came or could be shown: it may have been sent
-   75  it was not sent, and the same may work later: no connection, no time
-   76  what answers is no Asterisk manager, or its TLS is not trusted
-   77  the server does not accept user and secret
-   78  the settings are wrong: host, port, user, secret, time-out, their file
-  130  interrupted (SIGINT); 143: terminated (SIGTERM)
-"""
+""" + TEXT
 
 
 def test_the_help_is_this(run: Runner) -> None:
