@@ -10,6 +10,7 @@ import sys
 
 def debug(text: str, *values: object) -> None:
     """Log a line at DEBUG, where there is a :mod:`logging`; nothing is formatted unless shown."""
-    logging = sys.modules.get("logging")
-    if logging is not None:
-        logging.getLogger("amiclient").debug(text, *values)
+    # Another thread may be in the middle of that import.
+    get_logger = getattr(sys.modules.get("logging"), "getLogger", None)
+    if get_logger is not None:
+        get_logger("amiclient").debug(text, *values)
