@@ -161,6 +161,12 @@ def test_options_over_a_given_socket_are_those_of_the_class() -> None:
     assert client.timeout == Client(username="u", secret="s").timeout == 10.0
 
 
+def test_no_event_comes_over_a_given_socket_unasked(server: LoopbackServer) -> None:
+    with client_over(socket.create_connection((server.host, server.port))) as client:
+        server.send_event(Event("Tick"))
+        assert list(client.events(timeout=0.05)) == []
+
+
 def test_a_message_without_a_body_is_empty(server: LoopbackServer) -> None:
     with client_of(server.port) as client:
         client.send_message("sip:a")
@@ -261,8 +267,6 @@ def test_a_socket_may_be_standard_input(server: LoopbackServer) -> None:
             os.dup2(sock.fileno(), 0)
         with client_over(socket.socket(fileno=0)) as client:
             client.ping()
-            server.send_event(Event("Tick"))
-            assert list(client.events(timeout=0.05)) == []
     finally:
         os.dup2(before, 0)
         os.close(before)

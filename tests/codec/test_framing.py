@@ -225,14 +225,13 @@ def test_limits_are_those_of_who_counts_each_byte(
     sizes: List[List[int]], is_lf: bool, max_line: int, max_stanza: int, places: List[int]
 ) -> None:
     end = b"\n" if is_lf else b"\r\n"
-    data = b"".join([b"".join([b"x" * size + end for size in lines]) + end for lines in sizes])
+    wires = [b"".join([b"x" * size + end for size in lines]) + end for lines in sizes]
     expected: List[str] = []
-    for lines in sizes:
-        stanza = line = 0
-        for byte in b"".join([b"x" * size + end for size in lines]) + end:
-            stanza += 1
+    for wire in wires:
+        line = 0
+        for count, byte in enumerate(wire, start=1):
             line = 0 if byte == 0x0A else line + 1
-            if line > max_line or stanza > max_stanza:
+            if line > max_line or count > max_stanza:
                 break
         else:
             expected.append("whole")
@@ -242,7 +241,7 @@ def test_limits_are_those_of_who_counts_each_byte(
     reader = reader_of(max_line, max_stanza)
     found: List[str] = []
     try:
-        for chunk in cut(data, places):
+        for chunk in cut(b"".join(wires), places):
             reader.feed(chunk)
             while reader.next_stanza() is not None:
                 found.append("whole")

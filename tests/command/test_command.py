@@ -11,7 +11,7 @@ import signal
 import subprocess
 import sys
 import time
-from typing import Dict, List, Tuple, Type
+from typing import Dict, Tuple, Type
 
 import pytest
 
@@ -283,12 +283,6 @@ def test_the_environment(run: Runner, server: LoopbackServer) -> None:
     assert code == 0, err
     code, out, err = run(*MESSAGE, "--loopback", AMI_HOST="", AMI_PORT="", AMI_SECRET="")
     assert code == 0, err
-
-
-@pytest.mark.parametrize("option", [["--tls"], ["--cafile", SERVER_PEM]])
-def test_loopback_has_no_tls(run: Runner, option: List[str]) -> None:
-    code, out, err = run(*MESSAGE, "--loopback", *option)
-    one_line(code, 64, err, "leave --tls and --cafile out")
 
 
 def test_a_long_text_in_parts(run: Runner) -> None:

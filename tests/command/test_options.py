@@ -8,6 +8,7 @@ import pytest
 
 from amiclient.command.exits import TEXT
 from tests.command.shell import Runner
+from tests.faults import SERVER_PEM
 
 HELP = """\
 usage: amisend --to ADDRESS [--to ADDRESS ...] [--body TEXT] [options]
@@ -104,6 +105,8 @@ def test_the_help_is_this(run: Runner) -> None:
         (["--to", "sip:a", "--loopback", "--tls"],
          "--loopback has no TLS; leave --tls and --cafile out"),
         (["--to", "sip:a", "--loopback", "--cafile", ""],
+         "--loopback has no TLS; leave --tls and --cafile out"),
+        (["--to", "sip:a", "--loopback", "--cafile", SERVER_PEM],
          "--loopback has no TLS; leave --tls and --cafile out"),
     ],
 )  # fmt: skip
