@@ -8,50 +8,50 @@ try them against, ``command`` the command ``amisend``.
 """
 
 from amiproto import (
+    FAILED,
     NOT_SENT,
-    REFUSED,
     UNKNOWN,
     Action,
+    ActionResult,
     AMIError,
-    Answer,
     Event,
     LocalProtocolError,
-    LoginRefused,
+    LoginFailed,
     MessageSend,
+    NotSent,
     Response,
     split_body,
 )
 
-from .arguments import CLIENT_TIMEOUT, ClientTimeout
-from .bulk import SendResults
-from .client import Client
-from .errors import (
-    AnswerTimeout,
-    CallInProgress,
+from ._pipeline import SendResults
+from .client import CLIENT_TIMEOUT, Client, ClientTimeout
+from .exceptions import (
+    ActionFailed,
     ConnectError,
     ConnectionLost,
     ConnectTimeout,
     EventOverflow,
-    NotAManager,
+    NotAnAMIServer,
     NotConnected,
-    NotSent,
     OutcomeUnknown,
-    Refused,
+    ReentrantCall,
+    ResponseTimeout,
+    SendFailed,
     SendTimeout,
-    ServerClosed,
     TLSError,
 )
-from .outcomes import ACCEPTED, Receipt, SendResult
-from .version import __version__
+from .results import ACCEPTED, Receipt, SendResult
+
+__version__ = "0.1.0"
 
 __all__ = [
     "ACCEPTED",
     "AMIError",
     "Action",
-    "Answer",
-    "AnswerTimeout",
+    "ActionResult",
+    "ResponseTimeout",
     "CLIENT_TIMEOUT",
-    "CallInProgress",
+    "ReentrantCall",
     "Client",
     "ClientTimeout",
     "ConnectError",
@@ -60,21 +60,21 @@ __all__ = [
     "Event",
     "EventOverflow",
     "LocalProtocolError",
-    "LoginRefused",
+    "LoginFailed",
     "MessageSend",
     "NOT_SENT",
-    "NotAManager",
+    "NotAnAMIServer",
     "NotConnected",
     "NotSent",
     "OutcomeUnknown",
-    "REFUSED",
+    "FAILED",
     "Receipt",
-    "Refused",
+    "ActionFailed",
     "Response",
     "SendResult",
     "SendResults",
     "SendTimeout",
-    "ServerClosed",
+    "SendFailed",
     "TLSError",
     "UNKNOWN",
     "__version__",

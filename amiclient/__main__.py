@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
+import argparse
 import io
 import os
 import sys
 from contextlib import contextmanager
 from functools import partial
+from typing import Callable, Iterator, List, Optional
 
-from .command import exits
+from .client import Client
+from .command import options as exits
 from .command.options import parse
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    import argparse
-    from typing import Callable, Iterator, List, Optional
-
-    from .client import Client
-    from .command.interrupts import Interrupts
+from .command.signals import Signals
 
 
 def main(arguments: Optional[List[str]] = None) -> int:
@@ -30,19 +26,19 @@ def main(arguments: Optional[List[str]] = None) -> int:
     options = parse(arguments)
     from amiproto import AMIError
 
-    from .command.interrupts import Interrupted, Interrupts, word
+    from .command.signals import Interrupted, Signals, word
     from .command.wording import with_option
 
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # any text can be shown
     try:
-        with _told(options.verbose), Interrupts() as interrupts:
+        with _verbose_logging(options.verbose), Signals() as interrupts:
             return _run(options, interrupts)
     except AMIError as error:
         print(f"amisend: {with_option(error)}", file=sys.stderr)
         return exits.code_of(error)
-    except exits.Problem as problem:
+    except exits.CommandError as problem:
         print(f"amisend: {problem}", file=sys.stderr)
         return problem.code
     except OSError as error:
@@ -55,7 +51,7 @@ def main(arguments: Optional[List[str]] = None) -> int:
         return exits.SIGNAL + interrupted.signum
 
 
-def _run(options: argparse.Namespace, interrupts: Interrupts) -> int:
+def _run(options: argparse.Namespace, interrupts: Signals) -> int:
     if _is_batch(options):
         from .command.batch import Batch, opened
 
@@ -64,7 +60,7 @@ def _run(options: argparse.Namespace, interrupts: Interrupts) -> int:
             if options.dry_run:
                 return batch.show()
             return _with_server(options, batch.send)
-    from .command import single
+    from .command import send as single
 
     everybody = single.recipients(options)  # what cannot be sent is refused before anything else
     if options.dry_run:
@@ -74,7 +70,7 @@ def _run(options: argparse.Namespace, interrupts: Interrupts) -> int:
 
 def _with_server(options: argparse.Namespace, send: Callable[[Client], int]) -> int:
     if not options.loopback:
-        from .command.settings import Settings
+        from .command.config import Settings
 
         return send(Settings(options).client())
     from .client import Client
@@ -92,7 +88,7 @@ def _is_batch(options: argparse.Namespace) -> bool:
 
 
 @contextmanager
-def _told(verbose: bool) -> Iterator[None]:
+def _verbose_logging(verbose: bool) -> Iterator[None]:
     """A block of which each step is said on standard error, where that is asked for."""
     if not verbose:
         yield

@@ -1,52 +1,127 @@
-"""The blocking client: one connection, one login, calls that each end by their deadline."""
+"""The blocking client: one connection, one login, calls that each end by their deadline.
+
+Arguments checked when they are given, with the name of the one that is wrong.
+
+Not when they are used: a time-out of the wrong type would be told by a call at night.
+"""
 
 from __future__ import annotations
 
+import logging
 import os
+import socket
+from types import TracebackType
+from typing import Any, Dict, Iterable, Iterator, Optional, Tuple, Type, Union
 
-from amiproto import MD5, Action, AMIError, Login, MessageSend, Session
+from amiproto import MD5, Action, ActionResult, AMIError, Login, MessageSend, Session
+from amiproto.headers import Pairs
 
-from . import log
-from .arguments import (
-    CLIENT_TIMEOUT,
-    ClientTimeout,
-    checked_number,
-    checked_secret,
-    checked_text,
-    checked_timeout,
+from ._connect import (
+    DEFAULT_PORT,
+    DEFAULT_TLS_PORT,
+    TLS,
+    open_transport,
+    set_socket_options,
+    start_tls,
+    tls_context,
 )
-from .bulk import MAX_WINDOW, Bulk, SendResults
-from .deadline import Deadline, Expired
-from .errors import ConnectError, NotConnected
-from .kept import MAX_EVENT_BYTES, MAX_EVENTS, KeptEvents
-from .link import Link
-from .opening import DEFAULT_PORT, DEFAULT_TLS_PORT, open_transport, start_tls, tls_context, tune
-from .outcomes import (
-    given_up,
-    listening_ended,
-    no_answer,
-    not_logged_in,
+from ._connection import (
+    MAX_EVENT_BYTES,
+    MAX_EVENTS,
+    AMIConnection,
+    ClientState,
+    EventBuffer,
+    UnsolicitedMessage,
+)
+from ._lock import LockTimeout
+from ._pipeline import MAX_WINDOW, SendPipeline, SendResults
+from ._transport import Closed, Deadline, Expired, Transport
+from .exceptions import ConnectError, NotConnected
+from .results import (
+    Item,
+    Receipt,
+    events_ended_error,
+    inconclusive_error,
+    login_ended_error,
     receipt_of,
     refused,
+    unanswered_error,
 )
-from .shared import Shared
-from .transport import Closed, Transport
-from .turns import Busy
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    import socket
-    from types import TracebackType
-    from typing import Any, Dict, Iterable, Iterator, Optional, Tuple, Type, Union
+logger = logging.getLogger("amiclient")
 
-    from amiproto import Answer
-    from amiproto.headers import Pairs
 
-    from .arguments import Timeout
-    from .generic import Item
-    from .kept import Unasked
-    from .opening import TLS
-    from .outcomes import Receipt
+class ClientTimeout:
+    """Stands for the time-out of the client, where a call names no other.
+
+    There is one, :data:`CLIENT_TIMEOUT`; what wraps a call of the client can pass it on.
+    """
+
+    def __repr__(self) -> str:
+        return "CLIENT_TIMEOUT"
+
+    def __reduce__(self) -> str:
+        return "CLIENT_TIMEOUT"
+
+
+#: The time-out of a call that names none: that of the client.
+CLIENT_TIMEOUT = ClientTimeout()
+
+Timeout = Union[float, None, ClientTimeout]
+
+
+def checked_timeout(timeout: Any, name: str = "timeout") -> Optional[float]:
+    """Seconds (float, 0 or more), or None.
+
+    :raises TypeError, ValueError: for anything else.
+    """
+    if timeout is None:
+        return None
+    if isinstance(timeout, bool) or not isinstance(timeout, (int, float)):
+        raise TypeError(f"{name} is seconds or None, not {type(timeout).__name__}")
+    if not timeout >= 0:  # which not-a-number is not
+        raise ValueError(f"{name} is {timeout}; give 0 or more seconds, or None to wait for ever")
+    return float(timeout)
+
+
+def checked_number(number: Any, name: str, least: int, most: Optional[int] = None) -> int:
+    """An int within limits.
+
+    :raises TypeError, ValueError: for anything else.
+    """
+    if isinstance(number, bool) or not isinstance(number, int):
+        raise TypeError(f"{name} is an int, not {type(number).__name__}")
+    if number < least or most is not None and number > most:
+        raise ValueError(
+            f"{name} is {number}; give {least} {'or more' if most is None else f'to {most}'}"
+        )
+    return number
+
+
+def checked_text(text: Any, name: str) -> str:
+    """A str that is not empty.
+
+    :raises TypeError, ValueError: for anything else.
+    """
+    if not isinstance(text, str):
+        raise TypeError(f"{name} is a str, not {type(text).__name__}")
+    if not text:
+        raise ValueError(f"{name} is empty")
+    return text
+
+
+def checked_secret(secret: Any) -> Union[str, bytes]:
+    """A str or bytes that is not empty; it is in no error.
+
+    :raises TypeError, ValueError: for anything else.
+    """
+    kind = type(secret).__name__
+    if not isinstance(secret, (str, bytes, bytearray, memoryview)):
+        raise TypeError(f"secret is a str or bytes, not {kind}")
+    if not len(secret):
+        raise ValueError("secret is empty; Asterisk lets nobody in without one")
+    return secret if isinstance(secret, str) else bytes(secret)
+
 
 #: Seconds that leaving a ``with`` block waits for the server's goodbye, at the most.
 _GOODBYE = 2.0
@@ -65,7 +140,7 @@ class Client:
     first served, and the wait for one's turn counts; a thread that waits for :meth:`events` lets
     the others go first. :meth:`close` ends a call of another thread, :meth:`connect` too. The child
     of a fork has to :meth:`connect` anew. A signal handler, or ``__del__``, cannot call in the
-    middle of a call of the same thread: that is :class:`CallInProgress`.
+    middle of a call of the same thread: that is :class:`ReentrantCall`.
 
     :param host: host name or address, IPv4 or IPv6 (str).
     :param port: TCP port (int, 1 to 65535); None for 5038, or 5039 with TLS.
@@ -121,7 +196,7 @@ class Client:
         self._given: Optional[socket.socket] = None
         # By process, as the child of a fork has none of the threads that may have a turn, and
         # must not speak on its parent's connection.
-        self._by_process: Dict[int, Shared] = {}
+        self._by_process: Dict[int, ClientState] = {}
 
     @classmethod
     def from_socket(
@@ -168,9 +243,9 @@ class Client:
 
         :raises ValueError: for any other URL; the secret is in no error.
         """
-        from .url import arguments_of
+        from .url import parse_url
 
-        return cls(**arguments_of(url))
+        return cls(**parse_url(url))
 
     @property
     def connected(self) -> bool:
@@ -188,16 +263,16 @@ class Client:
 
         :raises ConnectError, TLSError: when there is no connection to be had.
         :raises ConnectTimeout: when there is none, or no login, within ``timeout``.
-        :raises ServerClosed, NotAManager: when what answers does not go on, or is no manager, and
+        :raises SendFailed, NotAnAMIServer: when what answers does not go on, or is no manager, and
             when another thread closes the client.
-        :raises LoginRefused: when the server does not accept the user and secret.
+        :raises LoginFailed: when the server does not accept the user and secret.
         """
         deadline = Deadline(self.timeout)
         shared = self._shared()
         try:
-            shared.in_turn(lambda: self._open(shared, deadline), deadline)
-        except Busy as error:
-            raise not_logged_in(error, self._where) from None
+            shared.run_locked(lambda: self._open(shared, deadline), deadline)
+        except LockTimeout as error:
+            raise login_ended_error(error, self._where) from None
 
     def close(self) -> None:
         """Close the connection at once, without a word to the server; closed already is fine.
@@ -234,7 +309,7 @@ class Client:
         :return: a :class:`Receipt`: the server took the message, which is not yet delivered.
         :raises LocalProtocolError: for a message that would not arrive as it is.
         :raises NotSent: when the message has not left; to try again is safe.
-        :raises Refused: when the server answered with an error.
+        :raises ActionFailed: when the server answered with an error.
         :raises OutcomeUnknown: when it left, and no answer came.
         """
         message = MessageSend(to, body, from_, variables, destination)
@@ -258,7 +333,7 @@ class Client:
 
         A message that is refused, here or by the server, does not stop the rest. When the
         connection breaks, or an answer takes longer than ``timeout``, the connection is closed:
-        each message that was on its way is then ``"unknown"`` and each after it ``"not sent"``.
+        each message that was on its way is then ``"unknown"`` and each after it ``"not_sent"``.
         The messages are taken from the iterable as there is room for them, never more than
         ``window`` ahead of the result that is yielded. An error of the iterable itself is raised
         after the results of the messages before it.
@@ -279,17 +354,17 @@ class Client:
         :raises NotConnected: when the client is not open; no message is taken then.
         """
         checked_number(window, "window", 1, MAX_WINDOW)
-        return SendResults(Bulk(self._shared, messages, window, self._seconds(timeout)))
+        return SendResults(SendPipeline(self._shared, messages, window, self._seconds(timeout)))
 
-    def send_action(self, action: Action, *, timeout: Timeout = CLIENT_TIMEOUT) -> Answer:
+    def send_action(self, action: Action, *, timeout: Timeout = CLIENT_TIMEOUT) -> ActionResult:
         """Send any action, and return the server's answer, with its events where it is a list.
 
         Asterisk 11 gives ``Queues`` and ``DataGet`` no Response: to wait for it takes all the time.
 
         :param action: an :class:`amiproto.Action`; one without ActionID gets one.
         :param timeout: seconds for the whole call (float); None waits.
-        :return: an :class:`amiproto.Answer`.
-        :raises NotSent, Refused, OutcomeUnknown, LocalProtocolError: as :meth:`send_message`.
+        :return: an :class:`amiproto.ActionResult`.
+        :raises NotSent, ActionFailed, OutcomeUnknown, LocalProtocolError: as :meth:`send_message`.
         """
         return self._call(action, timeout)
 
@@ -299,7 +374,7 @@ class Client:
         :param text: the command (str); the user needs the write class ``command``.
         :return: the lines (tuple of str), from the answers of old servers and new. Asterisk 11
             says in them alone that it refused the command.
-        :raises NotSent, Refused, OutcomeUnknown, LocalProtocolError: as :meth:`send_message`;
+        :raises NotSent, ActionFailed, OutcomeUnknown, LocalProtocolError: as :meth:`send_message`;
             the output of a refused command is in ``error.response.output``.
         """
         return self._call(Action("Command", [("Command", text)]), timeout).response.output
@@ -307,15 +382,15 @@ class Client:
     def ping(self, *, timeout: Timeout = CLIENT_TIMEOUT) -> None:
         """Ask the server for a sign of life (``Action: Ping``).
 
-        :raises NotSent, Refused, OutcomeUnknown: as :meth:`send_message`.
+        :raises NotSent, ActionFailed, OutcomeUnknown: as :meth:`send_message`.
         """
         self._call(Action("Ping"), timeout)
 
-    def events(self, *, timeout: Timeout = CLIENT_TIMEOUT) -> Iterator[Unasked]:
+    def events(self, *, timeout: Timeout = CLIENT_TIMEOUT) -> Iterator[UnsolicitedMessage]:
         """Iterate over the events that the server sends; ends when none came in ``timeout``.
 
-        What belongs to no action of this client is given too: an :class:`amiproto.Orphan`, or a
-        :class:`amiproto.Response` that answers nothing. Each has ``name`` and ``headers``.
+        What belongs to no action of this client is given too: an :class:`amiproto.UnknownMessage`,
+        or a :class:`amiproto.Response` that answers nothing. Each has ``name`` and ``headers``.
 
         While it waits, calls of other threads are let through at once; the wait goes on after.
 
@@ -343,7 +418,7 @@ class Client:
         try:
             self.logoff(timeout=_GOODBYE if self.timeout is None else min(self.timeout, _GOODBYE))
         except AMIError as error:
-            log.debug("no goodbye from the server: %s", error)
+            logger.debug("no goodbye from the server: %s", error)
 
     def __repr__(self) -> str:
         state = "connected" if self.connected else "closed"
@@ -359,44 +434,44 @@ class Client:
     def _seconds(self, timeout: Timeout) -> Optional[float]:
         return self.timeout if isinstance(timeout, ClientTimeout) else checked_timeout(timeout)
 
-    def _shared(self) -> Shared:
+    def _shared(self) -> ClientState:
         # Of two threads that come here first, both get the same one.
-        return self._by_process.setdefault(os.getpid(), Shared())
+        return self._by_process.setdefault(os.getpid(), ClientState())
 
-    def _ask(self, action: Action, timeout: Timeout, last: bool = False) -> Answer:
+    def _ask(self, action: Action, timeout: Timeout, last: bool = False) -> ActionResult:
         deadline = Deadline(self._seconds(timeout))
         shared = self._shared()
 
-        def ask() -> Answer:
+        def ask() -> ActionResult:
             try:
-                return shared.open_link.call(action, deadline)
+                return shared.open_connection.call(action, deadline)
             finally:
                 if last:
                     shared.close("the client logged off")
 
         try:
-            return shared.in_turn(ask, deadline)
-        except Busy as error:
-            raise given_up(error, left=False) from None
+            return shared.run_locked(ask, deadline)
+        except LockTimeout as error:
+            raise unanswered_error(error, left=False) from None
 
-    def _call(self, action: Action, timeout: Timeout, last: bool = False) -> Answer:
+    def _call(self, action: Action, timeout: Timeout, last: bool = False) -> ActionResult:
         answer = self._ask(action, timeout, last)
         name = answer.response.name
         if name == "Error":
             raise refused(answer)
         if name == "Goodbye" and action.name.lower() != "logoff":
-            raise no_answer(answer)
+            raise inconclusive_error(answer)
         return answer
 
-    def _events(self, timeout: Optional[float]) -> Iterator[Unasked]:
+    def _events(self, timeout: Optional[float]) -> Iterator[UnsolicitedMessage]:
         deadline = Deadline(timeout)
-        listened: Optional[Link] = None
+        listened: Optional[AMIConnection] = None
 
-        def listen() -> Optional[Unasked]:
+        def listen() -> Optional[UnsolicitedMessage]:
             nonlocal listened
             link = shared.link
             if link is None or not link.events:
-                link = shared.open_link
+                link = shared.open_connection
             if listened not in (None, link):
                 # What came between the two connections has reached nobody.
                 raise Closed("the client was opened anew")
@@ -406,16 +481,16 @@ class Client:
         while True:
             shared = self._shared()
             try:
-                event = shared.in_turn(listen, deadline, listens=True)
+                event = shared.run_locked(listen, deadline, listens=True)
             except Expired:
                 return
             except Closed as error:
-                raise listening_ended(error) from error
+                raise events_ended_error(error) from error
             if event is not None:  # no other call came first
                 yield event
                 deadline = Deadline(timeout)
 
-    def _open(self, shared: Shared, deadline: Deadline) -> None:
+    def _open(self, shared: ClientState, deadline: Deadline) -> None:
         for pid in list(self._by_process):
             if self._by_process[pid] is not shared:  # a copy of the parent's, who goes on with its
                 self._by_process.pop(pid).close("it belongs to the process that opened it")
@@ -432,8 +507,8 @@ class Client:
                 mechanism=self._mechanism,
                 events=self._event_mask,
             )
-            events = KeptEvents(self._max_events, self._max_event_bytes)
-            link = Link(transport, session, events)
+            events = EventBuffer(self._max_events, self._max_event_bytes)
+            link = AMIConnection(transport, session, events)
             try:
                 link.log_in(deadline)
             finally:
@@ -448,8 +523,8 @@ class Client:
             reason = error.with_traceback(None)
         if reason is not None:
             # Not out of that error: its frames have seen what passed at the login.
-            raise not_logged_in(reason, self._where)
-        log.debug("logged in at %s, AMI %s", self._where, shared.server_version)
+            raise login_ended_error(reason, self._where)
+        logger.debug("logged in at %s, AMI %s", self._where, shared.server_version)
 
     def _connect(self, transport: Transport, deadline: Deadline) -> None:
         if self._is_from_socket:
@@ -464,7 +539,7 @@ class Client:
                     "the socket that was given is closed; give an open one", field="sock"
                 )
             transport.adopt(sock)
-            tune(sock)
+            set_socket_options(sock)
         # Before a connection is opened: what is wrong with a file is no reason to open one.
         context = None if self._tls is None else tls_context(self._tls)
         if not self._is_from_socket:

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from typing import Any, Dict
+from typing import Any, Dict
 
 #: What may stand after the question mark, for ``ami`` and ``amis``.
 _OPTIONS = ("timeout", "mechanism", "events", "max_events")
 _TLS_OPTIONS = ("cafile", "tls_hostname")
 
 
-def arguments_of(url: str) -> Dict[str, Any]:
+def parse_url(url: str) -> Dict[str, Any]:
     """The arguments of :class:`amiclient.Client` that a URL stands for.
 
     :raises TypeError, ValueError: for what is no such URL; nothing of user and secret is in it.

@@ -7,8 +7,10 @@ banner was seen and whether the peer's stream has ended.
 from __future__ import annotations
 
 import enum
+from dataclasses import dataclass
+from typing import Optional, Type, Union
 
-from .errors import LocalProtocolError, RemoteProtocolError
+from .exceptions import LocalProtocolError, RemoteProtocolError
 from .framing import FOLLOWS, ActionReader, StanzaReader, ending
 from .limits import (
     MAX_BACKLOG,
@@ -18,14 +20,7 @@ from .limits import (
     MAX_PARTIAL_ACTION,
     MAX_STANZA,
 )
-from .messages import Action, Banner, Event, Malformed, Orphan, Response
-from .values import Value
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from typing import Optional, Type, Union
-
-    from .messages import Message
+from .messages import Action, Banner, Event, InvalidAction, Message, Response, UnknownMessage
 
 #: First number of the version of AMI of Asterisk 14, from which on a command's answer is an
 #: ordinary stanza (before, under AMI 1 and 2, it is raw text: seen on 11.25), and a server keeps
@@ -67,17 +62,14 @@ class NeedData(enum.Enum):
 NEED_DATA = NeedData.NEED_DATA
 
 
-class EndOfStream(Value):
+@dataclass(frozen=True)
+class EndOfStream:
     """The peer's stream has ended.
 
     :ivar int unread: bytes of a stanza that was cut off; 0 when the end came between stanzas.
     """
 
-    __slots__ = ("unread",)
-    unread: int
-
-    def __init__(self, unread: int = 0) -> None:
-        self._fill(unread)
+    unread: int = 0
 
     @property
     def clean(self) -> bool:
@@ -92,8 +84,8 @@ class Connection:
     from :meth:`next_event` until it gives :data:`NEED_DATA`, and write what :meth:`send` returns.
 
     In the client's role :meth:`next_event` gives :class:`Banner`, then :class:`Response`,
-    :class:`Event` and :class:`Orphan`; in the server's role :class:`Action` and
-    :class:`Malformed`; in both, at the end, :class:`EndOfStream`. The two directions end apart:
+    :class:`Event` and :class:`UnknownMessage`; in the server's role :class:`Action` and
+    :class:`InvalidAction`; in both, at the end, :class:`EndOfStream`. The two directions end apart:
     after the peer's end, :meth:`send` goes on.
 
     :param role: :attr:`Role.CLIENT` or :attr:`Role.SERVER`. A server reads as the Asterisk that
@@ -186,7 +178,7 @@ class Connection:
 
     def send(self, message: Message) -> bytes:
         """The bytes to write for a message: Action as a client; Banner first, then Response, Event
-        and Orphan as a server.
+        and UnknownMessage as a server.
 
         :raises LocalProtocolError: when this role cannot send such a message, or not now. The
             connection is as it was before.
@@ -202,7 +194,7 @@ class Connection:
         elif self._banner is None:
             allowed = isinstance(message, Banner)
         else:
-            allowed = isinstance(message, (Response, Event, Orphan))
+            allowed = isinstance(message, (Response, Event, UnknownMessage))
         if not allowed:
             raise LocalProtocolError(
                 f"a {self._role.value} in state {self._state.value} sends no "
@@ -297,10 +289,10 @@ class Connection:
             return None
         wire, reason = stanza
         if reason is not None:
-            return Malformed(wire, reason)
+            return InvalidAction(wire, reason)
         action: Action = Action.from_wire(wire)
         if not action.name:
-            return Malformed(wire)
+            return InvalidAction(wire)
         self._note_command(action)  # one too many has no answer in raw text
         return action
 
@@ -314,4 +306,4 @@ def kind_of_stanza(wire: bytes) -> Type[Message]:
     name = wire[: wire.find(b":")].lower()
     if name == b"event":
         return Event
-    return Response if name == b"response" else Orphan
+    return Response if name == b"response" else UnknownMessage

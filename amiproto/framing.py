@@ -7,17 +7,14 @@ goes over each byte once, however the bytes arrive.
 from __future__ import annotations
 
 import re
+from typing import Dict, Iterator, List, Optional, Tuple, Union
 
-from .errors import RemoteProtocolError
+from ._text import to_text
+from .exceptions import RemoteProtocolError
 from .limits import MAX_ACTION_LINES, MAX_BANNER, SERVER_INPUT_BUFFER
-from .text import to_text
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from typing import Dict, Iterator, List, Optional, Tuple, Union
-
-    # How many commands wait for their answers, by ActionID; None stands for those without one.
-    Commands = Dict[Optional[str], int]
+# How many commands wait for their answers, by ActionID; None stands for those without one.
+Commands = Dict[Optional[str], int]
 
 _CR = 0x0D
 

@@ -7,16 +7,13 @@ line is split into name and value.
 from __future__ import annotations
 
 import re
+from typing import Any, Iterable, Iterator, List, Mapping, Optional, Tuple, TypeVar, Union
 
-from .text import is_encodable, plain_str, to_bytes, to_text
+from ._text import is_encodable, to_bytes, to_exact_str, to_text
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from typing import Any, Iterable, Iterator, List, Mapping, Optional, Tuple, TypeVar, Union
-
-    Pair = Tuple[str, str]
-    Pairs = Union["Headers", Mapping[str, str], Iterable[Pair]]
-    T = TypeVar("T")
+Pair = Tuple[str, str]
+Pairs = Union["Headers", Mapping[str, str], Iterable[Pair]]
+T = TypeVar("T")
 
 #: Words that name a secret, or what proves one, wherever they stand in the name of a header
 #: (``Secret``, ``MD5Secret``, ``Password``) or before the equals sign or colon of a setting in a
@@ -62,8 +59,13 @@ class Headers:
         if isinstance(lines, bytes):
             self._wire = lines
         else:
-            pairs = plain_pairs(lines, "headers")
-            self._items = tuple([(_spelt(name), _spelt(value)) for name, value in pairs])
+            pairs = to_exact_pairs(lines, "headers")
+            self._items = tuple(
+                [
+                    (_normalize_surrogates(name), _normalize_surrogates(value))
+                    for name, value in pairs
+                ]
+            )
 
     def items(self) -> Tuple[Pair, ...]:
         """Every line as (name, value), in order."""
@@ -169,7 +171,7 @@ def _split_stanza(wire: bytes) -> Tuple[Pair, ...]:
     return tuple(items)
 
 
-def plain_pairs(lines: Pairs, argument: str) -> List[Pair]:
+def to_exact_pairs(lines: Pairs, argument: str) -> List[Pair]:
     """The pairs of a mapping, of Headers, or of an iterable of pairs, as plain str.
 
     :param argument: what the caller calls it, for the error.
@@ -186,8 +188,8 @@ def plain_pairs(lines: Pairs, argument: str) -> List[Pair]:
             raise TypeError(f"{argument} takes pairs of name and value, not {type(pair).__name__}")
         name, value = pair
         if type(name) is not str or type(value) is not str:
-            name = plain_str(name, f"a name in {argument}")
-            value = plain_str(value, f"the value of {name!r} in {argument}")
+            name = to_exact_str(name, f"a name in {argument}")
+            value = to_exact_str(value, f"the value of {name!r} in {argument}")
         plain.append((name, value))
     return plain
 
@@ -215,7 +217,7 @@ def _folded(name: str) -> str:
     return name.encode("utf-8", "surrogatepass").lower().decode("utf-8", "surrogatepass")
 
 
-def _spelt(text: str) -> str:
+def _normalize_surrogates(text: str) -> str:
     """The text as it is read back: surrogates that happen to spell UTF-8 become characters.
 
     So what is built equals what the other side reads.

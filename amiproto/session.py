@@ -2,14 +2,22 @@
 
 Above the connection and still pure: an asyncio or Twisted program gets from here all that the
 blocking client has, but for the sockets.
+
+Logging in, as an object of its own: which action comes next, and whether the server let us in.
+
+A program with its own pairing of answers can use it without the session.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
+from dataclasses import dataclass
+from typing import Dict, List, Optional, Tuple, TypeVar, Union
 
-from .connection import NEED_DATA, Connection, EndOfStream, Role
-from .errors import LocalProtocolError, RemoteProtocolError
+from ._text import is_encodable, to_bytes, to_exact_bytes, to_exact_str, to_text
+from .connection import NEED_DATA, Connection, EndOfStream, NeedData, Role
+from .exceptions import InvalidHeader, LocalProtocolError, LoginFailed, RemoteProtocolError
+from .headers import REDACTED
 from .limits import (
     MAX_BACKLOG,
     MAX_LINE,
@@ -19,39 +27,134 @@ from .limits import (
     MESSAGE_OVERHEAD,
     MIN_ENTROPY,
 )
-from .login import MD5, Login
 from .messages import Action, Banner, Event, Message, Response
-from .values import Value
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from typing import Dict, List, Optional, Tuple, TypeVar, Union
+A = TypeVar("A", bound=Action)
 
-    from .connection import NeedData
+#: Login by challenge: the secret never crosses the wire. Needs nothing of the server but the same
+#: ``secret=`` line of manager.conf (11.25, 16.28, 22.10).
+MD5 = "md5"
+#: Login with the secret in the clear; for links that are encrypted, or trusted.
+PLAIN = "plain"
 
-    A = TypeVar("A", bound=Action)
+
+class Login:
+    """The exchange that logs a user in.
+
+    Send :meth:`start`, give each answer to :meth:`answer` and send what it returns, until that is
+    None: the user is in.
+
+    :param username: the name of the section in manager.conf (str).
+    :param secret: its secret (str, or bytes where the file is not UTF-8: bytes are compared).
+    :param mechanism: :data:`MD5` or :data:`PLAIN`.
+    :param events: the ``Events`` header of the login: ``"off"`` for none, ``"on"`` for all, or
+        classes such as ``"call,system"``. With ``"off"`` no asynchronous event is sent at all.
+    :raises LocalProtocolError: for a mechanism of another name.
+    :raises InvalidHeader, LineTooLong: for a name or secret that no line can carry.
+    """
+
+    def __init__(
+        self,
+        username: str,
+        secret: Union[str, bytes],
+        *,
+        mechanism: str = MD5,
+        events: str = "off",
+    ) -> None:
+        mechanism = to_exact_str(mechanism, "mechanism")
+        if mechanism not in (MD5, PLAIN):
+            raise LocalProtocolError(
+                f"no login mechanism {mechanism!r}; use {MD5!r} or {PLAIN!r}", field="mechanism"
+            )
+        self._username = to_exact_str(username, "username")
+        self._secret = _plain_secret(secret)
+        self._mechanism = mechanism
+        self._events = to_exact_str(events, "events")
+        self._challenged = mechanism == PLAIN
+        self._plain_action()  # what cannot be sent is refused now, not in mid-login
+
+    def start(self) -> Action:
+        """The first action: ``Challenge``, or ``Login`` itself for :data:`PLAIN`."""
+        if self._mechanism == PLAIN:
+            return self._plain_action()
+        return Action("Challenge", [("AuthType", "MD5")])
+
+    def answer(self, response: Response) -> Optional[Action]:
+        """The next action (:class:`Action`), or None when the user is in.
+
+        :raises LoginFailed: when the server says no, or gives no challenge.
+        """
+        challenge = response.headers.get("Challenge", "")
+        if response.name != "Success" or not (self._challenged or challenge):
+            words = self._without_secret(response.message or response.name)
+            raise LoginFailed(
+                f"the server refused the login of {self._username!r}: {words!r}; check user, "
+                "secret, and the permit and deny lines of manager.conf",
+                server_message=words,
+                action_id=response.action_id,
+            )
+        if self._challenged:
+            return None
+        self._challenged = True
+        key = _md5_hex(to_bytes(challenge) + self._secret)
+        return self._login([("AuthType", "MD5"), ("Username", self._username), ("Key", key)])
+
+    def _plain_action(self) -> Action:
+        return self._login([("Username", self._username), ("Secret", to_text(self._secret))])
+
+    def _login(self, headers: List[Tuple[str, str]]) -> Action:
+        return Action("Login", [*headers, ("Events", self._events)])
+
+    def _without_secret(self, words: str) -> str:
+        # A server that echoes what it was sent must not bring the secret into an error.
+        secret = to_text(self._secret)
+        return words.replace(secret, REDACTED) if secret else words
+
+    def __repr__(self) -> str:
+        return f"<Login {self._username!r} by {self._mechanism}>"
+
+
+def _plain_secret(secret: Union[str, bytes]) -> bytes:
+    if isinstance(secret, str):
+        secret = to_exact_str(secret, "secret")
+        if not is_encodable(secret):
+            raise InvalidHeader(
+                "the secret holds a lone surrogate, which no byte stands for; give bytes",
+                field="Secret",
+            )
+        return to_bytes(secret)
+    return to_exact_bytes(secret, "secret")
+
+
+def _md5_hex(data: bytes) -> str:
+    # The server compares with lowercase hexadecimal (11.25, 16.28, 22.10).
+    from hashlib import md5
+
+    try:
+        return md5(data, usedforsecurity=False).hexdigest()
+    except TypeError:  # Python 3.8, which does not know the word yet
+        return md5(data).hexdigest()
+
 
 #: Headers of an answer whose values the server makes up itself. Whatever follows a stanza of only
 #: these is a stanza of the server's own, and not the rest of a value.
-_SERVERS_OWN = frozenset({"response", "actionid", "message", "ping", "timestamp", "challenge"})
+_SERVER_HEADERS = frozenset({"response", "actionid", "message", "ping", "timestamp", "challenge"})
 
 
-class LoggedIn(Value):
+@dataclass(frozen=True)
+class LoggedIn:
     """The session is open: the server accepted the login.
 
     :ivar Banner banner: the server's banner.
     :ivar Response response: its answer to the login.
     """
 
-    __slots__ = ("banner", "response")
     banner: Banner
     response: Response
 
-    def __init__(self, banner: Banner, response: Response) -> None:
-        self._fill(banner, response)
 
-
-class Answer(Value):
+@dataclass(frozen=True)
+class ActionResult:
     """What the server answered to one action.
 
     :ivar str action_id: the action's ActionID.
@@ -61,24 +164,14 @@ class Answer(Value):
     :ivar complete: the event that closed the list (Event), or None where the answer is no list.
     """
 
-    __slots__ = ("action_id", "response", "events", "complete")
     action_id: str
     response: Response
-    events: Tuple[Event, ...]
-    complete: Optional[Event]
-
-    def __init__(
-        self,
-        action_id: str,
-        response: Response,
-        events: Tuple[Event, ...] = (),
-        complete: Optional[Event] = None,
-    ) -> None:
-        self._fill(action_id, response, events, complete)
+    events: Tuple[Event, ...] = ()
+    complete: Optional[Event] = None
 
     def __repr__(self) -> str:
         # A list can have thousands of events.
-        return f"<Answer {self.response!r} events={len(self.events)}>"
+        return f"<ActionResult {self.response!r} events={len(self.events)}>"
 
 
 class _List:
@@ -98,9 +191,9 @@ class Session:
 
     Feed it with :meth:`receive_data` and :meth:`receive_eof`; after each, take :meth:`next_event`
     until it gives :data:`NEED_DATA`, and write what :meth:`data_to_send` returns. First comes
-    :class:`LoggedIn`. From then on :meth:`send` makes an action ready, and its :class:`Answer`
-    carries its ActionID. In between come :class:`Event`, :class:`Orphan`, a :class:`Response` that
-    answers nothing of this session, and in the end :class:`EndOfStream`.
+    :class:`LoggedIn`. From then on :meth:`send` makes an action ready, and its
+    :class:`ActionResult` carries its ActionID. In between come :class:`Event`,
+    :class:`UnknownMessage`, a :class:`Response` that answers nothing of this session, and in the end :class:`EndOfStream`.
 
     ActionIDs cannot be guessed, so that a stanza forged inside a value (Asterisk does not escape
     line breaks) never passes for an answer. A response without ActionID answers the oldest action,
@@ -246,16 +339,16 @@ class Session:
         self._waiting.pop(action_id, None)
         self._in_order.pop(action_id, None)
 
-    def next_event(self) -> Union[LoggedIn, Answer, Message, EndOfStream, NeedData]:
+    def next_event(self) -> Union[LoggedIn, ActionResult, Message, EndOfStream, NeedData]:
         """What comes next, or :data:`NEED_DATA`.
 
-        :raises LoginRefused: when the server does not let the user in.
+        :raises LoginFailed: when the server does not let the user in.
         :raises RemoteProtocolError: as :meth:`Connection.next_event` does, and when the events of
             lists pass ``max_list_bytes``.
         """
         while True:
             message = self._connection.next_event()
-            result: Union[LoggedIn, Answer, Message, None]
+            result: Union[LoggedIn, ActionResult, Message, None]
             if isinstance(message, Event):
                 self._previous = None
                 if not self._lists:
@@ -309,9 +402,9 @@ class Session:
         self._in_order[action_id] = None
         return action
 
-    def _take_response(self, response: Response) -> Union[LoggedIn, Answer, Response, None]:
+    def _take_response(self, response: Response) -> Union[LoggedIn, ActionResult, Response, None]:
         action_id = response.action_id
-        if action_id is None and self._is_servers_own():
+        if action_id is None and self._is_trusted_context():
             action_id = next(iter(self._in_order), None)
         if action_id is None or action_id not in self._waiting:
             self._previous = None
@@ -328,7 +421,7 @@ class Session:
         if self._starts_list(response):
             self._lists[action_id] = _List(response, wanted)
             return None
-        return Answer(action_id, response) if wanted else None
+        return ActionResult(action_id, response) if wanted else None
 
     def _take_login(self, response: Response) -> Optional[LoggedIn]:
         assert self._login is not None and self._banner is not None
@@ -339,11 +432,11 @@ class Session:
         self._login = None  # and the secret with it
         return LoggedIn(self._banner, response)
 
-    def _is_servers_own(self) -> bool:
+    def _is_trusted_context(self) -> bool:
         previous = self._previous
         if previous is None:
             return False
-        return all(name.lower() in _SERVERS_OWN for name in previous.headers)
+        return all(name.lower() in _SERVER_HEADERS for name in previous.headers)
 
     def _starts_list(self, response: Response) -> bool:
         # One module writes "Start" (16.28, 22.10).
@@ -355,10 +448,10 @@ class Session:
             self._is_legacy
             and response.name == "Success"
             and response.message.lower().endswith("will follow")
-            and all(name.lower() in _SERVERS_OWN for name in response.headers)
+            and all(name.lower() in _SERVER_HEADERS for name in response.headers)
         )
 
-    def _take_event(self, event: Event) -> Union[Answer, Event, None]:
+    def _take_event(self, event: Event) -> Union[ActionResult, Event, None]:
         # Headers that were looked at stay with the event they were asked of. Those of a list are
         # kept, some of them for long, and must not take more memory than they are counted with.
         looked_at = Event.from_wire(event.wire)
@@ -371,7 +464,7 @@ class Session:
             self._list_bytes -= pending.size
             if not pending.wanted:
                 return None
-            return Answer(action_id, pending.response, tuple(pending.events), event)
+            return ActionResult(action_id, pending.response, tuple(pending.events), event)
         if pending.wanted:
             pending.events.append(event)
             size = len(event.wire) + MESSAGE_OVERHEAD

@@ -13,9 +13,13 @@ from hypothesis import HealthCheck, Phase, settings
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # No deadline: a loaded machine is not a bug. HYPOTHESIS_PROFILE=long looks twenty times as far.
-_SLOW = [HealthCheck.too_slow, HealthCheck.data_too_large]
-settings.register_profile("default", deadline=None, suppress_health_check=_SLOW, max_examples=100)
-settings.register_profile("long", deadline=None, suppress_health_check=_SLOW, max_examples=2000)
+_SLOW_CALLER = [HealthCheck.too_slow, HealthCheck.data_too_large]
+settings.register_profile(
+    "default", deadline=None, suppress_health_check=_SLOW_CALLER, max_examples=100
+)
+settings.register_profile(
+    "long", deadline=None, suppress_health_check=_SLOW_CALLER, max_examples=2000
+)
 # For tests/mutants.py: what is found is not made small, and a fault is found or not, each time.
 settings.register_profile(
     "mutants", deadline=None, suppress_health_check=list(HealthCheck), max_examples=40,
@@ -27,13 +31,17 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE") or "default")
 def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("live", "tests against real Asterisk servers")
     group.addoption(
-        "--asterisk", action="append", default=[], metavar="ROOT_OR_BINARY",
+        "--asterisk",
+        action="append",
+        default=[],
+        metavar="ROOT_OR_BINARY",
         help="a server for the live tests, in place of the cached ones: the root folder of a "
         "system with Asterisk in it, or an asterisk binary; may be given more than once. Write "
         "--asterisk=PATH in one word, or pytest takes the path for one of its own",
     )
     group.addoption(
-        "--live", choices=("auto", "require", "provision"),
+        "--live",
+        choices=("auto", "require", "provision"),
         default=os.environ.get("AMICLIENT_LIVE") or "auto",
         help="what to do about missing servers: leave their tests out (auto), fail them (require), "
         "or make the servers, and fail if that does not work (provision); default: the "

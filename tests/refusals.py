@@ -10,15 +10,15 @@ from base64 import b64encode
 from typing import Any, Dict, Iterable, Iterator, List, NamedTuple, Optional, Tuple, Type
 
 from amiproto import (
-    AddressRefused,
     Banner,
-    BodyRefused,
     BodyTooLong,
-    HeaderRefused,
+    InvalidAddress,
+    InvalidBody,
+    InvalidHeader,
+    InvalidVariable,
     LineTooLong,
     LocalProtocolError,
     TooManyLines,
-    VariableRefused,
     escape_variable,
 )
 from tests.live import harm
@@ -130,7 +130,7 @@ def _long_body(body: Any, limit: int, actual: int, damage: Optional[Damage] = No
 
 
 def _body(body: Any, words: str, technologies: Tuple[str, ...], damage: Any = None) -> Refusal:
-    return Refusal(f"body {body!r}", {"body": body}, BodyRefused, "Body", words, technologies,
+    return Refusal(f"body {body!r}", {"body": body}, InvalidBody, "Body", words, technologies,
                    damage, whole=True)  # fmt: skip
 
 
@@ -164,7 +164,8 @@ _BODIES = [
     _not_xml("a\x01b", 1, harm.xmpp_breaks),
     _not_xml("a\x0bb", 1),
     _not_xml("\x0c", 0, harm.xmpp_breaks),
-    _not_xml("a\x1b[0m", 1), _not_xml("\x1f", 0),
+    _not_xml("a\x1b[0m", 1),
+    _not_xml("\x1f", 0),
     _not_xml("\ufffe", 0, harm.xmpp_breaks),
     _not_xml("a\uffffb", 1),
     # XML makes a line feed of it.
@@ -184,7 +185,7 @@ def _variable(
     name: str, value: str, words: str, technologies: Tuple[str, ...] = SIP,
     damage: Optional[Damage] = None, versions: Tuple[int, ...] = (16, 22),
 ) -> Refusal:  # fmt: skip
-    return Refusal(f"variable {name}={value}", {"variables": {name: value}}, VariableRefused, name,
+    return Refusal(f"variable {name}={value}", {"variables": {name: value}}, InvalidVariable, name,
                    words, technologies, damage, versions)  # fmt: skip
 
 
@@ -193,7 +194,7 @@ def _many(
     damage: Optional[Damage] = None, body: str = TEXT,
 ) -> Refusal:  # fmt: skip
     return Refusal(f"{len(variables)} variables", {"variables": variables, "body": body},
-                   VariableRefused, "Variable", words.format(actual), (technology,), damage,
+                   InvalidVariable, "Variable", words.format(actual), (technology,), damage,
                    limit=limit, actual=actual)  # fmt: skip
 
 
@@ -221,7 +222,7 @@ COMPACT = {"C": "Content-Type", "f": "From", "i": "Call-ID", "l": "Content-Lengt
 
 _VARIABLES = [
     _variable("X", "", _EMPTY, AMI, harm.values("X")),
-    Refusal("variable twice", {"variables": [("B", "x"), ("x", "1"), ("X", "2")]}, VariableRefused,
+    Refusal("variable twice", {"variables": [("B", "x"), ("x", "1"), ("X", "2")]}, InvalidVariable,
             "X", "the variable 'X' is given twice; servers disagree on which one counts; give it "
             "once", AMI, harm.values("X", b"2")),
     _name("", _NAME, AMI, harm.without(b"evil")),
@@ -253,7 +254,7 @@ _VARIABLES = [
     _variable("Max-Forwards", "0", _FORWARDS,
               damage=harm.either(harm.failed, harm.has_value("Max-Forwards", b"-1"))),
     Refusal("variable after a bad Max-Forwards", {"variables": {"Max-Forwards": "x", "X": "1"}},
-            VariableRefused, "Max-Forwards", _FORWARDS,
+            InvalidVariable, "Max-Forwards", _FORWARDS,
             damage=harm.either(harm.failed, harm.values("X"))),
     _variable("Content-Type", "text/html;charset=x", _TYPE, PJSIP,
               harm.values("Content-Type", b"text/html")),
@@ -277,7 +278,7 @@ _VARIABLES = [
     Refusal("line of two bytes each", {"variables": {"X-B": "é" * 505}}, LineTooLong, "X-B",
             "the value of the variable 'X-B' has 1010 bytes, and its line holds 1008; shorten it",
             AMI, limit=1022, actual=1024, whole=True),
-    Refusal("variable of xmpp", {"variables": {"X": "1"}}, VariableRefused, "Variable",
+    Refusal("variable of xmpp", {"variables": {"X": "1"}}, InvalidVariable, "Variable",
             "an xmpp message carries no variables: the server ignores them all; leave them out",
             XMPP, harm.xmpp_text_is(TEXT)),
 ]  # fmt: skip
@@ -288,7 +289,7 @@ _VARIABLES = [
 def _address(argument: str, value: str, words: str, damage: Optional[Damage] = None) -> Refusal:
     """One that AMI does not carry, whatever the technology."""
     field = {"to": "To", "from_": "From", "destination": "Destination"}[argument]
-    return Refusal(f"{field} {value!r}", {argument: value}, AddressRefused, field,
+    return Refusal(f"{field} {value!r}", {argument: value}, InvalidAddress, field,
                    f"{field} {words}", AMI, damage)  # fmt: skip
 
 
@@ -301,7 +302,7 @@ def _targets(
         for field, arguments in (
             ("To", {"to": to}), ("Destination", {"to": "sip:zoe@e", "destination": to})
         ):  # fmt: skip
-            yield Refusal(f"{field} {to}", arguments, AddressRefused, field,
+            yield Refusal(f"{field} {to}", arguments, InvalidAddress, field,
                           words.format(field=field, to=to) + more, technologies,
                           *(done if field == "To" else ()))  # fmt: skip
 
@@ -309,7 +310,7 @@ def _targets(
 def _froms(technology: str, words: str, rows: Iterable[Tuple[Any, ...]]) -> Iterator[Refusal]:
     """For each: the From, the rest of the words; the damage."""
     for from_, more, *done in rows:
-        yield Refusal(f"From {from_}", {"from_": from_}, AddressRefused, "From",
+        yield Refusal(f"From {from_}", {"from_": from_}, InvalidAddress, "From",
                       words.format(from_=from_) + more, (technology,), *done)  # fmt: skip
 
 
@@ -317,7 +318,7 @@ def _tos(words: str, rows: Iterable[Tuple[Any, ...]], *banners: Banner) -> Itera
     """For each To beside a Destination: the To, the rest of the words; the damage, its versions."""
     for to, more, *done in rows:
         yield Refusal(f"{to} beside Destination", {"to": to, "destination": "pjsip:alice"},
-                      AddressRefused, "To", words.format(to=to) + more, PJSIP, *done
+                      InvalidAddress, "To", words.format(to=to) + more, PJSIP, *done
                       )._replace(banners=banners)  # fmt: skip
 
 
@@ -376,7 +377,7 @@ _BRACKETS = r"<sip:a@[0-9.:]+>$"
 
 
 def _cut(from_: str, part: str, size: int, damage: Optional[Damage] = None) -> Refusal:
-    return Refusal(f"{part} of {size} bytes in From", {"from_": from_}, AddressRefused, "From",
+    return Refusal(f"{part} of {size} bytes in From", {"from_": from_}, InvalidAddress, "From",
                    f"the {part} in From {_CUT.format(size)}", ("sip",), damage, limit=255,
                    actual=size, whole=True)  # fmt: skip
 
@@ -410,7 +411,7 @@ _AMI_ADDRESSES = [
     *_targets(("sip",), "", "{field} {to!r} " + _AFTER_COLON, [("sip:", "", harm.failed)]),
     *_targets(("other",), "", "{field} {to!r} " + _AFTER_COLON, [("other:", "")]),
     # No such server is at hand.
-    *[Refusal("Destination to Asterisk 11", {"to": to, "destination": to}, AddressRefused,
+    *[Refusal("Destination to Asterisk 11", {"to": to, "destination": to}, InvalidAddress,
               "Destination", "a server of AMI {version} knows no Destination and would route by "
               "To; put the destination there", (technology,), banners=(ASTERISK_11,))
       for technology in EVERY for to in [_LEAST[technology]["to"]]],
@@ -516,7 +517,7 @@ _PJSIP_ADDRESSES = [
         ("SIP:zoe@e", ", in small letters, without a name", harm.to_is("<sip:alice@"), (22,)),
         ("Zoe <sip:zoe@example.org>", "", harm.to_is("<sip:alice@"), (22,)),
         ("<sip:zoe@e>", ""), ("pjsip:SIP:zoe@e", "")], ASTERISK_20, ASTERISK_22, ODD),
-    *[Refusal(f"endpoint in the name of To: {to}", {"to": to, "destination": to}, AddressRefused,
+    *[Refusal(f"endpoint in the name of To: {to}", {"to": to, "destination": to}, InvalidAddress,
               "To", _INTO_NAME.format(to), PJSIP, damage, (16,), (ASTERISK_16, ASTERISK_20, ODD))
       for to, damage in (("pjsip:alice/Bob <sip:b@{at}>", harm.to_is('"alice/Bob" <')),
                          ("pjsip:alice/<sip:b@h>", None))],
@@ -548,7 +549,7 @@ _SIP_ADDRESSES = [
       for row in _targets(("sip",), "sip:", "the user in {field} " + _CUT.format(size), [
           (user + "@{at}", "", damage)])],
     Refusal("To beside Destination", {"to": "sip:zoe@e", "destination": "sip:alice"},
-            AddressRefused, "To", "where there is a Destination, sip " + _NO_OTHER_TO, ("sip",),
+            InvalidAddress, "To", "where there is a Destination, sip " + _NO_OTHER_TO, ("sip",),
             harm.to_is("<sip:127"), whole=True),
     *_froms("sip", "chan_sip takes the bare address {from_!r} " + _FOR_A_NAME, [
         ("d@e", "", harm.from_is('"d@e" <sip:asterisk@')),
@@ -598,9 +599,9 @@ _SIP_ADDRESSES = [
 
 _XMPP_ADDRESSES = [
     Refusal("To beside Destination", {"to": "sip:zoe@e", "destination": "xmpp:bob@localhost"},
-            AddressRefused, "To", "where there is a Destination, xmpp " + _NO_OTHER_TO, XMPP,
+            InvalidAddress, "To", "where there is a Destination, xmpp " + _NO_OTHER_TO, XMPP,
             harm.xmpp_text_is(TEXT), whole=True),
-    Refusal("without From", {"from_": None}, AddressRefused, "From", "an xmpp message needs a From;"
+    Refusal("without From", {"from_": None}, InvalidAddress, "From", "an xmpp message needs a From;"
             " give 'xmpp:' and the account's section of xmpp.conf", XMPP, harm.xmpp_failed,
             whole=True),
 ]  # fmt: skip
@@ -609,9 +610,9 @@ _ACTION_IDS = [
     Refusal(f"ActionID {value!r}", {"action_id": value}, error, "ActionID", words, EVERY,
             limit=limit, actual=actual)
     for value, error, words, limit, actual in (
-        ("", HeaderRefused, "ActionID", None, None), (" a", HeaderRefused, "ActionID", None, None),
-        ("a\r\nb", HeaderRefused, "ActionID", None, None),
-        ("\ud800", HeaderRefused, "ActionID", None, None),
+        ("", InvalidHeader, "ActionID", None, None), (" a", InvalidHeader, "ActionID", None, None),
+        ("a\r\nb", InvalidHeader, "ActionID", None, None),
+        ("\ud800", InvalidHeader, "ActionID", None, None),
         ("x" * 68, LineTooLong, "ActionID", 67, 68),
         ("é" * 34, LineTooLong, "ActionID", 67, 68))
 ]  # fmt: skip

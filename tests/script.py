@@ -27,7 +27,7 @@ Step = Callable[[Peer], object]
 EVENT = b"Event: Newexten\r\nPrivilege: dialplan,all\r\nUniqueid: 1.2\r\nAppData: x\r\n\r\n"
 
 #: Seconds that a conversation is held for a test that does not let it go on.
-_PATIENCE = 20.0
+_LOCK_WAIT = 20.0
 
 
 # -- What the server says.
@@ -156,7 +156,7 @@ def pause(seconds: float) -> Step:
 
 def hold(peer: Peer) -> None:
     """Do nothing until the test calls :meth:`Script.go_on`, or is over."""
-    assert peer.go.wait(_PATIENCE), "nobody let the conversation go on"
+    assert peer.go.wait(_LOCK_WAIT), "nobody let the conversation go on"
 
 
 def afterwards(*steps: Step) -> Step:
@@ -227,7 +227,7 @@ class Script:
 
     def wait_for_actions(self, count: int) -> None:
         """Wait until steps have read so many actions after the login."""
-        deadline = time.monotonic() + _PATIENCE
+        deadline = time.monotonic() + _LOCK_WAIT
         while len(self.actions) < count:
             assert time.monotonic() < deadline, f"{len(self.actions)} actions came, not {count}"
             time.sleep(0.001)

@@ -19,13 +19,13 @@ from amiproto import (
     Event,
     LocalProtocolError,
     Message,
-    Orphan,
     RemoteProtocolError,
     Response,
     Role,
     Session,
+    UnknownMessage,
 )
-from amiproto.text import to_text
+from amiproto._text import to_text
 
 BANNER = b"Asterisk Call Manager/5.0.4\r\n"
 OLD_BANNER = b"Asterisk Call Manager/1.3\r\n"
@@ -133,7 +133,7 @@ def follows(draw: st.DrawFn) -> Response:
 responses = st.one_of(_success, follows())
 
 orphans = st.builds(
-    Orphan,
+    UnknownMessage,
     st.lists(st.tuples(header_names, line_text), min_size=1, max_size=6).filter(
         lambda pairs: pairs[0][0].lower() not in ("action", "response", "event")
     ),

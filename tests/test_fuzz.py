@@ -14,7 +14,7 @@ from typing import Any, Callable, Dict, List, Set
 import pytest
 
 from amiclient.loopback import server as loopback_server
-from amiproto import NEED_DATA, Action, Answer, Connection, MessageSend, Role, Session
+from amiproto import NEED_DATA, Action, ActionResult, Connection, MessageSend, Role, Session
 from amiproto.messaging import variables
 from tests import fuzz
 from tests.fuzzing import guided, kept
@@ -36,15 +36,25 @@ def run_known(name: str) -> Set[str]:
 
 #: What the inputs of each target have to reach, among others.
 REACHED: Dict[str, List[str]] = {
-    "client": ["Banner", "Event", "Orphan", "Response", "EndOfStream"],
-    "server": ["Action", "Malformed", "EndOfStream"],
+    "client": ["Banner", "Event", "UnknownMessage", "Response", "EndOfStream"],
+    "server": ["Action", "InvalidAction", "EndOfStream"],
     "session": [
-        "LoggedIn", "Answer", "Event", "Orphan", "Response", "EndOfStream",
+        "LoggedIn",
+        "ActionResult",
+        "Event",
+        "UnknownMessage",
+        "Response",
+        "EndOfStream",
         "RemoteProtocolError: the server's lists take over 600 bytes of mem",
     ],
     "message_send": [
-        "MessageSend sip", "MessageSend pjsip", "MessageSend xmpp", "AddressRefused: From",
-        "AddressRefused: Destination", "BodyTooLong: Body", "LineTooLong: ActionID",
+        "MessageSend sip",
+        "MessageSend pjsip",
+        "MessageSend xmpp",
+        "InvalidAddress: From",
+        "InvalidAddress: Destination",
+        "BodyTooLong: Body",
+        "LineTooLong: ActionID",
         "TooManyLines: Variable",
     ],
     "loopback": ["Banner", "Response", "EndOfStream"],
@@ -68,13 +78,13 @@ def _no_line_feed_in_front(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def _each_answer_twice(monkeypatch: pytest.MonkeyPatch) -> None:
     original = Session.next_event
-    answers: List[Answer] = []
+    answers: List[ActionResult] = []
 
     def next_event(self: Session) -> Any:
         if answers:
             return answers.pop()
         event = original(self)
-        if isinstance(event, Answer):
+        if isinstance(event, ActionResult):
             answers.append(event)
         return event
 
@@ -108,9 +118,7 @@ def test_a_fault_breaks_a_law(name: str, monkeypatch: pytest.MonkeyPatch) -> Non
         run_known(name)
 
 
-def test_inputs_are_written_and_read_again(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_inputs_are_written_and_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(kept, "FOLDER", tmp_path / "inputs")
     assert kept.load("x") == []
     inputs = [b"", b"'", b'"', b"'\"\\", b"x" * 1000, b"a" + b"\r\n" * 8 + b" * 2"]
@@ -131,11 +139,19 @@ def test_inputs_are_written_and_read_again(
 def test_some_thousand_inputs(capsys: pytest.CaptureFixture[str]) -> None:
     assert fuzz.main(["--inputs", "3000", "--jobs", "1", "--seed", "2"]) == 0
     printed = capsys.readouterr().out
-    for name in ("Event", "Response", "Orphan", "Action", "Malformed", "Answer", "EndOfStream"):
+    for name in (
+        "Event",
+        "Response",
+        "UnknownMessage",
+        "Action",
+        "InvalidAction",
+        "ActionResult",
+        "EndOfStream",
+    ):
         assert f" {name}\n" in printed
     assert "RemoteProtocolError: the server sent a line" in printed
     assert "RemoteProtocolError: the server sent a stanza" in printed
-    assert " MessageSend " in printed and " AddressRefused: " in printed
+    assert " MessageSend " in printed and " InvalidAddress: " in printed
 
 
 def test_as_a_script_in_two_processes_and_by_the_clock() -> None:
@@ -175,9 +191,7 @@ def test_a_fault_is_found_and_told(
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(
-    importlib.util.find_spec("atheris") is None, reason="atheris is not installed"
-)
+@pytest.mark.skipif(importlib.util.find_spec("atheris") is None, reason="atheris is not installed")
 def test_a_short_search_by_coverage(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, guided.__file__, "--target", "server", "--seconds", "1",

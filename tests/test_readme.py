@@ -17,7 +17,7 @@ import pytest
 import amiclient
 import amiproto
 from amiclient import AMIError, Event, MessageSend, NotSent, Response, __version__
-from amiclient.command.exits import TEXT
+from amiclient.command.options import TEXT
 from amiclient.loopback import SECRET, USERNAME, LoopbackServer
 from tests.command.shell import environment
 from tests.faults import client_of
@@ -167,7 +167,7 @@ def test_many_servers() -> None:
         clients = [client_of(port), client_of(server.port)]
         assert send_by_any(message, *clients).outcome == "accepted"
         assert len(server.messages) == 1
-        with pytest.raises(amiclient.Refused):
+        with pytest.raises(amiclient.ActionFailed):
             send_by_any(MessageSend("fax:a", "b"), *clients)
         clients[1].close()
     for given in ([], clients):
@@ -183,13 +183,13 @@ def test_a_celery_task(monkeypatch: pytest.MonkeyPatch) -> None:
         text = block("python", "from celery import")
         text = text.replace('backend="redis://"', 'backend="cache+memory://"')
         task = run(text, **names)["send"]
-        for to, outcome in (("pjsip:a", "accepted"), ("fax:a", "refused"), ("", "not sent")):
+        for to, outcome in (("pjsip:a", "accepted"), ("fax:a", "failed"), ("", "not_sent")):
             assert task.apply(kwargs={"to": to, "body": "x"}).get()["outcome"] == outcome
     assert [message.to for message in server.messages] == ["pjsip:a"]
 
 
 def test_receiving() -> None:
-    text = "Grüße, \"quoted\"\r\n\r\nResponse: Success"
+    text = 'Grüße, "quoted"\r\n\r\nResponse: Success'
     coded = [(name, amiproto_base64(value)) for name, value in (
         ("From64", "<sip:a@b>"), ("To64", "sip:c"), ("Body64", text))]  # fmt: skip
     incoming = run(block("python", "def incoming("))["incoming"]
@@ -264,16 +264,18 @@ def rows() -> Iterator[Tuple[str, str, str, str, str]]:
     (ruler,) = set(re.findall(r"^(===.*)$", README, re.MULTILINE)) - {"=" * 9}
     cuts = [(match.start(), match.end()) for match in re.finditer("=+", ruler)]
     for line in table.splitlines():
-        name, outcome, again, why, what = (line[start:end].strip() for start, end in cuts)
-        yield name.strip("`"), outcome, again, why, what
+        name, outcome, select_for_retry, why, what = (
+            line[start:end].strip() for start, end in cuts
+        )
+        yield name.strip("`"), outcome, select_for_retry, why, what
 
 
 def test_every_error_is_in_the_manual() -> None:
     told = README[README.index("What became of it\n") : README.index("Technologies\n-")]
     assert set(re.findall(r"``(\w+)``", told)) >= set(KINDS) - {"AMIError"}
-    for name, outcome, again, why, what in rows():
+    for name, outcome, select_for_retry, why, what in rows():
         kind = KINDS[name]
-        assert (outcome, again == "yes") == (kind.outcome, kind.retryable), name
+        assert (outcome, select_for_retry == "yes") == (kind.outcome, kind.retryable), name
         assert why and what
     assert len(list(rows())) < 16
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from amiproto import AMIError
+from amiproto import AMIError
 
 #: The option that stands for what an error calls its field.
 _OPTIONS = {

@@ -8,19 +8,18 @@ Reading order: ``versions``, what differs between them; ``received``, a message 
 ``script``, what a test may ask for; ``reading``, the pieces in which bytes are read; ``server``.
 """
 
-from .received import Received
-from .script import Cut, Delay, Listing, Output, refuse, silence
+from .script import Delay, Disconnect, EventList, Output, Received, no_response, refuse
 from .server import SECRET, USERNAME, LoopbackServer
 
 __all__ = [
-    "Cut",
+    "Disconnect",
     "Delay",
-    "Listing",
+    "EventList",
     "LoopbackServer",
     "Output",
     "Received",
     "SECRET",
     "USERNAME",
     "refuse",
-    "silence",
+    "no_response",
 ]

@@ -6,17 +6,12 @@ import argparse
 import signal
 import sys
 from threading import Event
+from typing import List, Optional
 
-from amiproto import parse_message_send
+from amiproto import Action, parse_message_send
 
-from .received import Received
+from .script import Received
 from .server import LoopbackServer
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from typing import List, Optional
-
-    from amiproto import Action
 
 
 def main(arguments: Optional[List[str]] = None) -> int:

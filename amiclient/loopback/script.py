@@ -1,23 +1,22 @@
-"""What a test may ask of the server beside the usual: answers, refusals, delays, silence, cuts."""
+"""What a test may ask of the server beside the usual: answers, refusals, delays, silence, cuts.
+
+A message as a server understood it, equal to another whatever their ActionIDs.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Callable, Iterable, Optional, Sequence, Tuple, Union
 
-from amiproto import Event, Response
+from amiproto import Action, Event, Message, MessageSend, Response
+from amiproto._text import to_bytes
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from typing import Callable, Iterable, Sequence, Union
+from .versions import Version
 
-    from amiproto import Action, Message
-
-    from .versions import Version
-
-    #: What becomes of an action: None is as usual.
-    Treatment = Union[None, "Delay", "Cut", "Output", "Listing", Iterable[Message]]
-    Handler = Callable[[Action], Treatment]
-    Step = Union[Handler, "Delay", "Cut", "Output", "Listing"]
+#: What becomes of an action: None is as usual.
+HandlerResult = Union[None, "Delay", "Disconnect", "Output", "EventList", Iterable[Message]]
+Handler = Callable[[Action], HandlerResult]
+Step = Union[Handler, "Delay", "Disconnect", "Output", "EventList"]
 
 
 @dataclass(frozen=True)
@@ -28,7 +27,7 @@ class Delay:
 
 
 @dataclass(frozen=True)
-class Cut:
+class Disconnect:
     """As usual, but only so many bytes of the answer; then the connection is closed."""
 
     after: int = 0
@@ -58,7 +57,7 @@ class Output:
 
 
 @dataclass(frozen=True)
-class Listing:
+class EventList:
     """A list, as the server's version writes it: between ``EventList`` headers, or words alone.
 
     :ivar events: what is listed (sequence of :class:`amiproto.Event`, without ActionIDs).
@@ -91,6 +90,51 @@ def refuse(message: str = "Message failed to send.") -> Handler:
     return handler
 
 
-def silence(action: Action) -> Iterable[Message]:
+def no_response(action: Action) -> Iterable[Message]:
     """A handler that never answers."""
     return ()
+
+
+@dataclass(frozen=True)
+class Received:
+    """A message that the server took; two are equal whatever their ActionIDs.
+
+    :ivar str to: the ``To`` header.
+    :ivar str text: the text (bytes that are no UTF-8 as lone surrogates).
+    :ivar from_: the ``From`` header (str), or None.
+    :ivar variables: pairs of name and value (tuple of tuples of str), in order.
+    :ivar destination: the ``Destination`` header (str), or None.
+    :ivar action_id: the ActionID (str), or None; not compared.
+    :ivar bytes wire: the action as it came; not compared.
+    """
+
+    to: str
+    text: str
+    from_: Optional[str] = None
+    variables: Tuple[Tuple[str, str], ...] = ()
+    destination: Optional[str] = None
+    action_id: Optional[str] = field(default=None, compare=False)
+    wire: bytes = field(default=b"", compare=False, repr=False)
+
+    @classmethod
+    def of(cls, message: MessageSend) -> Received:
+        """What a MessageSend says."""
+        return cls(
+            message.to, message.text, message.from_, tuple(message.variables),
+            message.destination, message.action_id, message.wire,
+        )  # fmt: skip
+
+    @property
+    def body(self) -> bytes:
+        """The text as it arrived (bytes)."""
+        return to_bytes(self.text)
+
+    def __str__(self) -> str:
+        """A line for each thing it says, for people."""
+        lines = [f"  To: {self.to}"]
+        if self.from_ is not None:
+            lines.append(f"  From: {self.from_}")
+        if self.destination is not None:
+            lines.append(f"  Destination: {self.destination}")
+        lines += [f"  Variable: {name}={value}" for name, value in self.variables]
+        return "\n".join([*lines, f"  Body: {self.text!r}"])

@@ -1,15 +1,23 @@
-"""The server: connections, logins, and an answer to each action as Asterisk gives it."""
+"""The server: connections, logins, and an answer to each action as Asterisk gives it.
+
+How the server reads: plain as it comes, and over TLS in the pieces in which Asterisk does.
+
+Apart from the server, as a client's writes over TLS can hang on nothing but these pieces.
+"""
 
 from __future__ import annotations
 
 import os
 import socket
+import ssl
 import time
 from collections import deque
 from dataclasses import replace
 from hashlib import md5
+from selectors import EVENT_READ, DefaultSelector
 from threading import Event as Flag
 from threading import Lock, Thread
+from typing import Any, Callable, Deque, Dict, Iterable, List, Mapping, Optional, Set, Tuple, Union
 from urllib.parse import quote
 
 from amiproto import (
@@ -19,39 +27,18 @@ from amiproto import (
     Connection,
     EndOfStream,
     Event,
-    Malformed,
+    InvalidAction,
     Message,
     RemoteProtocolError,
     Response,
     Role,
     parse_message_send,
 )
-from amiproto.messaging.variables import kept_variables
-from amiproto.text import to_bytes, value_as_read
+from amiproto._text import header_as_read, to_bytes
+from amiproto.messaging.variables import effective_variables
 
-from .reading import PlainReader, TLSReader
-from .received import Received
-from .script import Cut, Delay, Listing, Output
-from .versions import NEWEST, VERSIONS
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    import ssl
-    from typing import (
-        Any,
-        Callable,
-        Deque,
-        Dict,
-        Iterable,
-        List,
-        Mapping,
-        Optional,
-        Set,
-        Tuple,
-        Union,
-    )
-
-    from .script import Step
+from .script import Delay, Disconnect, EventList, Output, Received, Step
+from .versions import NEWEST, VERSIONS, Version
 
 #: The user of a server that is given none. Its secret is no secret.
 USERNAME = "loopback"
@@ -100,8 +87,8 @@ class LoopbackServer:
     :param tls: an :class:`ssl.SSLContext` with a certificate, for TLS.
     :param keep: most messages that are kept, and most actions, the newest (int); None keeps all.
     :param handlers: functions by the name of an action (in any case): each is given the action
-        and returns the messages that answer it, an :class:`Output` or a :class:`Listing`, None for
-        "as usual", a :class:`Delay` or a :class:`Cut`. They go before what the server knows
+        and returns the messages that answer it, an :class:`Output` or an :class:`EventList`, None
+        for "as usual", a :class:`Delay` or a :class:`Disconnect`. They go before what the server knows
         itself, except for Challenge, Login and Logoff.
     :param port: the port to listen on (int); 0 for one that is free. Opened again, a server takes
         the one that it had.
@@ -133,7 +120,7 @@ class LoopbackServer:
         self._script: Dict[str, Deque[Step]] = {}
         self._watch = watch
         self._lock = Lock()
-        self._peers: Set[_Peer] = set()
+        self._peers: Set[_ClientConnection] = set()
         self._threads: List[Thread] = []
         self._listener: Optional[socket.socket] = None
         self._closing = Flag()
@@ -224,7 +211,7 @@ class LoopbackServer:
                 )
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             reader = PlainReader(sock) if tls is None else TLSReader(tls, self._version)
-            peer = _Peer(sock, reader)
+            peer = _ClientConnection(sock, reader)
             with self._lock:
                 self._peers.add(peer)
                 closing = self._closing.is_set()
@@ -241,7 +228,7 @@ class LoopbackServer:
         finally:
             sock.close()
 
-    def _talk(self, peer: _Peer) -> None:
+    def _talk(self, peer: _ClientConnection) -> None:
         peer.write([Banner(self._version.ami)])
         while True:
             data = peer.reader.read()
@@ -253,18 +240,18 @@ class LoopbackServer:
                 if message is NEED_DATA or isinstance(message, EndOfStream):
                     break
                 # Each answer is written by itself, as Asterisk does.
-                answers, cut = self._treat(peer, message)
+                answers, cut = self._handle(peer, message)
                 if peer.reader.is_behind():
                     return
                 peer.write(answers, cut)
                 if peer.ended or cut is not None:
                     return
 
-    def _treat(
-        self, peer: _Peer, message: Union[Message, object]
+    def _handle(
+        self, peer: _ClientConnection, message: Union[Message, object]
     ) -> Tuple[Iterable[Message], Optional[int]]:
         """The answers, and the number of their bytes to close after, or None."""
-        if isinstance(message, Malformed):
+        if isinstance(message, InvalidAction):
             return [_response(message, b"Error", to_bytes(message.reason))], None
         assert isinstance(message, Action)
         name = message.name.lower()
@@ -276,12 +263,12 @@ class LoopbackServer:
         treatment = step(message) if callable(step) else step
         if isinstance(treatment, Delay):
             self._closing.wait(treatment.seconds)
-        elif isinstance(treatment, (Output, Listing)):
+        elif isinstance(treatment, (Output, EventList)):
             return treatment.answer(message, self._version), None
-        elif not isinstance(treatment, Cut) and treatment is not None:
+        elif not isinstance(treatment, Disconnect) and treatment is not None:
             return treatment, None
         answers = self._answer(peer, message)
-        return answers, treatment.after if isinstance(treatment, Cut) else None
+        return answers, treatment.after if isinstance(treatment, Disconnect) else None
 
     def _step(self, name: str) -> Optional[Step]:
         script = self._script.get(name)
@@ -298,7 +285,7 @@ class LoopbackServer:
         if self._keep is not None:
             del kept[: max(0, len(kept) - self._keep)]
 
-    def _answer(self, peer: _Peer, action: Action) -> Iterable[Message]:
+    def _answer(self, peer: _ClientConnection, action: Action) -> Iterable[Message]:
         name = action.name.lower()
         if name == "logoff":
             peer.ended = True
@@ -317,14 +304,14 @@ class LoopbackServer:
         text = _UNKNOWN % to_bytes(action.name)
         return [_response(action, b"Error", text[:_MAX_UNKNOWN])]
 
-    def _challenge(self, peer: _Peer, action: Action) -> Response:
+    def _challenge(self, peer: _ClientConnection, action: Action) -> Response:
         if _read(action, b"AuthType").lower() != b"md5":
             return _response(action, b"Error", b"Must specify AuthType")
         if not peer.challenge:  # one for the whole session
             peer.challenge = b"%d" % int.from_bytes(os.urandom(4), "big")
         return _response(action, b"Success", lines=b"Challenge: %s\r\n" % peer.challenge)
 
-    def _login(self, peer: _Peer, action: Action) -> Response:
+    def _login(self, peer: _ClientConnection, action: Action) -> Response:
         if peer.logged_in:
             return _response(action, b"Success", b"Already authenticated")
         secret = self._secret_of(_read(action, b"Username"))
@@ -351,25 +338,25 @@ class LoopbackServer:
         if not self._version.has_destination:
             message = replace(message, destination=None)
         if self._version.first_variable_counts:
-            variables = kept_variables(action.wire, first_counts=True)
+            variables = effective_variables(action.wire, first_counts=True)
             message = replace(message, variables=variables)
         target = message.to if message.destination is None else message.destination
         if not target:
             return _response(action, b"Error", b"No 'To' address specified.")
-        if not self._knows(target.partition(":")[0]):
+        if not self._supports_technology(target.partition(":")[0]):
             return _response(action, b"Error", b"Message technology not found.")
         with self._lock:
             self.messages.append(message)
             self._forget(self.messages)
         return _response(action, b"Success", b"Message successfully sent")
 
-    def _knows(self, technology: str) -> bool:
+    def _supports_technology(self, technology: str) -> bool:
         if self._version.technology_in_any_case:
             return technology.lower() in {name.lower() for name in self.technologies}
         return technology in self.technologies
 
 
-class _Peer:
+class _ClientConnection:
     """One client's connection, as the server sees it."""
 
     def __init__(self, sock: socket.socket, reader: Union[PlainReader, TLSReader]) -> None:
@@ -404,7 +391,7 @@ def _shut(sock: socket.socket) -> None:
 
 
 def _read(action: Message, name: bytes) -> bytes:
-    return value_as_read(action.wire, name)
+    return header_as_read(action.wire, name)
 
 
 def _response(action: Message, name: bytes, message: bytes = b"", lines: bytes = b"") -> Response:
@@ -416,3 +403,61 @@ def _response(action: Message, name: bytes, message: bytes = b"", lines: bytes =
     if message:
         wire += b"Message: %s\r\n" % message
     return Response.from_wire(wire + lines + b"\r\n")
+
+
+#: Bytes asked of a plain socket at once. How they are cut makes no difference to anybody.
+_CHUNK = 64 * 1024
+
+#: Seconds that a read across records waits for the next one. Asterisk waits for none, so that
+#: chance decides how many of the records that a client writes in a row one read takes; here it
+#: takes all that fit, and the same writes hang each time.
+_TOGETHER = 0.02
+
+
+class PlainReader:
+    """Reads a plain socket."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._sock = sock
+
+    def read(self) -> bytes:
+        """The next bytes; none at the end of the stream."""
+        return self._sock.recv(_CHUNK)
+
+    def is_behind(self) -> bool:
+        """Whether an answer now ends the connection."""
+        return False
+
+
+class TLSReader:
+    """Reads as Asterisk does over TLS: it waits for the socket, whatever the TLS layer holds.
+
+    A record that comes in parts is waited for, where Asterisk closes.
+    """
+
+    def __init__(self, sock: ssl.SSLSocket, version: Version) -> None:
+        self._sock = sock
+        self._size = version.tls_read
+        self._across = version.reads_across_records
+        self._is_full = False
+
+    def read(self) -> bytes:
+        """The next bytes; none at the end of the stream."""
+        self._wait(None)
+        data = piece = self._sock.recv(self._size)
+        while piece and self._across and len(data) < self._size and self._wait(_TOGETHER):
+            piece = self._sock.recv(self._size - len(data))
+            data += piece
+        self._is_full = len(data) == self._size
+        return data
+
+    def is_behind(self) -> bool:
+        """Whether an answer now ends the connection, as not all was read that had come."""
+        if not (self._across and self._is_full):
+            return False
+        return self._sock.pending() > 0 or self._wait(0.0)
+
+    def _wait(self, seconds: Optional[float]) -> bool:
+        with DefaultSelector() as selector:
+            selector.register(self._sock, EVENT_READ)
+            return bool(selector.select(seconds))

@@ -7,10 +7,7 @@ common is in the server, and how they cut what a client sends in :class:`amiprot
 from __future__ import annotations
 
 from dataclasses import dataclass
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from typing import Dict
+from typing import Dict
 
 
 @dataclass(frozen=True)

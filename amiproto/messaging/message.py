@@ -1,26 +1,22 @@
 """MessageSend: a message to a phone that arrives exactly as asked, or is refused here.
 
 Written, it is an action like any other. Read, it is what the server makes of the action.
+
+The text of a message: ``Body`` or ``Base64Body``, how much fits, and cutting what does not.
 """
 
 from __future__ import annotations
 
-from ..encoding import check_action_id, encode_action
-from ..errors import AddressRefused, BodyRefused, TooManyLines
-from ..headers import plain_pairs
-from ..limits import MAX_ACTION_LINES
-from ..messages import Action, Message
-from ..text import plain_bytes, plain_str, to_text, value_as_read
-from .body import body_header, decode_base64
-from .technologies import check_technology, technology_of
-from .variables import kept_variables, variable_headers
+from binascii import a2b_base64, b2a_base64
+from typing import Any, List, Optional, Tuple, Union
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from typing import Any, Optional, Tuple, Union
-
-    from ..headers import Pair, Pairs
-    from ..messages import Banner
+from .._text import header_as_read, to_exact_bytes, to_exact_str, to_text
+from ..exceptions import BodyTooLong, InvalidAddress, InvalidBody, TooManyLines
+from ..headers import Pair, Pairs, to_exact_pairs
+from ..limits import MAX_ACTION_LINE, MAX_ACTION_LINES, MAX_BASE64_BODY, MAX_BODY
+from ..messages import Action, Banner, Message, check_action_id, encode_action
+from .technology import check_technology, get_technology
+from .variables import effective_variables, variable_headers
 
 
 class MessageSend(Action):
@@ -54,9 +50,9 @@ class MessageSend(Action):
     :param action_id: the ActionID (str, at most 67 bytes).
     :raises TypeError: naming the argument, or the variable, and what to give.
     :raises BodyTooLong: with the limit for this text.
-    :raises BodyRefused: for NUL, a lone surrogate, and for xmpp what XML cannot hold.
-    :raises VariableRefused: for a variable that would be dropped, changed, or do damage.
-    :raises AddressRefused: for a To, From or Destination that would not be used as written.
+    :raises InvalidBody: for NUL, a lone surrogate, and for xmpp what XML cannot hold.
+    :raises InvalidVariable: for a variable that would be dropped, changed, or do damage.
+    :raises InvalidAddress: for a To, From or Destination that would not be used as written.
     :raises LineTooLong, TooManyLines: for what the server's buffers cannot hold.
     """
 
@@ -71,20 +67,20 @@ class MessageSend(Action):
         destination: Optional[str] = None,
         action_id: Optional[str] = None,
     ) -> None:
-        to = plain_str(to, "to")
-        from_ = None if from_ is None else plain_str(from_, "from_")
-        destination = None if destination is None else plain_str(destination, "destination")
+        to = to_exact_str(to, "to")
+        from_ = None if from_ is None else to_exact_str(from_, "from_")
+        destination = None if destination is None else to_exact_str(destination, "destination")
         text = _plain_body(body)
-        named = [] if variables is None else plain_pairs(variables, "variables")
+        named = [] if variables is None else to_exact_pairs(variables, "variables")
         if destination is None:
             check_technology("To", to)
         else:
             check_technology("Destination", destination)
-        technology = technology_of(to if destination is None else destination)
+        technology = get_technology(to if destination is None else destination)
         technology.check(to, from_, destination, text, named)
         pairs = [("Action", "MessageSend")]
         if action_id is not None:
-            action_id = plain_str(action_id, "action_id")
+            action_id = to_exact_str(action_id, "action_id")
             check_action_id(action_id)
             pairs.append(("ActionID", action_id))
         pairs.append(("To", to))
@@ -120,8 +116,8 @@ class MessageSend(Action):
     @property
     def body(self) -> bytes:
         """The text as it arrives (bytes)."""
-        encoded = value_as_read(self.wire, b"Base64Body")
-        return decode_base64(encoded) if encoded else value_as_read(self.wire, b"Body")
+        encoded = header_as_read(self.wire, b"Base64Body")
+        return decode_base64(encoded) if encoded else header_as_read(self.wire, b"Body")
 
     @property
     def text(self) -> str:
@@ -131,7 +127,7 @@ class MessageSend(Action):
     @property
     def variables(self) -> Tuple[Pair, ...]:
         """The variables in order: pairs of name and value (str), before escaping."""
-        return kept_variables(self.wire)
+        return effective_variables(self.wire)
 
     @property
     def destination(self) -> Optional[str]:
@@ -146,21 +142,21 @@ class MessageSend(Action):
     def check_server(self, banner: Banner) -> None:
         """Refuse what this version of the server would not send as it is asked.
 
-        :raises AddressRefused: for a Destination that it ignores (before 16.22, 18.8 and 19.0), and
+        :raises InvalidAddress: for a Destination that it ignores (before 16.22, 18.8 and 19.0), and
             for ``pjsip:`` a From with a semicolon (exact on 22.10, cut on 16.28), a To with a name
             beside a Destination (exact on 16.28, ignored on 22.10), and one that repeats it with an
             endpoint and a name (exact on 22.10).
         """
         to, from_, destination = self.to, self.from_, self.destination
-        technology = technology_of(to if destination is None else destination)
+        technology = get_technology(to if destination is None else destination)
         try:
             technology.check_server(to, from_, destination, banner)
-        except AddressRefused as error:
+        except InvalidAddress as error:
             error.action_id = self.action_id
             raise
 
     def _read(self, name: bytes) -> str:
-        return to_text(value_as_read(self.wire, name))
+        return to_text(header_as_read(self.wire, name))
 
     def _content(self) -> Tuple[Any, ...]:
         return self.to, self.body, self.from_, self.variables, self.destination, self.action_id
@@ -190,12 +186,162 @@ def parse_message_send(action: Action) -> MessageSend:
 
 def _plain_body(body: Union[str, bytes]) -> bytes:
     try:
-        return plain_bytes(body, "body")
+        return to_exact_bytes(body, "body")
     except UnicodeEncodeError as error:
         start = error.start
     # Raised from here, as the error above holds the text.
-    raise BodyRefused(
+    raise InvalidBody(
         f"the text holds a lone surrogate at character {start}, which UTF-8 cannot carry; give "
         "bytes to send such a text as it is",
         field="Body",
     )
+
+
+_BASE64 = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
+_BASE64_DIGITS = bytes(byte if byte in _BASE64 else _BASE64[-1] for byte in range(256))
+
+#: Characters of base64 that the line of ``Base64Body`` holds.
+_BASE64_ROOM = MAX_ACTION_LINE - len("Base64Body: ")
+
+_JOINER = "\u200d"
+
+
+def is_plain(body: bytes) -> bool:
+    """Whether ``Body`` carries a text unchanged, and not only ``Base64Body``.
+
+    Not where a line ends in it, and not where the server would strip a blank from its front.
+    """
+    return not body or (body[0] > 0x20 and b"\n" not in body and b"\r" not in body)
+
+
+def max_size(body: bytes) -> int:
+    """How many bytes a text of this kind may have."""
+    return MAX_BODY if is_plain(body) else MAX_BASE64_BODY
+
+
+def body_header(body: bytes) -> Pair:
+    """The name and value of the header that carries a text unchanged.
+
+    :raises BodyTooLong: when neither ``Body`` nor ``Base64Body`` does.
+    """
+    limit = max_size(body)
+    if len(body) > limit:
+        why = "" if is_plain(body) else " with line breaks or with a blank in front"
+        raise BodyTooLong(
+            f"the text has {len(body)} bytes and AMI carries at most {limit} of a text{why}; "
+            "shorten it, or send the parts that split_body(text) gives",
+            field="Body",
+            limit=limit,
+            actual=len(body),
+        )
+    if is_plain(body):
+        return "Body", to_text(body)
+    # What is cut off here is padding, which decoding does without (all of 11.25, 16.28, 22.10).
+    return "Base64Body", to_text(b2a_base64(body, newline=False)[:_BASE64_ROOM])
+
+
+def decode_base64(data: bytes) -> bytes:
+    """Base64 as Asterisk decodes it, without fail (16.28, 22.10).
+
+    It ends at the first ``=``; a character that is none of base64 counts as the last of them;
+    bits that fill no byte are dropped; what is decoded ends at a NUL.
+
+    :param data: the value of a ``Base64Body`` header (bytes).
+    """
+    digits = data.partition(b"=")[0].translate(_BASE64_DIGITS)
+    size = len(digits) * 6 // 8
+    return a2b_base64(digits + b"A" * (-len(digits) % 4))[:size].partition(b"\0")[0]
+
+
+def split_body(text: str) -> List[str]:
+    """Cut a text into parts that each fit one MessageSend, and that joined give the text.
+
+    A part is cut after a line end where there is one in its second half, else after a blank,
+    else between two characters as a reader sees them (base and accents, emoji sequences, flags:
+    as far as the standard library's Unicode data tells), and never inside a character.
+
+    :param text: any text UTF-8 can carry (str).
+    :return: the parts (list of str); the text alone, even an empty one, where it fits.
+    :raises InvalidBody: for a lone surrogate.
+
+    >>> [len(part) for part in split_body("x" * 2000)]
+    [1016, 984]
+    """
+    text = to_exact_str(text, "text")
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise InvalidBody(
+            f"the text holds a lone surrogate at character {error.start}, which UTF-8 cannot "
+            "carry; remove it",
+            field="Body",
+        ) from None
+    parts: List[str] = []
+    start = 0
+    while True:
+        window = text[start : start + MAX_BODY + 1]
+        if start + len(window) == len(text) and _fits(window):
+            return [*parts, window]
+        size = _cut(window)
+        parts.append(window[:size])
+        start += size
+
+
+def _cut(window: str) -> int:
+    """How many characters of the window make the next part; the window has too many."""
+    end = _prefix(window, MAX_BODY)
+    if not is_plain(window[:end].encode()):
+        end = _prefix(window, MAX_BASE64_BODY)
+        if is_plain(window[:end].encode()):
+            # The line end that made it Base64Body is farther on: up to there, Body carries it.
+            end = min(window.find(char) for char in "\r\n" if char in window)
+    half = end // 2
+    for found in (window.rfind("\n", half, end), window.rfind(" ", half, end)):
+        if found != -1 and _is_boundary(window, found + 1):
+            return found + 1
+    for place in range(end, half, -1):
+        if _is_boundary(window, place):
+            return place
+    return _prefix(window, max_size(window[: _prefix(window, MAX_BODY)].encode()))
+
+
+def _fits(text: str) -> bool:
+    body = text.encode()
+    return len(body) <= max_size(body)
+
+
+def _prefix(window: str, limit: int) -> int:
+    """Most characters of the window that have at most ``limit`` bytes."""
+    return len(window.encode()[:limit].decode("utf-8", "ignore"))
+
+
+def _is_boundary(text: str, index: int) -> bool:
+    """Whether a reader sees one character end and another begin before ``index``."""
+    from unicodedata import category, combining
+
+    before, after = text[index - 1], text[index]
+    if before in "\r\n":
+        return before == "\n" or after != "\n"
+    if _JOINER in (before, after):
+        return False
+    if combining(after) or category(after) in ("Mn", "Me", "Mc"):  # accents, variation selectors
+        return False
+    if "\U0001f3fb" <= after <= "\U0001f3ff" or "\U000e0020" <= after <= "\U000e007f":
+        return False  # a skin tone; the tags of a subdivision's flag
+    if _is_flag_half(before) and _is_flag_half(after):
+        run = 1
+        while run < index and _is_flag_half(text[index - 1 - run]):
+            run += 1
+        return run % 2 == 0
+    return not (_is_hangul_part(before) and _is_hangul_part(after, initial=False))
+
+
+def _is_flag_half(char: str) -> bool:
+    return "\U0001f1e6" <= char <= "\U0001f1ff"
+
+
+def _is_hangul_part(char: str, *, initial: bool = True) -> bool:
+    # Conjoining jamo; a syllable block takes a vowel or a final consonant, too.
+    if initial:
+        return "\u1100" <= char <= "\u11ff" or "\uac00" <= char <= "\ud7a3"
+    return "\u1160" <= char <= "\u11ff"

@@ -3,25 +3,23 @@
 from __future__ import annotations
 
 import re
+from typing import Optional
 
-from ..errors import AddressRefused, VariableRefused
-from .sip_headers import TOKEN, SIPHeaders
-from .sip_uri import (
+from ..exceptions import InvalidAddress, InvalidVariable
+from ..messages import Banner
+from ._sip import (
     ESCAPE,
     HOST_NAME,
     IPV6,
     PORT,
+    TOKEN,
     USER_CHARACTER,
-    advise,
-    advise_brackets,
+    SIPTechnology,
     escape_except,
+    explain_brackets,
+    explain_invalid_uri,
 )
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from typing import Optional
-
-    from ..messages import Banner
+from .technology import register
 
 # All of the following was seen on 16.28 and 22.10 unless it says otherwise.
 
@@ -93,7 +91,8 @@ _AMI_OF_16 = 5
 _AMI_OF_22 = 11
 
 
-class PJSIP(SIPHeaders):
+@register
+class PJSIP(SIPTechnology):
     """``pjsip:`` (res_pjsip_messaging; 16.28 and 22.10).
 
     A target is ``endpoint``, ``endpoint/aor``, ``endpoint/sip:user@host``, ``PJSIP/user@endpoint``
@@ -114,7 +113,7 @@ class PJSIP(SIPHeaders):
         rest = target[len("pjsip:") :]
         if rest[-1] == " ":
             # There is no endpoint of that name, and yet it is Success.
-            raise AddressRefused(
+            raise InvalidAddress(
                 f"{field} ends with a blank, which would be a part of the name; remove it",
                 field=field,
             )
@@ -127,21 +126,23 @@ class PJSIP(SIPHeaders):
             good = re.fullmatch(_AFTER_ENDPOINT, after)
         # With a scheme in front of the slash, it is one of the URI.
         if not good or (slash and (not endpoint or ":" in endpoint)):
-            raise AddressRefused(
+            raise InvalidAddress(
                 f"pjsip would not send to {target!r} as it is written: {_target_advice(rest)}",
                 field=field,
             )
 
-    def check_to_beside_destination(self, to: str, destination: str) -> None:
+    def check_to_with_destination(self, to: str, destination: str) -> None:
         """Refuse a To that no version puts into the To header as it is."""
         if to != destination and not re.fullmatch(_TO_HEADER_OF_16, to):
             uri = to[6:] if to.startswith("pjsip:") else to
             advice = (
-                advise_brackets(uri)
-                or advise(_inside(uri), _BROKEN_IN_USER, _BROKEN_IN_PARAMETERS)
+                explain_brackets(uri)
+                or explain_invalid_uri(
+                    _strip_display_name(uri), _BROKEN_IN_USER, _BROKEN_IN_PARAMETERS
+                )
                 or ("it takes a URI without port, transport or headers; write sip:user@host")
             )
-            raise AddressRefused(
+            raise InvalidAddress(
                 f"where there is a Destination, pjsip would not put {to!r} into the To header as "
                 f"it is written: {advice}",
                 field="To",
@@ -150,7 +151,7 @@ class PJSIP(SIPHeaders):
     def check_from(self, from_: Optional[str]) -> None:
         """Refuse a From that every version would change or drop."""
         if from_ is not None and not re.fullmatch(_FROM, from_):
-            raise AddressRefused(
+            raise InvalidAddress(
                 f"pjsip would change or drop the From {from_!r}: {_from_advice(from_)}",
                 field="From",
             )
@@ -161,7 +162,7 @@ class PJSIP(SIPHeaders):
         """Refuse what 16.28 and 22.10 do not both carry, where it is not the one that does."""
         super().check_server(to, from_, destination, banner)
         if from_ is not None and ";" in from_ and "@" in from_ and (banner.major or 0) < _AMI_OF_22:
-            raise AddressRefused(
+            raise InvalidAddress(
                 f"a server of AMI {banner.version} cuts the From {from_!r} at its semicolon; leave "
                 "it out",
                 field="From",
@@ -171,13 +172,13 @@ class PJSIP(SIPHeaders):
         if to == destination:
             # 16.28 takes all in front of the brackets for the name, the endpoint too.
             if (banner.major or 0) < _AMI_OF_22 and re.match("pjsip:[^/]+/.*<", to):
-                raise AddressRefused(
+                raise InvalidAddress(
                     f"a server of AMI {banner.version} would put the endpoint of {to!r} into the "
                     "name of the To header; leave the Destination out, as it says the same",
                     field="To",
                 )
         elif banner.major != _AMI_OF_16 and not re.fullmatch(_TO_HEADER, to):
-            raise AddressRefused(
+            raise InvalidAddress(
                 f"a server of AMI {banner.version} makes no use of {to!r} as the To header; write "
                 "sip:user@host, in small letters, without a name and brackets",
                 field="To",
@@ -187,7 +188,7 @@ class PJSIP(SIPHeaders):
         """Refuse a Content-Type with parameters, too."""
         super().check_value(name, value)
         if name.lower() == "content-type" and not re.fullmatch(_PLAIN_TYPE, value):
-            raise VariableRefused(
+            raise InvalidVariable(
                 f"pjsip takes a type and a subtype such as text/plain as {name!r}, and no "
                 "parameters; leave them out",
                 field=name,
@@ -204,7 +205,7 @@ def _target_advice(rest: str) -> str:
             "PJSIP/ needs a user and an endpoint; write PJSIP/user@endpoint, the user without "
             "colon or slash, and reserved characters in it unescaped"
         )
-    inside = _inside(uri)
+    inside = _strip_display_name(uri)
     if inside[:4] != "sip:" and inside[:4].lower() == "sip:":
         return "the scheme in capitals would be read as a user; write sip: in small letters"
     if uri[:1] == " ":
@@ -220,7 +221,9 @@ def _target_advice(rest: str) -> str:
             "what is in front of the @ would be looked for as an endpoint, and the rest dropped; "
             f"write pjsip:sip:{rest} for the address, or pjsip: and the endpoint alone"
         )
-    advice = advise_brackets(uri) or advise(inside, _BROKEN_IN_USER, _BROKEN_IN_PARAMETERS)
+    advice = explain_brackets(uri) or explain_invalid_uri(
+        inside, _BROKEN_IN_USER, _BROKEN_IN_PARAMETERS
+    )
     if advice:
         return advice
     if re.search("(?i);transport=(?!udp)", inside):
@@ -240,7 +243,7 @@ def _target_advice(rest: str) -> str:
 
 def _from_advice(from_: str) -> str:
     """What is wrong with a From, and what to write."""
-    uri = _inside(from_)
+    uri = _strip_display_name(from_)
     if uri is from_ and not re.search("[:@<]", uri):
         return f"it is no address; write '{from_} <sip:user@host>'"
     name = from_.partition("<")[0] if uri is not from_ else ""
@@ -249,7 +252,9 @@ def _from_advice(from_: str) -> str:
             "the name has a quote, backslash or colon; write it in quotes, with a backslash before "
             'each \\ and " in it'
         )
-    advice = advise_brackets(from_) or advise(uri, _BROKEN_IN_USER, _BROKEN_IN_PARAMETERS)
+    advice = explain_brackets(from_) or explain_invalid_uri(
+        uri, _BROKEN_IN_USER, _BROKEN_IN_PARAMETERS
+    )
     if advice:
         return advice
     if re.search(r":[0-9]+\Z", uri[4:]):
@@ -261,7 +266,7 @@ def _from_advice(from_: str) -> str:
     return "write sip:user@host or 'Name <sip:user@host>', with nothing after it"
 
 
-def _inside(text: str) -> str:
+def _strip_display_name(text: str) -> str:
     """What stands between the last brackets; the text itself where there are none."""
     start = text.rfind("<")
     return text[start + 1 : text.find(">", start)] if start >= 0 and ">" in text[start:] else text

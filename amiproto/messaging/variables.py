@@ -6,16 +6,12 @@ Originate, Setvar's kin and others take the same header.
 from __future__ import annotations
 
 import re
+from typing import Dict, List, Tuple
 
-from ..errors import LineTooLong
+from .._text import WHITESPACE, action_lines, to_text
+from ..exceptions import LineTooLong
+from ..headers import Pair
 from ..limits import MAX_ACTION_LINE, MAX_VARIABLES_IN_HEADER
-from ..text import BLANKS, action_lines, to_text
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from typing import Dict, List, Tuple
-
-    from ..headers import Pair
 
 # Items are split at commas outside quotes, round and square brackets, quotes are removed, and
 # brackets count inside quotes too: so that quoting protects nothing, and a backslash before each
@@ -89,7 +85,7 @@ def _packed(items: List[str]) -> List[str]:
     return [",".join(line) for line in lines]
 
 
-def kept_variables(wire: bytes, *, first_counts: bool = False) -> Tuple[Pair, ...]:
+def effective_variables(wire: bytes, *, first_counts: bool = False) -> Tuple[Pair, ...]:
     """The variables that a server keeps of an action: pairs of name and value (str), in order.
 
     They are set one after the other. Of a name that comes again, in any case, the later value
@@ -122,7 +118,7 @@ def parse_variables(value: bytes) -> List[Tuple[bytes, bytes]]:
         63rd takes the rest of the line, unread.
     """
     pairs = []
-    for item in _items(value.lstrip(BLANKS)):
+    for item in _items(value.lstrip(WHITESPACE)):
         name, equals, text = item.partition(b"=")
         if equals and name:
             pairs.append((name, text))

@@ -3,31 +3,28 @@
 from __future__ import annotations
 
 import re
+from typing import List, Optional
 
-from ..errors import AddressRefused, BodyRefused, VariableRefused
-from .technology import Technology
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from typing import List, Optional
-
-    from ..headers import Pair
+from ..exceptions import InvalidAddress, InvalidBody, InvalidVariable
+from ..headers import Pair
+from .technology import Technology, register
 
 #: What XML 1.0 cannot hold (its production [2] Char) and the server puts raw into the stream
 #: (16.28, 22.10), and CR, which XML turns into LF (XML 1.0, 2.11).
 _NOT_XML = "[^\t\n\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]"
 
 
+@register
 class XMPP(Technology):
     """``xmpp:`` (res_xmpp; 16.28 and 22.10)."""
 
     __slots__ = ()
     name = "xmpp"
 
-    def check_to_beside_destination(self, to: str, destination: str) -> None:
+    def check_to_with_destination(self, to: str, destination: str) -> None:
         """Refuse a To of its own: res_xmpp makes no use of it."""
         if to != destination:
-            raise AddressRefused(
+            raise InvalidAddress(
                 "where there is a Destination, xmpp makes no use of To; give the destination as "
                 "To, too",
                 field="To",
@@ -36,7 +33,7 @@ class XMPP(Technology):
     def check_from(self, from_: Optional[str]) -> None:
         """Refuse a message without From: it names the account that sends."""
         if from_ is None:
-            raise AddressRefused(
+            raise InvalidAddress(
                 "an xmpp message needs a From; give 'xmpp:' and the account's section of xmpp.conf",
                 field="From",
             )
@@ -47,12 +44,12 @@ class XMPP(Technology):
         try:
             found = re.search(_NOT_XML, body.decode())
         except UnicodeDecodeError:
-            raise BodyRefused(
+            raise InvalidBody(
                 "the text is no UTF-8, which would break the server's XML stream; send UTF-8",
                 field="Body",
             ) from None
         if found:
-            raise BodyRefused(
+            raise InvalidBody(
                 f"the text holds {found.group()!r} at character {found.start()}, which XML "
                 "cannot carry to an xmpp client; remove it",
                 field="Body",
@@ -61,7 +58,7 @@ class XMPP(Technology):
     def check_variables(self, variables: List[Pair]) -> None:
         """Refuse any: res_xmpp ignores them all."""
         if variables:
-            raise VariableRefused(
+            raise InvalidVariable(
                 "an xmpp message carries no variables: the server ignores them all; leave them out",
                 field="Variable",
             )

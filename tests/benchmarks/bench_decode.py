@@ -9,7 +9,7 @@ import statistics
 from time import process_time
 from typing import Callable, Dict, List
 
-from amiproto import NEED_DATA, Action, Answer, Banner, Connection, Event, Response, Role
+from amiproto import NEED_DATA, Action, ActionResult, Banner, Connection, Event, Response, Role
 from tests.benchmarks import streams
 from tests.benchmarks.common import is_short, logged_in, show
 
@@ -106,7 +106,7 @@ class Flood:
             session.receive_data(chunk)
             event = next_event()
             while event is not NEED_DATA:
-                if isinstance(event, Answer):
+                if isinstance(event, ActionResult):
                     waiting.remove(event.action_id)
                 event = next_event()
         assert not waiting

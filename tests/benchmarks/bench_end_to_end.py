@@ -18,7 +18,7 @@ from typing import Iterator, List, NamedTuple, Tuple
 
 from amiclient import Client
 from amiclient.loopback import SECRET, USERNAME
-from amiproto import Answer, MessageSend
+from amiproto import ActionResult, MessageSend
 from tests.benchmarks.common import logged_in, ratio, serving, show
 
 LOGIN = "Action: Login\r\nUsername: {}\r\nSecret: {}\r\nEvents: off\r\n\r\n"
@@ -98,7 +98,7 @@ class Codec:
             assert action.wire and action.action_id is not None
             session.receive_data(ANSWER % action.action_id.encode())
             event = session.next_event()
-            assert isinstance(event, Answer) and event.response.name == "Success"
+            assert isinstance(event, ActionResult) and event.response.name == "Success"
 
 
 def measure(port: int, username: str, secret: str, count: int, rounds: int, where: str) -> None:

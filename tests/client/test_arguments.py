@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from amiclient import CLIENT_TIMEOUT, Client, ClientTimeout, MessageSend, NotConnected
 from amiclient.loopback import SECRET, USERNAME, LoopbackServer
-from amiclient.url import arguments_of
+from amiclient.url import parse_url
 from tests.faults import SERVER_PEM, client_of, server_tls
 
 
@@ -125,7 +125,7 @@ def test_a_url_opens_a_client() -> None:
 @example("MAX", "X")
 @example("/?#[]@", "://%2F@")
 def test_any_user_and_secret_can_stand_in_a_url(user: str, secret: str) -> None:
-    found = arguments_of(LoopbackServer(users={user: secret}, port=7).url)
+    found = parse_url(LoopbackServer(users={user: secret}, port=7).url)
     assert (found["username"], found["secret"]) == (user, secret.encode())
     assert (found["host"], found["port"]) == ("127.0.0.1", 7)
 

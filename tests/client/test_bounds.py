@@ -15,19 +15,19 @@ import pytest
 
 from amiclient import (
     ACCEPTED,
-    REFUSED,
+    FAILED,
     Action,
+    ActionFailed,
     AMIError,
-    AnswerTimeout,
     EventOverflow,
-    LoginRefused,
+    LoginFailed,
     MessageSend,
     NotConnected,
-    Refused,
+    ResponseTimeout,
+    SendFailed,
     SendTimeout,
-    ServerClosed,
 )
-from amiclient.kept import KeptEvents
+from amiclient._connection import EventBuffer
 from amiclient.loopback import LoopbackServer
 from amiproto import SHUTTING_DOWN, Event
 from amiproto.limits import MAX_OUTSTANDING
@@ -65,7 +65,7 @@ def test_events_are_bounded_in_bytes() -> None:
 
 def test_bytes_of_events_that_were_taken_count_no_more() -> None:
     event = Event("E", [("X", "y" * 50)])
-    events = KeptEvents(100, 3 * len(event.wire))
+    events = EventBuffer(100, 3 * len(event.wire))
     for _ in range(3):
         for _ in range(3):
             events.add(event)
@@ -80,12 +80,12 @@ def test_bytes_of_events_that_were_taken_count_no_more() -> None:
 
 def test_a_server_that_owes_too_many_answers_is_left() -> None:
     with Script(log_in, swallow) as script, opened(client_of(script.port)) as client:
-        session = client._shared().open_link._session
+        session = client._shared().open_connection._session
         for _ in range(MAX_OUTSTANDING):  # as calls that each gave up
             action_id = session.send(Action("Ping")).action_id
             assert action_id is not None
             session.abandon(action_id)
-        with pytest.raises(ServerClosed, match="left 4096 actions without an answer"):
+        with pytest.raises(SendFailed, match="left 4096 actions without an answer"):
             client.ping()
         assert not client.connected
         with pytest.raises(NotConnected, match="without an answer"):
@@ -94,7 +94,7 @@ def test_a_server_that_owes_too_many_answers_is_left() -> None:
 
 def test_a_session_that_is_full_of_awaited_answers_goes_on(server: LoopbackServer) -> None:
     with client_of(server.port) as client:
-        session = client._shared().open_link._session
+        session = client._shared().open_connection._session
         ids = [session.send(Action("Ping")).action_id for _ in range(MAX_OUTSTANDING)]
         with pytest.raises(AMIError, match="read answers first"):
             client.ping()
@@ -113,17 +113,17 @@ def test_reading_the_rest_has_a_deadline() -> None:
         with opened(client_over(ours, max_events=10)) as client:
             time.sleep(0.05)
             error = error_within(0.5, lambda: client.ping(timeout=0.5))
-            assert type(error) in (ServerClosed, SendTimeout, NotConnected)
+            assert type(error) in (SendFailed, SendTimeout, NotConnected)
 
 
 def test_a_server_that_is_told_to_stop() -> None:
     refuse = answer("Error", f"Message: {SHUTTING_DOWN}")
     with Script(log_in, for_ever(refuse)) as script, client_of(script.port) as client:
-        with pytest.raises(Refused) as caught:
+        with pytest.raises(ActionFailed) as caught:
             client.send_message("sip:a", "b")
-        assert caught.value.retryable and caught.value.outcome == REFUSED
+        assert caught.value.retryable and caught.value.outcome == FAILED
         results = list(client.send_messages(MessageSend("sip:a", str(n)) for n in range(50)))
-        assert all(result.outcome == REFUSED and result.retryable for result in results)
+        assert all(result.outcome == FAILED and result.retryable for result in results)
 
 
 # -- Secrets.
@@ -168,7 +168,7 @@ def test_no_error_of_a_plain_login_shows_the_secret(step: Step) -> None:
         for text in [*shown, str(pickle.loads(pickle.dumps(caught.value)).to_dict())]:
             assert _S not in text
         if step is _echo:
-            assert isinstance(caught.value, LoginRefused)
+            assert isinstance(caught.value, LoginFailed)
             assert caught.value.server_message == "bad secret <redacted>"
         del caught
 
@@ -181,7 +181,7 @@ def test_logs_name_actions_and_never_what_they_hold(caplog: pytest.LogCaptureFix
     reply = answer("Success", "Message: secret words")
     with Script(log_in, reply, skip, for_ever(reply)) as script, client_of(script.port) as client:
         receipt = client.send_message("sip:alice", "private words", variables={"X-A": "words"})
-        with pytest.raises(AnswerTimeout) as caught:
+        with pytest.raises(ResponseTimeout) as caught:
             client.send_message("sip:alice", "silent words", timeout=0.05)
         results = list(client.send_messages([MessageSend("sip:bob", "words")] * 3))
         assert [result.outcome for result in results] == [ACCEPTED] * 3

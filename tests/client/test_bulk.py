@@ -10,15 +10,15 @@ import pytest
 
 from amiclient import (
     ACCEPTED,
+    FAILED,
     NOT_SENT,
-    REFUSED,
     UNKNOWN,
-    AnswerTimeout,
+    ActionFailed,
     ConnectionLost,
     LocalProtocolError,
     MessageSend,
     NotConnected,
-    Refused,
+    ResponseTimeout,
     SendResult,
 )
 from amiclient.loopback import LoopbackServer
@@ -87,10 +87,10 @@ def test_refused_ones_do_not_stop_the_rest(server: LoopbackServer) -> None:
         results = list(client.send_messages(items, window=4))
         client.ping()
     expected: List[str] = [ACCEPTED] * 12
-    expected[3] = expected[11] = REFUSED
+    expected[3] = expected[11] = FAILED
     expected[5] = NOT_SENT
     assert _outcomes(results) == expected
-    assert isinstance(results[3].error, Refused)
+    assert isinstance(results[3].error, ActionFailed)
     assert isinstance(results[5].error, BodyTooLong) and results[5].receipt is None
     assert [result.message for result in results] == items
     assert len(server.messages) == 9
@@ -105,7 +105,7 @@ def test_two_messages_under_one_action_id(server: LoopbackServer) -> None:
         assert _outcomes(list(client.send_messages(twins, window=1))) == [ACCEPTED] * 2
 
 
-@pytest.mark.parametrize("broken", ["error", "mapping", "nothing", "refused"])
+@pytest.mark.parametrize("broken", ["error", "mapping", "nothing", "failed"])
 @pytest.mark.parametrize("window", [1, 3, 32])
 def test_an_error_of_the_iterable_comes_after_earlier_results(
     server: LoopbackServer, window: int, broken: str
@@ -114,13 +114,13 @@ def test_an_error_of_the_iterable_comes_after_earlier_results(
         yield from _items(7)
         if broken == "error":
             raise ZeroDivisionError
-        if broken == "refused":  # by the iterable's own making
+        if broken == "failed":  # by the iterable's own making
             yield MessageSend("sip:a", "x" * 2000)
         yield {"no": "such argument"} if broken == "mapping" else None
         raise AssertionError("never asked for")
 
     results: List[SendResult[Any]] = []
-    kinds = {"error": ZeroDivisionError, "refused": LocalProtocolError}
+    kinds = {"error": ZeroDivisionError, "failed": LocalProtocolError}
     with client_of(server.port) as client:
         with pytest.raises(kinds.get(broken, TypeError)):
             for result in client.send_messages(items(), window=window):
@@ -208,7 +208,7 @@ def test_answers_that_stop_coming() -> None:
         results = list(client.send_messages(_items(20), window=4, timeout=0.3))
         assert time.monotonic() - start < 0.6
         assert _outcomes(results) == [ACCEPTED] * 5 + [UNKNOWN] * 4 + [NOT_SENT] * 11
-        assert isinstance(results[5].error, AnswerTimeout)
+        assert isinstance(results[5].error, ResponseTimeout)
         for result in results[6:9]:
             assert isinstance(result.error, ConnectionLost)
             assert "(an answer did not come in time)" in str(result.error)
@@ -374,7 +374,7 @@ def test_what_was_on_its_way_is_given_up_by_who_stops_early() -> None:
         receipt = client.send_message("sip:a", "after")
         assert receipt.response.action_id == receipt.action_id
         assert list(client.events(timeout=0)) == []
-        assert not client._shared().open_link._answers
+        assert not client._shared().open_connection._answers
 
 
 def test_answers_that_another_call_read_go_with_their_bulk() -> None:
@@ -384,10 +384,10 @@ def test_answers_that_another_call_read_go_with_their_bulk() -> None:
             assert next(results).outcome == ACCEPTED
             script.go_on()
             client.ping()  # behind the other four answers
-            assert len(client._shared().open_link._answers) == 4
+            assert len(client._shared().open_connection._answers) == 4
             results.close()
             client.ping()
-            assert not client._shared().open_link._answers
+            assert not client._shared().open_connection._answers
 
 
 def test_what_was_on_its_way_when_another_closed_is_unknown() -> None:

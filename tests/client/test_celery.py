@@ -16,7 +16,7 @@ from typing import Any, Dict, Iterator, List, Optional
 
 import pytest
 
-from amiclient import ACCEPTED, NOT_SENT, REFUSED, UNKNOWN
+from amiclient import ACCEPTED, FAILED, NOT_SENT, UNKNOWN
 from amiclient.loopback import LoopbackServer
 from tests.faults import Proxy, Way
 from tests.readme import ROOT
@@ -152,7 +152,7 @@ def test_a_worker_that_is_killed_in_the_middle(
         elif number % 10 == 6:
             expected, error = NOT_SENT, "ConnectError"
         elif number % 20 == 3:
-            expected, error = REFUSED, "Refused"
+            expected, error = FAILED, "ActionFailed"
         else:
             expected, error = ACCEPTED, None
         assert (outcome, result["error"]) == (expected, error), (body, result)

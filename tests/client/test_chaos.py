@@ -19,15 +19,7 @@ from typing import Dict, Optional
 
 import pytest
 
-from amiclient import (
-    ACCEPTED,
-    NOT_SENT,
-    AMIError,
-    Event,
-    EventOverflow,
-    MessageSend,
-    NotConnected,
-)
+from amiclient import ACCEPTED, NOT_SENT, AMIError, Event, EventOverflow, MessageSend, NotConnected
 from amiclient.loopback import LoopbackServer
 from tests.faults import client_of, in_thread
 

@@ -21,12 +21,12 @@ import pytest
 
 from amiclient import (
     ACCEPTED,
+    FAILED,
     NOT_SENT,
-    REFUSED,
     UNKNOWN,
     Action,
+    ActionFailed,
     AMIError,
-    AnswerTimeout,
     Client,
     ConnectError,
     ConnectionLost,
@@ -34,20 +34,20 @@ from amiclient import (
     Event,
     EventOverflow,
     LocalProtocolError,
-    LoginRefused,
+    LoginFailed,
     MessageSend,
-    NotAManager,
+    NotAnAMIServer,
     NotConnected,
     OutcomeUnknown,
     Receipt,
-    Refused,
     Response,
+    ResponseTimeout,
+    SendFailed,
     SendTimeout,
-    ServerClosed,
     TLSError,
 )
 from amiclient.loopback import SECRET, LoopbackServer, Output
-from amiproto import Message, Orphan
+from amiproto import Message, UnknownMessage
 from tests.faults import (
     SERVER_PEM,
     Proxy,
@@ -91,7 +91,11 @@ from tests.script import (
 def test_a_message_arrives_and_its_receipt_names_it(server: LoopbackServer) -> None:
     with client_of(server.port) as client:
         receipt = client.send_message(
-            "sip:a@example.org", "hello, 世界", "Door <sip:d@example.org>", {"X-A": "1, 2"}, "pjsip:b"
+            "sip:a@example.org",
+            "hello, 世界",
+            "Door <sip:d@example.org>",
+            {"X-A": "1, 2"},
+            "pjsip:b",
         )
         assert client.connected and client.server_version == "11.0.0"
     assert not client.connected
@@ -115,9 +119,9 @@ def test_a_message_that_was_built_keeps_its_action_id(server: LoopbackServer) ->
 
 def test_a_refused_message_raises_the_server_s_words(server: LoopbackServer) -> None:
     with client_of(server.port) as client:
-        with pytest.raises(Refused, match="Message technology not found") as caught:
+        with pytest.raises(ActionFailed, match="Message technology not found") as caught:
             client.send_message("smoke:signal", "x")
-        assert caught.value.outcome == REFUSED
+        assert caught.value.outcome == FAILED
         assert caught.value.server_message == "Message technology not found."
         assert caught.value.action_id == caught.value.response.action_id
         client.send_message("sip:alice", "y")  # the session goes on
@@ -187,7 +191,7 @@ def test_a_refused_command_has_its_output() -> None:
         return [Response("Error", action_id=action.action_id, output=["No such command"])]
 
     with LoopbackServer(handlers={"Command": handler}) as server, client_of(server.port) as client:
-        with pytest.raises(Refused) as caught:
+        with pytest.raises(ActionFailed) as caught:
             client.command("nonsense")
         assert caught.value.response.output == ("No such command",)
 
@@ -306,7 +310,7 @@ def test_every_path_closes_the_socket(server: LoopbackServer) -> None:
         for _ in range(3):
             with client_of(server.port) as client:
                 client.ping()
-            with pytest.raises(LoginRefused):
+            with pytest.raises(LoginFailed):
                 with client_of(server.port, secret="wrong"):
                     pass
             for tls in (True, "no such file"):
@@ -340,7 +344,7 @@ def test_a_failed_opening_does_not_keep_an_old_session(server: LoopbackServer) -
 
 def test_a_wrong_secret(server: LoopbackServer) -> None:
     client = client_of(server.port, secret="wr0ng s3cret")
-    with pytest.raises(LoginRefused, match="Authentication failed") as caught:
+    with pytest.raises(LoginFailed, match="Authentication failed") as caught:
         client.connect()
     assert caught.value.outcome == NOT_SENT
     assert "wr0ng" not in str(caught.value) + repr(caught.value) + repr(client)
@@ -358,7 +362,7 @@ def test_no_server() -> None:
 
 def test_a_server_that_closes_at_once() -> None:
     with Script() as script:
-        with pytest.raises(ServerClosed, match="authlimit") as caught:
+        with pytest.raises(SendFailed, match="authlimit") as caught:
             client_of(script.port).connect()
         assert caught.value.outcome == NOT_SENT
 
@@ -383,7 +387,7 @@ def test_a_server_that_never_answers(said: bytes, tls: Union[bool, str], words: 
 def test_an_answer_of_error_to_the_message() -> None:
     with Script(log_in, answer("Error", "Message: Message failed to send.")) as script:
         with client_of(script.port) as client:
-            with pytest.raises(Refused, match="Message failed to send."):
+            with pytest.raises(ActionFailed, match="Message failed to send."):
                 client.send_message("pjsip:a", "x")
 
 
@@ -406,7 +410,7 @@ def test_an_answer_of_error_to_the_message() -> None:
 )
 def test_what_speaks_something_else(step: Step) -> None:
     with Script(step, swallow) as script:
-        with pytest.raises(NotAManager) as caught:
+        with pytest.raises(NotAnAMIServer) as caught:
             client_of(script.port).connect()
     assert caught.value.outcome == NOT_SENT
 
@@ -422,7 +426,7 @@ def test_plain_to_the_port_of_tls_and_the_reverse(
 
 def test_nonsense_in_mid_login() -> None:
     with Script(send(BANNER, b"Response: " + b"x" * 70_000), swallow) as script:
-        with pytest.raises(NotAManager, match="line of over"):
+        with pytest.raises(NotAnAMIServer, match="line of over"):
             client_of(script.port).connect()
 
 
@@ -431,7 +435,7 @@ def test_nonsense_while_nobody_reads() -> None:
         with opened(client_of(script.port)) as client:
             script.go_on()
             time.sleep(0.1)  # it waits to be read before the next action
-            with pytest.raises(ServerClosed, match="line of over"):
+            with pytest.raises(SendFailed, match="line of over"):
                 client.ping()
 
 
@@ -443,7 +447,7 @@ def test_a_dripping_server_does_not_stretch_the_deadline(server: LoopbackServer)
         client.ping()
         proxy.down.size, proxy.down.pause = 1, 0.02
         error = error_within(0.3, lambda: client.ping(timeout=0.3))
-        assert type(error) is AnswerTimeout and error.outcome == UNKNOWN
+        assert type(error) is ResponseTimeout and error.outcome == UNKNOWN
         proxy.down.size, proxy.down.pause = 1 << 20, 0.0
         receipt = client.send_message("sip:a", "b")  # the late answers are not taken for its own
         assert receipt.server_message == "Message successfully sent"
@@ -472,7 +476,7 @@ def test_answers_split_anywhere(server: LoopbackServer, size: int) -> None:
     with Proxy(server.port, down=Way(size=size)) as proxy, client_of(proxy.port) as client:
         for number in range(5):
             client.send_message("sip:a", str(number))
-        with pytest.raises(Refused):
+        with pytest.raises(ActionFailed):
             client.send_message("no:a", "b")
     assert [message.text for message in server.messages] == list("01234")
 
@@ -484,7 +488,7 @@ def test_answers_glued_together() -> None:
     with Script(log_in, times(3, read), glued, serve) as script, client_of(script.port) as client:
         messages = [MessageSend("sip:a", text) for text in "abc"]
         results = list(client.send_messages(messages, window=3))
-        assert [result.outcome for result in results] == [ACCEPTED, REFUSED, ACCEPTED]
+        assert [result.outcome for result in results] == [ACCEPTED, FAILED, ACCEPTED]
         client.ping()
         assert len(list(client.events(timeout=0))) == 3
 
@@ -520,7 +524,7 @@ def test_a_flood_without_end_does_not_stretch_the_deadline(
         with opened(client_of(script.port, tls=tls)) as client:
             for _ in range(2):  # in the next call the flood is there from the start
                 error = error_within(0.4, lambda: client.ping(timeout=0.4))
-                assert type(error) in (AnswerTimeout, SendTimeout)
+                assert type(error) in (ResponseTimeout, SendTimeout)
 
 
 @pytest.mark.slow
@@ -569,7 +573,7 @@ def test_answers_without_action_id() -> None:
     ]
     with Script(log_in, *answers) as script, client_of(script.port) as client:
         client.send_message("sip:a", "1")
-        with pytest.raises(Refused, match="words"):
+        with pytest.raises(ActionFailed, match="words"):
             client.send_message("sip:a", "2")
         assert client.send_message("sip:a", "3").server_message == "words"
 
@@ -580,20 +584,20 @@ def test_an_answer_that_comes_after_its_caller_gave_up(with_id: bool) -> None:
     mine = answer("Success", "Message: mine", with_id=with_id)
     with Script(log_in, read, hold, late, mine, serve) as script:
         with client_of(script.port) as client:
-            with pytest.raises(AnswerTimeout) as caught:
+            with pytest.raises(ResponseTimeout) as caught:
                 client.send_message("sip:a", "1", timeout=0.05)
             assert caught.value.outcome == UNKNOWN and caught.value.action_id
             script.go_on()
             receipt = client.send_message("sip:a", "2")
             assert (receipt.outcome, receipt.server_message) == (ACCEPTED, "mine")
             assert list(client.events(timeout=0)) == []  # the late one is dropped, not an event
-            assert not client._shared().open_link._answers  # nor kept for ever
+            assert not client._shared().open_connection._answers  # nor kept for ever
 
 
 def test_an_answer_in_the_last_moment_counts() -> None:
     with Script(log_in, accept) as script, client_of(script.port) as client:
         client.send_message("sip:a", "1")  # answer and end come together
-        with pytest.raises(ServerClosed) as caught:
+        with pytest.raises(SendFailed) as caught:
             time.sleep(0.05)
             client.send_message("sip:a", "2")
         assert caught.value.outcome == NOT_SENT
@@ -636,7 +640,7 @@ def test_a_dead_connection_is_seen_before_a_byte_leaves() -> None:
         client = client_of(script.port)
         client.connect()
         time.sleep(0.05)
-        with pytest.raises(ServerClosed, match="connect again and send again"):
+        with pytest.raises(SendFailed, match="connect again and send again"):
             client.send_message("sip:a", "only once")
         with opened(client):
             client.send_message("sip:a", "only once")
@@ -649,7 +653,7 @@ def test_a_reset_in_the_middle(server: LoopbackServer) -> None:
         client.connect()
         proxy.cut()
         time.sleep(0.05)
-        with pytest.raises(ServerClosed):
+        with pytest.raises(SendFailed):
             client.ping()
         client.connect()
         proxy.down.stall = len(proxy.down.passed)
@@ -700,13 +704,13 @@ def test_each_call_ends_by_its_own_timeout(
 ) -> None:
     with Script(log_in, swallow) as script, opened(client_of(script.port, None)) as client:
         error = error_within(max(timeout, 0.2), lambda: call(client, timeout))
-        assert type(error) is AnswerTimeout
+        assert type(error) is ResponseTimeout
         assert client.connected  # the session goes on
 
 
 def test_logoff_closes_whether_there_is_an_answer_or_not() -> None:
     with Script(log_in, swallow) as script, opened(client_of(script.port)) as client:
-        with pytest.raises(AnswerTimeout):
+        with pytest.raises(ResponseTimeout):
             client.logoff(timeout=0.1)
         assert not client.connected
 
@@ -736,7 +740,7 @@ def test_no_call_of_another_comes_between_goodbye_and_the_end() -> None:
 
 def test_the_client_s_timeout_is_that_of_calls_that_name_none() -> None:
     with Script(log_in, swallow) as script, opened(client_of(script.port, 0.2)) as client:
-        assert type(error_within(0.2, client.ping)) is AnswerTimeout
+        assert type(error_within(0.2, client.ping)) is ResponseTimeout
 
 
 def test_no_timeout_waits() -> None:
@@ -805,7 +809,7 @@ def test_what_belongs_to_no_action_is_among_the_events() -> None:
     strange = send(b"Nonsense: x\r\n\r\n", b"Response: Success\r\nActionID: other\r\n\r\n")
     with Script(log_in, strange, swallow) as script, client_of(script.port, 0.3) as client:
         first, second = client.events()
-        assert isinstance(first, Orphan) and isinstance(second, Response)
+        assert isinstance(first, UnknownMessage) and isinstance(second, Response)
 
 
 def test_a_break_while_waiting_for_events(server: LoopbackServer) -> None:
@@ -873,7 +877,7 @@ def test_threads_share_a_client(server: LoopbackServer) -> None:
 @pytest.mark.parametrize("tls", [False, SERVER_PEM], ids=["plain", "tls"])
 @pytest.mark.parametrize("opening", [False, True], ids=["call", "opening"])
 def test_closing_ends_what_another_thread_does(opening: bool, tls: Union[bool, str]) -> None:
-    steps, kind = ((), ServerClosed) if opening else ((log_in,), ConnectionLost)
+    steps, kind = ((), SendFailed) if opening else ((log_in,), ConnectionLost)
     with Script(*steps, swallow, tls=bool(tls) and not opening) as script:
         client = client_of(script.port, 5.0, tls=tls)
         call: Callable[[], None] = client.connect
@@ -913,7 +917,7 @@ def hold():
     def work():
         held.set()
         go.wait()
-    client._shared().in_turn(work, Deadline(None))
+    client._shared().run_locked(work, Deadline(None))
 thread = threading.Thread(target=hold)
 thread.start()
 held.wait()
@@ -927,11 +931,11 @@ if not child:
             try:
                 call()
             except NotConnected as error:
-                assert error.outcome == "not sent"
+                assert error.outcome == "not_sent"
             else:
                 os._exit(2)
         for result in results:
-            assert result.outcome in ("accepted", "unknown", "not sent"), result
+            assert result.outcome in ("accepted", "unknown", "not_sent"), result
         with client:
             client.send_message("sip:a", "of the child")
         os._exit(0)
@@ -1025,7 +1029,7 @@ def test_a_write_that_fails_with_nothing_to_read(server: LoopbackServer) -> None
             sock = socket.create_connection(("127.0.0.1", port))
             with opened(client_over(sock)) as client:
                 sock.shutdown(socket.SHUT_WR)
-                with pytest.raises(ServerClosed) as caught:
+                with pytest.raises(SendFailed) as caught:
                     client.send_message("sip:a", "b")
                 assert caught.value.outcome == NOT_SENT and not client.connected
                 if port == script.port:
@@ -1054,7 +1058,7 @@ def test_an_action_that_did_not_leave_at_all_is_taken_back() -> None:
                 assert caught.value.action_id is not None or caught.value.outcome == NOT_SENT
                 if isinstance(caught.value, SendTimeout) and caught.value.action_id:
                     break
-                if isinstance(caught.value, AnswerTimeout):
+                if isinstance(caught.value, ResponseTimeout):
                     assert caught.value.action_id is not None
                     unknown.append(caught.value.action_id)
             script.go_on()
@@ -1079,7 +1083,7 @@ def test_an_answer_before_the_action_has_left_is_no_answer() -> None:
     with Script(
         log_in, read_a_part, hasty, hold, check_that_the_rest_is_missing, narrow=True
     ) as script, opened(client_over(narrow_socket(script.port))) as client:
-        with pytest.raises(ServerClosed) as caught:
+        with pytest.raises(SendFailed) as caught:
             client.send_action(big)
         assert caught.value.outcome == NOT_SENT
         script.go_on()
@@ -1104,16 +1108,16 @@ def test_the_secret_is_nowhere_to_be_seen(caplog: pytest.LogCaptureFixture) -> N
             client = client_of(server.port, username="me", secret=secret, mechanism=mechanism)
             seen.append(repr(client))
             with client:
-                seen.extend((repr(client), repr(client._shared().open_link)))
+                seen.extend((repr(client), repr(client._shared().open_connection)))
                 seen.append(repr(client.send_message("sip:a", "b")))
-                with pytest.raises(Refused) as refused:
+                with pytest.raises(ActionFailed) as refused:
                     client.send_action(Action("Nonsense", [("Secret", secret)]))
                 hear(refused.value)
                 reply = client.send_action(Action("Challenge", [("AuthType", "MD5")]))
                 challenge = reply.response.headers["Challenge"]
             assert challenge not in caplog.text
         wrong = client_of(server.port, username="me", secret=secret + " no")
-        with pytest.raises(LoginRefused) as failed:
+        with pytest.raises(LoginFailed) as failed:
             wrong.connect()
         hear(failed.value)
     for bad in ("t0p s3cret\r\nAction: Ping", "t0p s3cret" * 200, "t0p s3cret\udc00\ud800"):

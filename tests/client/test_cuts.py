@@ -17,12 +17,12 @@ from amiclient import (
     NOT_SENT,
     UNKNOWN,
     AMIError,
-    AnswerTimeout,
     ConnectError,
     ConnectionLost,
     ConnectTimeout,
     NotConnected,
-    ServerClosed,
+    ResponseTimeout,
+    SendFailed,
     TLSError,
 )
 from amiclient.loopback import LoopbackServer
@@ -137,7 +137,7 @@ class _Received:
 def _check_cut(run: _Run, tls: bool) -> None:
     connect, *calls = run.steps
     if connect.error is not None:
-        allowed = (TLSError, ServerClosed) if tls else (ServerClosed,)
+        allowed = (TLSError, SendFailed) if tls else (SendFailed,)
         # A reset can come before the client has seen that the connection was there.
         assert type(connect.error) in (*allowed, ConnectError), connect.error
         assert type(connect.error) in allowed or not run.up, run.tag
@@ -151,7 +151,7 @@ def _check_cut(run: _Run, tls: bool) -> None:
         assert failed <= run.down.count(b"\r\n\r\n") - 2, (run.tag, errors)
     if failed == len(errors):
         return
-    expected: Tuple[type, ...] = (ServerClosed, ConnectionLost)
+    expected: Tuple[type, ...] = (SendFailed, ConnectionLost)
     if not tls and not (run.up.endswith(b"\r\n\r\n") and run.down.endswith(b"\r\n\r\n")):
         expected = (ConnectionLost,)  # in the middle of an action, or of its answer
     assert type(errors[failed]) in expected, (run.tag, errors)
@@ -172,7 +172,7 @@ def _cut(tls: bool, stride: int, reset: bool) -> None:
         _check_cut(run, tls)
         received.compare(run)
     outcomes = {type(step.error) for run in runs for step in run.steps}
-    assert {type(None), ServerClosed, ConnectionLost, NotConnected} <= outcomes
+    assert {type(None), SendFailed, ConnectionLost, NotConnected} <= outcomes
     assert (TLSError in outcomes) == tls
 
 
@@ -192,7 +192,7 @@ def _check_stalled(run: _Run) -> None:
     *before, last = run.steps
     assert all(step.error is None for step in before)
     if last.error is not None:
-        expected = ConnectTimeout if last.name == "connect" else AnswerTimeout
+        expected = ConnectTimeout if last.name == "connect" else ResponseTimeout
         assert type(last.error) is expected, (run.tag, last)
 
 
@@ -229,4 +229,4 @@ def test_a_link_that_stalls_anywhere(tls: bool) -> None:
         if not _is_late(one):  # such a one can give up before it has sent anything
             _check_stalled(one)
     outcomes = {type(step.error) for one in runs for step in one.steps}
-    assert {type(None), ConnectTimeout, AnswerTimeout} <= outcomes
+    assert {type(None), ConnectTimeout, ResponseTimeout} <= outcomes

@@ -7,7 +7,7 @@ from typing import Optional
 
 import pytest
 
-from amiclient.deadline import Deadline, Expired
+from amiclient._transport import Deadline, Expired
 
 
 def test_what_remains_only_shrinks_and_never_below_nothing() -> None:

@@ -19,7 +19,7 @@ from amiclient import Client
 from amiclient.loopback import SECRET, USERNAME, Delay, LoopbackServer
 from amiproto import (
     Action,
-    Answer,
+    ActionResult,
     Connection,
     Message,
     MessageSend,
@@ -51,14 +51,14 @@ def meet() -> Callable[[Action], None]:
 def test_fifty_connections_of_the_manual_in_one_loop() -> None:
     send = run(block("python", "import asyncio"))["send"]
 
-    async def talk(port: int) -> List[Answer]:
+    async def talk(port: int) -> List[ActionResult]:
         jobs = [
             asyncio.wait_for(
                 send("127.0.0.1", port, USERNAME, SECRET, MessageSend("pjsip:a", f"{number}\n")), 30
             )
             for number in range(COUNT)
         ]
-        answers: List[Answer] = await asyncio.gather(*jobs)
+        answers: List[ActionResult] = await asyncio.gather(*jobs)
         return answers
 
     with LoopbackServer(handlers={"MessageSend": meet()}) as server:

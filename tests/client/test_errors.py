@@ -10,47 +10,47 @@ import pytest
 
 import amiclient
 from amiclient import (
+    FAILED,
     NOT_SENT,
-    REFUSED,
     UNKNOWN,
+    ActionFailed,
     AMIError,
-    AnswerTimeout,
-    CallInProgress,
     ConnectError,
     ConnectionLost,
     ConnectTimeout,
     EventOverflow,
     LocalProtocolError,
-    LoginRefused,
-    NotAManager,
+    LoginFailed,
+    NotAnAMIServer,
     NotConnected,
     NotSent,
     OutcomeUnknown,
-    Refused,
+    ReentrantCall,
     Response,
+    ResponseTimeout,
+    SendFailed,
     SendTimeout,
-    ServerClosed,
     TLSError,
 )
 
 _NOT_SENT: List[Type[AMIError]] = [
-    NotSent, ConnectError, TLSError, ConnectTimeout, ServerClosed, NotAManager, NotConnected,
-    CallInProgress, SendTimeout,
+    NotSent, ConnectError, TLSError, ConnectTimeout, SendFailed, NotAnAMIServer, NotConnected,
+    ReentrantCall, SendTimeout,
 ]  # fmt: skip
-_UNKNOWN: List[Type[AMIError]] = [OutcomeUnknown, ConnectionLost, AnswerTimeout]
-_OTHERS: List[Type[AMIError]] = [LocalProtocolError, LoginRefused, EventOverflow]
+_UNKNOWN: List[Type[AMIError]] = [OutcomeUnknown, ConnectionLost, ResponseTimeout]
+_OTHERS: List[Type[AMIError]] = [LocalProtocolError, LoginFailed, EventOverflow]
 
 
 def _one_of(kind: Type[AMIError]) -> AMIError:
-    if kind is Refused:
+    if kind is ActionFailed:
         answer = Response("Error", [("Message", "No such thing")], action_id="17")
-        return Refused("the server answered Error", response=answer, action_id="17")
-    if kind is LoginRefused:
-        return LoginRefused("no", server_message="Authentication failed", action_id="17")
+        return ActionFailed("the server answered Error", response=answer, action_id="17")
+    if kind is LoginFailed:
+        return LoginFailed("no", server_message="Authentication failed", action_id="17")
     return kind("what happened", field="port", limit=3, actual=4, action_id="17")
 
 
-@pytest.mark.parametrize("kind", _NOT_SENT + _UNKNOWN + _OTHERS + [Refused])
+@pytest.mark.parametrize("kind", _NOT_SENT + _UNKNOWN + _OTHERS + [ActionFailed])
 def test_errors_pickle_and_copy(kind: Type[AMIError]) -> None:
     error = _one_of(kind)
     twins = [pickle.loads(pickle.dumps(error, n)) for n in range(pickle.HIGHEST_PROTOCOL + 1)]
@@ -69,27 +69,29 @@ def test_each_class_has_one_outcome() -> None:
         assert not issubclass(kind, OutcomeUnknown)
     for kind in _UNKNOWN:
         assert issubclass(kind, OutcomeUnknown) and kind.outcome == UNKNOWN
-    assert LocalProtocolError.outcome == LoginRefused.outcome == NOT_SENT
-    assert Refused.outcome == REFUSED
+    assert LocalProtocolError.outcome == LoginFailed.outcome == NOT_SENT
+    assert ActionFailed.outcome == FAILED
 
 
 def test_errors_are_the_system_s_own_kinds_too() -> None:
-    for kind in (ConnectTimeout, SendTimeout, AnswerTimeout):
+    for kind in (ConnectTimeout, SendTimeout, ResponseTimeout):
         assert issubclass(kind, TimeoutError)
-    for other in (ConnectError, TLSError, ServerClosed, ConnectionLost):
+    for other in (ConnectError, TLSError, SendFailed, ConnectionLost):
         assert issubclass(other, ConnectionError)
 
 
 def test_a_refusal_has_the_server_s_words() -> None:
-    error = _one_of(Refused)
-    assert isinstance(error, Refused)
+    error = _one_of(ActionFailed)
+    assert isinstance(error, ActionFailed)
     assert error.server_message == "No such thing"
     assert error.response.action_id == error.action_id == "17"
-    assert Refused("no").response == Response("Error") and Refused("no").server_message == ""
+    assert (
+        ActionFailed("no").response == Response("Error") and ActionFailed("no").server_message == ""
+    )
 
 
 def test_errors_can_be_built_anew_from_their_args() -> None:
-    for kind in _NOT_SENT + _UNKNOWN + _OTHERS + [Refused]:
+    for kind in _NOT_SENT + _UNKNOWN + _OTHERS + [ActionFailed]:
         assert str(kind()) == ""
         for error in (kind("words"), kind(), kind(*_one_of(kind).args)):
             twin = kind(*error.args)
@@ -98,14 +100,14 @@ def test_errors_can_be_built_anew_from_their_args() -> None:
 
 
 def test_each_class_says_whether_to_try_again() -> None:
-    again = {*_NOT_SENT, EventOverflow} - {TLSError, NotAManager}
-    for kind in _NOT_SENT + _UNKNOWN + _OTHERS + [Refused]:
+    select_for_retry = {*_NOT_SENT, EventOverflow} - {TLSError, NotAnAMIServer}
+    for kind in _NOT_SENT + _UNKNOWN + _OTHERS + [ActionFailed]:
         assert "etryable" in (kind.__doc__ or ""), kind
-        assert kind("x").retryable is (kind in again), kind
+        assert kind("x").retryable is (kind in select_for_retry), kind
 
 
 def test_every_error_is_in_the_tree_that_the_docstring_draws() -> None:
-    from amiclient import errors
+    from amiclient import exceptions as errors
 
     assert errors.__doc__ is not None
     kinds = [
@@ -113,7 +115,7 @@ def test_every_error_is_in_the_tree_that_the_docstring_draws() -> None:
         for value in vars(errors).values()
         if isinstance(value, type) and issubclass(value, AMIError)
     ]
-    assert len(kinds) == len(_NOT_SENT) + len(_UNKNOWN) + 3  # AMIError, Refused, EventOverflow
+    assert len(kinds) == len(_NOT_SENT) + len(_UNKNOWN) + 3  # AMIError, ActionFailed, EventOverflow
     for kind in kinds:
         assert kind.__name__ in errors.__doc__
         assert kind.__doc__

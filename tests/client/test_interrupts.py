@@ -19,7 +19,7 @@ import pytest
 
 import amiclient
 import amiproto
-from amiclient import AMIError, CallInProgress, ConnectionLost, MessageSend
+from amiclient import AMIError, ConnectionLost, MessageSend, ReentrantCall
 from tests.faults import SERVER_PEM, client_of, no_file_left, on_alarm, opened
 from tests.peer import Peer
 from tests.script import Script, accept, for_ever, log_in, send, skip, swallow, together
@@ -141,8 +141,8 @@ class _Case:
             return
         assert link is not None
         # What is left to go would go with the next call, and be there before it.
-        while link._forgotten:
-            link._drop(link._forgotten.popleft())
+        while link._cancelled:
+            link._drop(link._cancelled.popleft())
         assert not link._outbox, number
         pings = _pings(self.script)
         self.client.ping(timeout=5.0)
@@ -193,7 +193,7 @@ def test_a_handler_that_calls_the_same_client(stride: int) -> None:
         nonlocal refused
         try:
             case.client.send_message("sip:a", f"of the handler {number}")
-        except CallInProgress as error:
+        except ReentrantCall as error:
             assert error.retryable
             refused += 1
 

@@ -12,17 +12,16 @@ import pytest
 from amiclient import (
     Action,
     AMIError,
-    AnswerTimeout,
     Event,
     EventOverflow,
     MessageSend,
+    ResponseTimeout,
+    SendFailed,
     SendTimeout,
-    ServerClosed,
 )
-from amiclient.deadline import Deadline
-from amiclient.loopback import LoopbackServer, silence
-from amiclient.outbox import Outbox
-from amiclient.transport import Closed
+from amiclient._connection import SendQueue
+from amiclient._transport import Closed, Deadline
+from amiclient.loopback import LoopbackServer, no_response
 from tests.faults import SERVER_PEM, Proxy, client_of, client_over, in_thread, narrow_socket, opened
 from tests.script import (
     Script,
@@ -60,7 +59,7 @@ def test_a_record_that_left_in_part_is_not_forgotten() -> None:
                 action = Action("Ping")
                 if isinstance(caught.value, SendTimeout) and caught.value.action_id:
                     break
-            if link._transport.has_half_record:
+            if link._transport.has_partial_record:
                 assert not client.connected
                 if not link._outbox._offset:
                     return  # a whole record was seen to be kept
@@ -87,14 +86,14 @@ def test_many_chunks_wait_before_an_action_leaves(server: LoopbackServer) -> Non
 
 
 def test_an_action_taken_back_whole_is_missed_by_nobody() -> None:
-    outbox = Outbox(is_tls=False)
+    outbox = SendQueue(is_tls=False)
     for action_id in "12":
         outbox.put(action_id, Action("Ping").wire)
     assert not outbox.take_back("1") and not outbox.take_back("2") and not outbox
 
 
 def test_what_was_taken_back_is_missed_where_a_part_had_left() -> None:
-    outbox = Outbox(is_tls=False)
+    outbox = SendQueue(is_tls=False)
     for action_id in "123":
         outbox.put(action_id, Action("Ping").wire)
     outbox.took(1)
@@ -117,7 +116,7 @@ def test_what_came_before_a_write_failed_is_read_all_the_same(server: LoopbackSe
         ticket = link.put(Action("Ping"))
         with pytest.raises(Closed) as caught:
             link.step(Deadline(10.0))
-        assert isinstance(link.give_up(ticket, caught.value), ServerClosed)
+        assert isinstance(link.give_up(ticket, caught.value), SendFailed)
         event = link.events.take()
         assert event is not None and event.wire == Event("Tick").wire
 
@@ -140,18 +139,18 @@ def test_results_end_where_the_client_is_opened_anew() -> None:
 
 
 def test_closing_ends_what_was_opened_anew_before_its_turn() -> None:
-    with LoopbackServer(handlers={"Ping": silence}) as server:
+    with LoopbackServer(handlers={"Ping": no_response}) as server:
         with opened(client_of(server.port)) as client:
             shared = client._shared()
 
             def connect() -> None:
                 try:
                     client.connect()
-                except ServerClosed:
+                except SendFailed:
                     pass  # it was closed in the middle of its login
 
             calls = [
-                lambda: shared.in_turn(lambda: time.sleep(0.3), Deadline(1.0)),
+                lambda: shared.run_locked(lambda: time.sleep(0.3), Deadline(1.0)),
                 connect,
                 lambda: pytest.raises(AMIError, client.ping, timeout=20.0),
             ]
@@ -172,7 +171,7 @@ def test_a_bulk_whose_write_fails_has_sent_nothing() -> None:
         with opened(client_over(sock)) as client:
             sock.shutdown(socket.SHUT_WR)
             results = list(client.send_messages(MessageSend("sip:a", text) for text in "abc"))
-            assert [result.outcome for result in results] == ["not sent"] * 3
+            assert [result.outcome for result in results] == ["not_sent"] * 3
 
 
 def test_a_message_that_left_in_part_and_was_forgotten_closes() -> None:
@@ -183,9 +182,9 @@ def test_a_message_that_left_in_part_and_was_forgotten_closes() -> None:
             bulk = results._bulk
             bulk._take_messages()
             bulk._exchange(wait=False)
-            assert client._shared().open_link._outbox
+            assert client._shared().open_connection._outbox
             results.close()
-            with pytest.raises(ServerClosed, match="a part of it had left"):
+            with pytest.raises(SendFailed, match="a part of it had left"):
                 client.ping()
             assert not client.connected
 
@@ -208,8 +207,8 @@ def test_a_message_on_its_way_while_another_thread_calls(second: Step, outcome: 
             script.go_on()
             thread.join()
             client.ping()
-            assert not client._shared().open_link._answers
-            assert client._shared().open_link._session.outstanding == ()
+            assert not client._shared().open_connection._answers
+            assert client._shared().open_connection._session.outstanding == ()
 
 
 def test_half_a_record_before_a_call_leaves_it_time(secure: LoopbackServer) -> None:
@@ -219,7 +218,7 @@ def test_half_a_record_before_a_call_leaves_it_time(secure: LoopbackServer) -> N
             proxy.down.stall = len(proxy.down.passed) + 7
             secure.send_event(Event("Tick"))
             time.sleep(0.1)
-            with pytest.raises(AnswerTimeout):
+            with pytest.raises(ResponseTimeout):
                 client.ping(timeout=0.1)
             proxy.down.stall = None
             client.ping()
@@ -248,7 +247,9 @@ def test_closing_is_finished_where_it_is_interrupted(
 def test_closing_waits_for_what_cannot_be_ended(server: LoopbackServer) -> None:
     with opened(client_of(server.port)) as client:
         # As the look-up of a name in connect().
-        thread = in_thread(lambda: client._shared().in_turn(lambda: time.sleep(0.3), Deadline(1)))
+        thread = in_thread(
+            lambda: client._shared().run_locked(lambda: time.sleep(0.3), Deadline(1))
+        )
         time.sleep(0.05)
         start = time.monotonic()
         client.close()

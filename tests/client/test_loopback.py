@@ -16,30 +16,23 @@ import pytest
 
 from amiclient import (
     Action,
-    AnswerTimeout,
+    ActionFailed,
     Client,
     ConnectionLost,
     Event,
-    LoginRefused,
-    Refused,
+    LoginFailed,
     Response,
+    ResponseTimeout,
 )
-from amiclient.loopback import (
-    SECRET,
-    USERNAME,
-    Cut,
-    Delay,
-    LoopbackServer,
-    Received,
-)
+from amiclient.loopback import SECRET, USERNAME, Delay, Disconnect, LoopbackServer, Received
 from amiclient.loopback import __main__ as program
-from amiclient.loopback import refuse, silence
+from amiclient.loopback import no_response, refuse
 from amiproto import Message
 from tests.command.shell import Screen
 from tests.faults import SERVER_PEM, client_of, in_thread, open_files, opened, server_tls
 
 if TYPE_CHECKING:
-    from amiclient.loopback.script import Treatment
+    from amiclient.loopback.script import HandlerResult
 
 
 def _talk(server: LoopbackServer, *parts: bytes, expect: int) -> List[bytes]:
@@ -131,7 +124,7 @@ def test_users_of_one_s_own() -> None:
                 client.ping()
         for name, secret in (("Ann", "t"), ("eve", "s"), (USERNAME, SECRET)):
             for mechanism in ("md5", "plain"):
-                with pytest.raises(LoginRefused):
+                with pytest.raises(LoginFailed):
                     Client(
                         port=server.port, username=name, secret=secret, mechanism=mechanism
                     ).connect()
@@ -141,7 +134,7 @@ def test_technologies_of_one_s_own() -> None:
     with LoopbackServer(technologies=["fax"]) as server:
         with client_of(server.port) as client:
             client.send_message("fax:a", "b")
-            with pytest.raises(Refused, match="technology"):
+            with pytest.raises(ActionFailed, match="technology"):
                 client.send_message("sip:a", "b")
 
 
@@ -178,21 +171,21 @@ def test_handlers_go_first() -> None:
 
     handlers = {"messagesend": answer, "Silence": answer}
     with LoopbackServer(handlers=handlers) as server, client_of(server.port) as client:
-        with pytest.raises(Refused, match="not today"):
+        with pytest.raises(ActionFailed, match="not today"):
             client.send_message("sip:a", "b")
-        with pytest.raises(Refused, match="Invalid/unknown command: Other"):
+        with pytest.raises(ActionFailed, match="Invalid/unknown command: Other"):
             client.send_action(Action("Other"))
         assert server.messages == []
 
 
 def test_a_handler_may_say_as_usual() -> None:
-    def answer(action: Action) -> Treatment:
-        return None if action.headers["To"] == "sip:a" else Cut(5)
+    def answer(action: Action) -> HandlerResult:
+        return None if action.headers["To"] == "sip:a" else Disconnect(5)
 
     with LoopbackServer(handlers={"MessageSend": answer, "Ping": refuse("no")}) as server:
         with client_of(server.port) as client:
             client.send_message("sip:a", "b")
-            with pytest.raises(Refused, match="no"):
+            with pytest.raises(ActionFailed, match="no"):
                 client.ping()
             with pytest.raises(ConnectionLost):
                 client.send_message("sip:b", "b")
@@ -202,18 +195,18 @@ def test_a_handler_may_say_as_usual() -> None:
 
 def test_a_script_is_followed_step_by_step() -> None:
     with LoopbackServer(handlers={"MessageSend": refuse("later")}) as server:
-        server.script(refuse("not now"), Delay(0.2), silence)
-        server.script(Cut(), action="ping")
+        server.script(refuse("not now"), Delay(0.2), no_response)
+        server.script(Disconnect(), action="ping")
         client = client_of(server.port)
         client.connect()
-        with pytest.raises(Refused, match="not now"):
+        with pytest.raises(ActionFailed, match="not now"):
             client.send_message("sip:a", "1")
         start = time.monotonic()
         client.send_message("sip:a", "2")
         assert time.monotonic() - start >= 0.2
-        with pytest.raises(AnswerTimeout):
+        with pytest.raises(ResponseTimeout):
             client.send_message("sip:a", "3", timeout=0.1)
-        with pytest.raises(Refused, match="later"):
+        with pytest.raises(ActionFailed, match="later"):
             client.send_message("sip:a", "4")
         with pytest.raises(ConnectionLost):
             client.ping()
@@ -232,7 +225,7 @@ def test_a_cut_after_every_byte_of_an_answer() -> None:
     send = b"Action: MessageSend\r\nActionID: x\r\nTo: sip:a\r\nBody: b\r\n\r\n"
     with LoopbackServer() as server:
         for after in range(0, len(whole) + 1, 7):
-            server.script(Cut(after))
+            server.script(Disconnect(after))
             with socket.create_connection((server.host, server.port), 5.0) as sock:
                 sock.sendall(_LOGIN + send)
                 data = b"".join(iter(lambda: sock.recv(1000), b""))
@@ -254,7 +247,7 @@ def test_the_end_of_the_server_ends_a_delay() -> None:
     start = time.monotonic()
     with LoopbackServer() as server, opened(client_of(server.port)) as client:
         server.script(Delay(60.0))
-        with pytest.raises(AnswerTimeout):
+        with pytest.raises(ResponseTimeout):
             client.send_message("sip:a", "b", timeout=0.05)
     assert time.monotonic() - start < 10.0
 
@@ -290,9 +283,7 @@ def test_a_port_that_is_taken(capsys: pytest.CaptureFixture[str]) -> None:
     assert out == "" and err.startswith(f"port {port}: ") and "give another --port" in err
 
 
-@pytest.mark.parametrize(
-    "signum, asks_for_port", [(signal.SIGINT, True), (signal.SIGTERM, False)]
-)
+@pytest.mark.parametrize("signum, asks_for_port", [(signal.SIGINT, True), (signal.SIGTERM, False)])
 def test_it_serves_and_prints_until_a_signal(
     monkeypatch: pytest.MonkeyPatch, signum: signal.Signals, asks_for_port: bool
 ) -> None:

@@ -8,10 +8,10 @@ from typing import Dict, List, Tuple
 
 import pytest
 
-from amiclient import ACCEPTED, Action, Event, MessageSend, Refused
-from amiclient.loopback import Listing, LoopbackServer, Output, Received
+from amiclient import ACCEPTED, Action, ActionFailed, Event, MessageSend
+from amiclient.loopback import EventList, LoopbackServer, Output, Received
 from amiclient.loopback.versions import NEWEST, VERSIONS
-from amiproto import NEED_DATA, AddressRefused, Banner, Connection, Role, Session
+from amiproto import NEED_DATA, Banner, Connection, InvalidAddress, Role, Session
 from tests.faults import SERVER_PEM, client_of, server_tls
 
 ALL = sorted(VERSIONS)
@@ -121,7 +121,7 @@ def test_destination_routes_unless_the_server_ignores_it(version: int) -> None:
         with client_of(server.port) as client:
             message = MessageSend("pjsip:b", "b", destination="pjsip:b")
             if version == 11:
-                with pytest.raises(AddressRefused):
+                with pytest.raises(InvalidAddress):
                     client.send(message)
             else:
                 client.send(message)
@@ -202,7 +202,7 @@ def test_the_codec_cuts_as_the_banner_it_sent(version: int) -> None:
     messages = list(iter(connection.next_event, NEED_DATA))
     # What follows the long line is carried out by itself where the line's end became a blank line.
     assert [type(message).__name__ for message in messages] == (
-        ["Malformed", "Action"] if version == 11 else ["Malformed"]
+        ["InvalidAction", "Action"] if version == 11 else ["InvalidAction"]
     )
 
 
@@ -243,14 +243,14 @@ def test_a_refused_command_says_so_from_asterisk_14_on(version: int) -> None:
             if version == 11:
                 assert client.command("x") == ("No such command",)
                 return
-            with pytest.raises(Refused) as caught:
+            with pytest.raises(ActionFailed) as caught:
                 client.command("x")
             assert caught.value.response.output == ("No such command",)
 
 
 @EACH
 def test_how_a_list_begins_and_ends(version: int) -> None:
-    listing = Listing(
+    listing = EventList(
         [Event("Status", [("Channel", name)]) for name in "ab"], "Channel status will follow"
     )
     with LoopbackServer(version=version) as server:
@@ -276,7 +276,7 @@ def test_how_a_list_begins_and_ends(version: int) -> None:
 
 @EACH
 def test_a_list_of_nothing(version: int) -> None:
-    handlers = {"QueueStatus": lambda action: Listing([])}
+    handlers = {"QueueStatus": lambda action: EventList([])}
     with LoopbackServer(version=version, handlers=handlers) as server:
         with client_of(server.port) as client:
             reply = client.send_action(Action("QueueStatus"))
@@ -288,7 +288,7 @@ def test_a_list_of_nothing(version: int) -> None:
 def test_a_session_alone_understands_it(version: int) -> None:
     with LoopbackServer(version=version) as server:
         server.script(Output(["a", ""]), action="Command")
-        server.script(Listing([Event("Item")]), action="List")
+        server.script(EventList([Event("Item")]), action="List")
         session = Session("loopback", "loopback", entropy=b"e" * 16)
         received: List[object] = []
         with socket.create_connection((server.host, server.port), 10.0) as sock:

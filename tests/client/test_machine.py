@@ -18,11 +18,11 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from amiclient import (
     ACCEPTED,
+    FAILED,
     NOT_SENT,
-    REFUSED,
     UNKNOWN,
+    ActionFailed,
     AMIError,
-    AnswerTimeout,
     ConnectionLost,
     ConnectTimeout,
     Event,
@@ -30,10 +30,10 @@ from amiclient import (
     MessageSend,
     NotConnected,
     Receipt,
-    Refused,
+    ResponseTimeout,
+    SendFailed,
     SendResult,
     SendTimeout,
-    ServerClosed,
 )
 from amiclient.loopback import LoopbackServer
 from tests.faults import Proxy, client_of, in_thread
@@ -115,14 +115,14 @@ class ClientMachine(RuleBasedStateMachine):
         elif self.may_be_noticed and isinstance(error, NotConnected):
             pass
         elif self.held:
-            late = isinstance(error, (AnswerTimeout, SendTimeout))
-            assert late or self.doomed and isinstance(error, (ConnectionLost, ServerClosed)), error
+            late = isinstance(error, (ResponseTimeout, SendTimeout))
+            assert late or self.doomed and isinstance(error, (ConnectionLost, SendFailed)), error
         elif self.doomed:
-            kinds = (Refused, ConnectionLost, ServerClosed)
+            kinds = (ActionFailed, ConnectionLost, SendFailed)
             assert error is None or isinstance(error, kinds), error
         else:
-            assert error is None or error.outcome == REFUSED, error
-        if isinstance(error, (ConnectionLost, ServerClosed)):
+            assert error is None or error.outcome == FAILED, error
+        if isinstance(error, (ConnectionLost, SendFailed)):
             self.open = False
         self.notice()
         assert self.client.connected == self.open
@@ -148,7 +148,7 @@ class ClientMachine(RuleBasedStateMachine):
                 # The cut comes by way of the proxy's own thread: see whether it came late.
                 self.client.ping()
                 break
-            except (ServerClosed, ConnectionLost):
+            except (SendFailed, ConnectionLost):
                 assert attempt < 2
         self.open = self.wanted = True
         self.last_event = self.events_sent - 1
@@ -167,7 +167,7 @@ class ClientMachine(RuleBasedStateMachine):
         try:
             self.client.connect()
             raise AssertionError("logged in without an answer")
-        except (ConnectTimeout, ServerClosed):
+        except (ConnectTimeout, SendFailed):
             self.open = self.wanted = False
         finally:
             self.client.timeout = _LONG
@@ -241,7 +241,7 @@ class ClientMachine(RuleBasedStateMachine):
             assert result.message.text == texts[number]
             self.note(texts[number], result.receipt or result)
             if not (self.held or self.doomed):
-                assert result.outcome == (REFUSED if number in bad else ACCEPTED)
+                assert result.outcome == (FAILED if number in bad else ACCEPTED)
         outcomes = [result.outcome for result in got]
         if UNKNOWN in outcomes:  # after which nothing was sent any more
             first = outcomes.index(UNKNOWN)
@@ -380,7 +380,7 @@ class ClientMachine(RuleBasedStateMachine):
         for text, outcome in self.outcomes.items():
             if outcome == ACCEPTED:
                 assert text in texts, text
-            elif outcome in (NOT_SENT, REFUSED):
+            elif outcome in (NOT_SENT, FAILED):
                 assert text not in texts, (text, outcome)
         for message in messages:
             if message.text in self.action_ids:

@@ -20,11 +20,11 @@ from amiclient import (
     ConnectError,
     ConnectTimeout,
     NotConnected,
-    ServerClosed,
+    SendFailed,
     TLSError,
 )
+from amiclient._connect import tls_context
 from amiclient.loopback import LoopbackServer
-from amiclient.opening import tls_context
 from tests.faults import (
     OTHER_PEM,
     SERVER_PEM,
@@ -372,7 +372,7 @@ def test_a_socket_that_is_given_is_closed_whatever_happens(secure: LoopbackServe
 
 def test_a_socket_that_is_closed_or_not_connected() -> None:
     sock = socket.socket()
-    with pytest.raises(ServerClosed):
+    with pytest.raises(SendFailed):
         client_over(sock, timeout=5.0).connect()
     assert sock.fileno() < 0
     with pytest.raises(ConnectError, match="is closed"):

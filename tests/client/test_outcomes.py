@@ -11,30 +11,29 @@ import pytest
 
 from amiclient import (
     ACCEPTED,
+    FAILED,
     NOT_SENT,
-    REFUSED,
     UNKNOWN,
-    Answer,
-    AnswerTimeout,
+    ActionFailed,
+    ActionResult,
     ConnectionLost,
     ConnectTimeout,
     LocalProtocolError,
     MessageSend,
-    NotAManager,
+    NotAnAMIServer,
     NotConnected,
     OutcomeUnknown,
     Receipt,
-    Refused,
     Response,
+    ResponseTimeout,
+    SendFailed,
     SendResult,
     SendTimeout,
-    ServerClosed,
 )
-from amiclient.deadline import Expired
-from amiclient.outcomes import given_up, not_logged_in, not_open, receipt_of
-from amiclient.transport import Closed
-from amiclient.turns import Busy
-from amiproto import SHUTTING_DOWN, LoginRefused, RemoteProtocolError
+from amiclient._lock import LockTimeout
+from amiclient._transport import Closed, Expired
+from amiclient.results import login_ended_error, not_connected_error, receipt_of, unanswered_error
+from amiproto import SHUTTING_DOWN, LoginFailed, RemoteProtocolError
 
 _ANSWER = Response("Success", [("Message", "Message successfully sent")], action_id="1")
 _RECEIPT = Receipt("1", _ANSWER)
@@ -64,7 +63,9 @@ def test_records_cannot_be_changed(record: Any) -> None:
             setattr(record, name, None)
 
 
-@pytest.mark.parametrize("record", [*_RECORDS, Refused("no"), LocalProtocolError("x", limit=3)])
+@pytest.mark.parametrize(
+    "record", [*_RECORDS, ActionFailed("no"), LocalProtocolError("x", limit=3)]
+)
 def test_what_matters_of_each_is_plain_json(record: Any) -> None:
     told = record.to_dict()
     assert json.loads(json.dumps(told)) == told
@@ -99,8 +100,8 @@ def test_a_result_has_the_outcome_of_its_error() -> None:
 # -- The table of outcomes, by its rows.
 
 
-def _answer(name: str, words: str = "words") -> Answer:
-    return Answer("7", Response(name, [("Message", words)], action_id="7"))
+def _answer(name: str, words: str = "words") -> ActionResult:
+    return ActionResult("7", Response(name, [("Message", words)], action_id="7"))
 
 
 def test_row_the_answer_success() -> None:
@@ -108,20 +109,20 @@ def test_row_the_answer_success() -> None:
 
 
 def test_row_the_answer_error() -> None:
-    with pytest.raises(Refused, match="'words'; nothing was carried out") as caught:
+    with pytest.raises(ActionFailed, match="'words'; nothing was carried out") as caught:
         receipt_of(_answer("Error"))
-    assert caught.value.outcome == REFUSED and not caught.value.retryable
+    assert caught.value.outcome == FAILED and not caught.value.retryable
     assert caught.value.action_id == "7"
 
 
 def test_row_the_answer_error_of_a_server_that_stops() -> None:
-    with pytest.raises(Refused) as caught:
+    with pytest.raises(ActionFailed) as caught:
         receipt_of(_answer("Error", SHUTTING_DOWN))
-    assert caught.value.outcome == REFUSED and caught.value.retryable
+    assert caught.value.outcome == FAILED and caught.value.retryable
     assert pickle.loads(pickle.dumps(caught.value)).retryable
-    assert not Refused("the server says: Asterisk is shutting down").retryable
-    assert LoginRefused("x", server_message=SHUTTING_DOWN).retryable
-    assert not LoginRefused("x", server_message="Authentication failed").retryable
+    assert not ActionFailed("the server says: Asterisk is shutting down").retryable
+    assert LoginFailed("x", server_message=SHUTTING_DOWN).retryable
+    assert not LoginFailed("x", server_message="Authentication failed").retryable
 
 
 def test_row_another_answer() -> None:
@@ -133,16 +134,16 @@ def test_row_another_answer() -> None:
 @pytest.mark.parametrize(
     ("reason", "left", "kind"),
     [
-        (Expired(), True, AnswerTimeout),
+        (Expired(), True, ResponseTimeout),
         (Expired(), False, SendTimeout),
-        (Busy(), False, SendTimeout),
+        (LockTimeout(), False, SendTimeout),
         (Closed("why"), True, ConnectionLost),
-        (Closed("why"), False, ServerClosed),
+        (Closed("why"), False, SendFailed),
     ],
     ids=["late-left", "late-queued", "busy", "closed-left", "closed-queued"],
 )
 def test_rows_without_an_answer(reason: Any, left: bool, kind: type) -> None:
-    error = given_up(reason, left, "7")
+    error = unanswered_error(reason, left, "7")
     assert type(error) is kind and error.action_id == "7"
     assert error.outcome == (UNKNOWN if left else NOT_SENT)
     assert error.retryable is not left
@@ -151,18 +152,20 @@ def test_rows_without_an_answer(reason: Any, left: bool, kind: type) -> None:
 
 
 def test_row_no_connection() -> None:
-    assert type(not_open(None)) is NotConnected and "not open" in str(not_open(None))
-    assert "why" in str(not_open("why")) and not_open("why").retryable
+    assert type(not_connected_error(None)) is NotConnected and "not open" in str(
+        not_connected_error(None)
+    )
+    assert "why" in str(not_connected_error("why")) and not_connected_error("why").retryable
 
 
 def test_ends_of_a_login() -> None:
-    assert str(not_logged_in(Busy(), "here")) == (
+    assert str(login_ended_error(LockTimeout(), "here")) == (
         "another thread's call took all the time; call connect() again"
     )
     broken = Closed("why")
     broken.__cause__ = RemoteProtocolError("no AMI")
-    kinds = [ConnectTimeout, ConnectTimeout, ServerClosed, NotAManager]
-    for reason, kind in zip([Expired(), Busy(), Closed("why"), broken], kinds):
-        error = not_logged_in(reason, "here")  # type: ignore[arg-type]
+    kinds = [ConnectTimeout, ConnectTimeout, SendFailed, NotAnAMIServer]
+    for reason, kind in zip([Expired(), LockTimeout(), Closed("why"), broken], kinds):
+        error = login_ended_error(reason, "here")  # type: ignore[arg-type]
         assert type(error) is kind and error.outcome == NOT_SENT
-        assert error.retryable is (kind is not NotAManager)
+        assert error.retryable is (kind is not NotAnAMIServer)

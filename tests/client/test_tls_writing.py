@@ -9,8 +9,8 @@ from __future__ import annotations
 import pytest
 
 from amiclient import ACCEPTED, Action, MessageSend
+from amiclient._connection import SendQueue
 from amiclient.loopback import LoopbackServer
-from amiclient.outbox import Outbox
 from tests.faults import SERVER_PEM, client_of, server_tls
 
 
@@ -34,11 +34,11 @@ def test_a_message_of_any_size_is_read_at_once(size: int) -> None:
 
 def test_one_record_for_the_last_line_hangs(monkeypatch: pytest.MonkeyPatch) -> None:
     # Proof that the server is such a one: as the client wrote before.
-    def piece(outbox: Outbox) -> bytes:
+    def piece(outbox: SendQueue) -> bytes:
         first = outbox._queue[0][1]
         return first[outbox._offset : first.find(b"\n", outbox._offset) + 1]
 
-    monkeypatch.setattr(Outbox, "piece", piece)
+    monkeypatch.setattr(SendQueue, "piece", piece)
     late = []
     for size in (1022, 1023, 1024, 1025):
         with LoopbackServer(version=11, tls=server_tls()) as server:
@@ -58,7 +58,7 @@ def test_pieces_over_tls_and_without() -> None:
         (True, [b"Action: Ping\r\n", b"A: b\r\n", b"\r", b"\n"] * 2),
         (False, [wire + wire]),
     ):
-        outbox = Outbox(is_tls)
+        outbox = SendQueue(is_tls)
         outbox.put("1", wire)
         outbox.put("2", wire)
         pieces = []

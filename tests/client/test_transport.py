@@ -11,8 +11,7 @@ from typing import Iterator, Tuple
 
 import pytest
 
-from amiclient.deadline import Deadline, Expired
-from amiclient.transport import Closed, Transport
+from amiclient._transport import Closed, Deadline, Expired, Transport
 from tests.faults import SERVER_PEM, Proxy, in_thread
 from tests.peer import Peer
 from tests.script import Script, hold, send, swallow
@@ -43,7 +42,7 @@ def pair(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Ite
 def test_it_takes_what_comes(pair: Pair) -> None:
     transport, other = pair
     assert not transport.readable() and transport.receive() is None
-    assert transport.send(b"x") == 1 and not transport.has_half_record
+    assert transport.send(b"x") == 1 and not transport.has_partial_record
     other.sendall(b"abc")
     assert transport.receive_before(False, Deadline(5.0)) == b"abc"
     threading.Timer(0.05, other.sendall, (b"def",)).start()

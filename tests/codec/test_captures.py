@@ -11,69 +11,172 @@ from typing import Dict, List, Sequence, Tuple
 
 import pytest
 
-from amiproto import Banner, Event, Message, Orphan, Response
-from amiproto.text import to_bytes
+from amiproto import Banner, Event, Message, Response, UnknownMessage
+from amiproto._text import to_bytes
 from tests import captures
 
 #: Of each capture, how many of what there are. Recorded once, and so exact.
 COUNTS: Dict[str, Dict[str, int]] = {
     "asterisk-11-style": {
-        "Banner": 1, "Event": 17, "Orphan": 3, "Response": 20,
-        "Response Error": 3, "Response Follows": 9, "Response Goodbye": 1, "Response Success": 7,
-        "Event Bridge": 1, "Event FullyBooted": 1, "Event MeetmeListComplete": 1,
-        "Event Newchannel": 1, "Event Newexten": 2, "Event OriginateResponse": 1,
-        "Event PeerEntry": 1, "Event PeerlistComplete": 1, "Event QueueParams": 1,
-        "Event QueueStatusComplete": 1, "Event Registry": 1, "Event Status": 2,
-        "Event StatusComplete": 1, "Event UserEvent": 2,
+        "Banner": 1,
+        "Event": 17,
+        "UnknownMessage": 3,
+        "Response": 20,
+        "Response Error": 3,
+        "Response Follows": 9,
+        "Response Goodbye": 1,
+        "Response Success": 7,
+        "Event Bridge": 1,
+        "Event FullyBooted": 1,
+        "Event MeetmeListComplete": 1,
+        "Event Newchannel": 1,
+        "Event Newexten": 2,
+        "Event OriginateResponse": 1,
+        "Event PeerEntry": 1,
+        "Event PeerlistComplete": 1,
+        "Event QueueParams": 1,
+        "Event QueueStatusComplete": 1,
+        "Event Registry": 1,
+        "Event Status": 2,
+        "Event StatusComplete": 1,
+        "Event UserEvent": 2,
     },
     "asterisk-16": {
-        "Banner": 1, "Event": 910, "Orphan": 3, "Response": 96,
-        "Response Error": 18, "Response Goodbye": 1, "Response Success": 77,
-        "Event AgentCalled": 2, "Event AgentComplete": 2, "Event AgentConnect": 2,
-        "Event AorDetail": 1, "Event AorList": 1, "Event AorListComplete": 1,
-        "Event BridgeCreate": 4, "Event BridgeDestroy": 4, "Event BridgeEnter": 8,
-        "Event BridgeLeave": 8, "Event BridgeListComplete": 1, "Event Cdr": 32,
-        "Event ChannelHungup": 4, "Event ChannelsHungupListComplete": 2,
-        "Event ContactStatusDetail": 1, "Event CoreShowChannel": 29,
-        "Event CoreShowChannelsComplete": 3, "Event DBGetComplete": 2, "Event DBGetResponse": 2,
-        "Event DeviceStateChange": 87, "Event DeviceStateListComplete": 1, "Event DialBegin": 20,
-        "Event DialEnd": 20, "Event EndpointDetail": 1, "Event EndpointDetailComplete": 1,
-        "Event EndpointList": 2, "Event EndpointListComplete": 1, "Event Forged": 2,
-        "Event FullyBooted": 1, "Event Hangup": 42, "Event HangupRequest": 20,
-        "Event ListDialplan": 34, "Event LocalBridge": 20, "Event NewAccountCode": 40,
-        "Event NewCallerid": 40, "Event NewConnectedLine": 40, "Event Newchannel": 42,
-        "Event Newexten": 107, "Event Newstate": 36, "Event OriginateResponse": 16,
-        "Event PeerEntry": 1, "Event PeerlistComplete": 1, "Event QueueCallerJoin": 2,
-        "Event QueueCallerLeave": 2, "Event QueueMember": 3, "Event QueueMemberStatus": 4,
-        "Event QueueParams": 3, "Event QueueStatusComplete": 3, "Event QueueSummary": 1,
-        "Event QueueSummaryComplete": 1, "Event Reload": 1, "Event RequestBadFormat": 3,
-        "Event ShowDialPlanComplete": 1, "Event SoftHangupRequest": 20, "Event Status": 32,
-        "Event StatusComplete": 4, "Event SuccessfulAuth": 1, "Event TestEvent": 29,
-        "Event TransportDetail": 1, "Event UserEvent": 15, "Event VarSet": 100,
+        "Banner": 1,
+        "Event": 910,
+        "UnknownMessage": 3,
+        "Response": 96,
+        "Response Error": 18,
+        "Response Goodbye": 1,
+        "Response Success": 77,
+        "Event AgentCalled": 2,
+        "Event AgentComplete": 2,
+        "Event AgentConnect": 2,
+        "Event AorDetail": 1,
+        "Event AorList": 1,
+        "Event AorListComplete": 1,
+        "Event BridgeCreate": 4,
+        "Event BridgeDestroy": 4,
+        "Event BridgeEnter": 8,
+        "Event BridgeLeave": 8,
+        "Event BridgeListComplete": 1,
+        "Event Cdr": 32,
+        "Event ChannelHungup": 4,
+        "Event ChannelsHungupListComplete": 2,
+        "Event ContactStatusDetail": 1,
+        "Event CoreShowChannel": 29,
+        "Event CoreShowChannelsComplete": 3,
+        "Event DBGetComplete": 2,
+        "Event DBGetResponse": 2,
+        "Event DeviceStateChange": 87,
+        "Event DeviceStateListComplete": 1,
+        "Event DialBegin": 20,
+        "Event DialEnd": 20,
+        "Event EndpointDetail": 1,
+        "Event EndpointDetailComplete": 1,
+        "Event EndpointList": 2,
+        "Event EndpointListComplete": 1,
+        "Event Forged": 2,
+        "Event FullyBooted": 1,
+        "Event Hangup": 42,
+        "Event HangupRequest": 20,
+        "Event ListDialplan": 34,
+        "Event LocalBridge": 20,
+        "Event NewAccountCode": 40,
+        "Event NewCallerid": 40,
+        "Event NewConnectedLine": 40,
+        "Event Newchannel": 42,
+        "Event Newexten": 107,
+        "Event Newstate": 36,
+        "Event OriginateResponse": 16,
+        "Event PeerEntry": 1,
+        "Event PeerlistComplete": 1,
+        "Event QueueCallerJoin": 2,
+        "Event QueueCallerLeave": 2,
+        "Event QueueMember": 3,
+        "Event QueueMemberStatus": 4,
+        "Event QueueParams": 3,
+        "Event QueueStatusComplete": 3,
+        "Event QueueSummary": 1,
+        "Event QueueSummaryComplete": 1,
+        "Event Reload": 1,
+        "Event RequestBadFormat": 3,
+        "Event ShowDialPlanComplete": 1,
+        "Event SoftHangupRequest": 20,
+        "Event Status": 32,
+        "Event StatusComplete": 4,
+        "Event SuccessfulAuth": 1,
+        "Event TestEvent": 29,
+        "Event TransportDetail": 1,
+        "Event UserEvent": 15,
+        "Event VarSet": 100,
     },
     "asterisk-22": {
-        "Banner": 1, "Event": 939, "Orphan": 3, "Response": 95,
-        "Response Error": 20, "Response Goodbye": 1, "Response Success": 74,
-        "Event AgentCalled": 2, "Event AgentComplete": 2, "Event AgentConnect": 2,
-        "Event AorDetail": 1, "Event AorList": 1, "Event AorListComplete": 1,
-        "Event BridgeCreate": 4, "Event BridgeDestroy": 4, "Event BridgeEnter": 8,
-        "Event BridgeLeave": 8, "Event BridgeListComplete": 1, "Event Cdr": 32,
-        "Event ChannelHungup": 4, "Event ChannelsHungupListComplete": 2,
-        "Event ContactStatusDetail": 1, "Event CoreShowChannel": 31,
-        "Event CoreShowChannelsComplete": 3, "Event DBGetComplete": 2, "Event DBGetResponse": 2,
-        "Event DeviceStateChange": 87, "Event DeviceStateListComplete": 1, "Event DialBegin": 20,
-        "Event DialEnd": 20, "Event EndpointDetail": 1, "Event EndpointDetailComplete": 1,
-        "Event EndpointList": 2, "Event EndpointListComplete": 1, "Event Forged": 2,
-        "Event FullyBooted": 1, "Event Hangup": 42, "Event HangupRequest": 20,
-        "Event ListDialplan": 34, "Event LocalBridge": 20, "Event NewAccountCode": 40,
-        "Event NewCallerid": 40, "Event NewConnectedLine": 40, "Event Newchannel": 42,
-        "Event Newexten": 107, "Event Newstate": 36, "Event OriginateResponse": 16,
-        "Event QueueCallerJoin": 2, "Event QueueCallerLeave": 2, "Event QueueMember": 3,
-        "Event QueueMemberStatus": 4, "Event QueueParams": 3, "Event QueueStatusComplete": 3,
-        "Event QueueSummary": 1, "Event QueueSummaryComplete": 1, "Event Reload": 1,
-        "Event RequestBadFormat": 5, "Event ShowDialPlanComplete": 1, "Event SoftHangupRequest": 20,
-        "Event Status": 31, "Event StatusComplete": 4, "Event SuccessfulAuth": 1,
-        "Event TestEvent": 29, "Event TransportDetail": 1, "Event UserEvent": 15,
+        "Banner": 1,
+        "Event": 939,
+        "UnknownMessage": 3,
+        "Response": 95,
+        "Response Error": 20,
+        "Response Goodbye": 1,
+        "Response Success": 74,
+        "Event AgentCalled": 2,
+        "Event AgentComplete": 2,
+        "Event AgentConnect": 2,
+        "Event AorDetail": 1,
+        "Event AorList": 1,
+        "Event AorListComplete": 1,
+        "Event BridgeCreate": 4,
+        "Event BridgeDestroy": 4,
+        "Event BridgeEnter": 8,
+        "Event BridgeLeave": 8,
+        "Event BridgeListComplete": 1,
+        "Event Cdr": 32,
+        "Event ChannelHungup": 4,
+        "Event ChannelsHungupListComplete": 2,
+        "Event ContactStatusDetail": 1,
+        "Event CoreShowChannel": 31,
+        "Event CoreShowChannelsComplete": 3,
+        "Event DBGetComplete": 2,
+        "Event DBGetResponse": 2,
+        "Event DeviceStateChange": 87,
+        "Event DeviceStateListComplete": 1,
+        "Event DialBegin": 20,
+        "Event DialEnd": 20,
+        "Event EndpointDetail": 1,
+        "Event EndpointDetailComplete": 1,
+        "Event EndpointList": 2,
+        "Event EndpointListComplete": 1,
+        "Event Forged": 2,
+        "Event FullyBooted": 1,
+        "Event Hangup": 42,
+        "Event HangupRequest": 20,
+        "Event ListDialplan": 34,
+        "Event LocalBridge": 20,
+        "Event NewAccountCode": 40,
+        "Event NewCallerid": 40,
+        "Event NewConnectedLine": 40,
+        "Event Newchannel": 42,
+        "Event Newexten": 107,
+        "Event Newstate": 36,
+        "Event OriginateResponse": 16,
+        "Event QueueCallerJoin": 2,
+        "Event QueueCallerLeave": 2,
+        "Event QueueMember": 3,
+        "Event QueueMemberStatus": 4,
+        "Event QueueParams": 3,
+        "Event QueueStatusComplete": 3,
+        "Event QueueSummary": 1,
+        "Event QueueSummaryComplete": 1,
+        "Event Reload": 1,
+        "Event RequestBadFormat": 5,
+        "Event ShowDialPlanComplete": 1,
+        "Event SoftHangupRequest": 20,
+        "Event Status": 31,
+        "Event StatusComplete": 4,
+        "Event SuccessfulAuth": 1,
+        "Event TestEvent": 29,
+        "Event TransportDetail": 1,
+        "Event UserEvent": 15,
         "Event VarSet": 128,
     },
 }
@@ -102,8 +205,12 @@ ORPHANS = {
 #: What answers without ActionID say: the rests of values, in two calls and one Getvar; then the
 #: server's own, to a blank line, a line too long, and too many lines.
 WITHOUT_ACTION_ID = [
-    "after", "after", "after", "Missing action in request",
-    "Failed to parse message: line too long", "Too many lines in message or allocation failure",
+    "after",
+    "after",
+    "after",
+    "Missing action in request",
+    "Failed to parse message: line too long",
+    "Too many lines in message or allocation failure",
 ]
 
 each_capture = pytest.mark.parametrize("name", captures.NAMES)
@@ -145,7 +252,7 @@ def test_every_stanza_has_its_kind(name: str) -> None:
     first_words = {Event: b"Event:", Response: b"Response:"}
     orphans = []
     for message in messages:
-        if isinstance(message, Orphan):
+        if isinstance(message, UnknownMessage):
             orphans.append(message.wire.partition(b"\r\n")[0])
         else:
             assert message.wire.startswith(first_words[type(message)]), message
@@ -258,7 +365,8 @@ def test_answers_without_action_id(name: str) -> None:
 @each_recorded
 def test_output_of_commands(name: str) -> None:
     outputs = [
-        message.output for message in whole(name)
+        message.output
+        for message in whole(name)
         if isinstance(message, Response) and message.message == "Command output follows"
     ]
     version = name.partition("-")[2]
@@ -271,33 +379,48 @@ def test_output_of_commands(name: str) -> None:
 
 def test_old_output_of_commands() -> None:
     outputs = [
-        message.output for message in whole("asterisk-11-style")
+        message.output
+        for message in whole("asterisk-11-style")
         if isinstance(message, Response) and message.name == "Follows"
     ]
     assert outputs[0][0].startswith("Asterisk 11.25.3 ")
     assert len(outputs[1]) == 4
     assert outputs[2] == (
-        "first", "", "", "after two blank lines", "  Response: Success", "\r", "\r",
-        "behind CR LF CR LF", "ends in CR\r", "Message: --END COMMAND-- inside a line",
-        "--END COMMAND--", "that was no end",
+        "first",
+        "",
+        "",
+        "after two blank lines",
+        "  Response: Success",
+        "\r",
+        "\r",
+        "behind CR LF CR LF",
+        "ends in CR\r",
+        "Message: --END COMMAND-- inside a line",
+        "--END COMMAND--",
+        "that was no end",
     )
     assert outputs[3][:3] == ("before\r", "\r", "Response: Success\r")
     assert outputs[4:6] == [(), ("",)]
     assert outputs[6][0].startswith("No such command")
     assert outputs[7:] == [
-        ("an answer to an action without ActionID",), ("text without a line end at its end",)
+        ("an answer to an action without ActionID",),
+        ("text without a line end at its end",),
     ]
 
 
 def test_old_variables_of_a_channel() -> None:
     found = [
-        pair for message in whole("asterisk-11-style") for pair in message.headers.items()
+        pair
+        for message in whole("asterisk-11-style")
+        for pair in message.headers.items()
         if pair[0].startswith("ChanVariable")
     ]
     assert found == [
-        ("ChanVariable(SIP/x-1)", "a=b"), ("ChanVariable(SIP/x-1)", "empty="),
+        ("ChanVariable(SIP/x-1)", "a=b"),
+        ("ChanVariable(SIP/x-1)", "empty="),
         ("ChanVariable(SIP/x-1)", "a=b: c (d): e"),
-        ("ChanVariable(SIP/x-1)", "a=b"), ("ChanVariable(SIP/y-2)", "a=b"),
+        ("ChanVariable(SIP/x-1)", "a=b"),
+        ("ChanVariable(SIP/y-2)", "a=b"),
     ]
 
 

@@ -21,15 +21,15 @@ from amiproto import (
     Connection,
     EndOfStream,
     Event,
+    InvalidAction,
     LocalProtocolError,
-    Malformed,
     Message,
     MessageSend,
-    Orphan,
     RemoteProtocolError,
     Response,
     Role,
     State,
+    UnknownMessage,
 )
 from amiproto.connection import kind_of_stanza
 from amiproto.limits import MAX_OUTSTANDING
@@ -315,15 +315,15 @@ def test_bytes_like_objects_are_taken() -> None:
         (b"RESPONSE:x", Response),
         (b"Event: X", Event),
         (b"event:X", Event),
-        (b"Event", Orphan),
-        (b"Events: X", Orphan),
-        (b" Event: X", Orphan),
-        (b"Event : X", Orphan),
-        (b"ActionID: 1", Orphan),
-        (b"Action: Ping", Orphan),
-        (b"No queues.", Orphan),
-        (b": x", Orphan),
-        (b"\xff", Orphan),
+        (b"Event", UnknownMessage),
+        (b"Events: X", UnknownMessage),
+        (b" Event: X", UnknownMessage),
+        (b"Event : X", UnknownMessage),
+        (b"ActionID: 1", UnknownMessage),
+        (b"Action: Ping", UnknownMessage),
+        (b"No queues.", UnknownMessage),
+        (b": x", UnknownMessage),
+        (b"\xff", UnknownMessage),
     ],
 )
 def test_the_first_header_alone_says_what_a_stanza_is(line: bytes, kind: type) -> None:
@@ -360,16 +360,16 @@ def test_many_odd_stanzas_take_linear_time() -> None:
         (b"aCTION:Ping\n\n", Action, None),
         (b"Action: \r\nAction: Ping\r\n\r\n", Action, None),
         (b"X: y\r\nAction: Ping\r\n\r\n", Action, None),
-        (b"\r\n", Malformed, MISSING_ACTION),
-        (b"\n", Malformed, MISSING_ACTION),
-        (b"\0\r\n", Malformed, MISSING_ACTION),
-        (b"Action: \r\n\r\n", Malformed, MISSING_ACTION),
-        (b"Action : Ping\r\n\r\n", Malformed, MISSING_ACTION),
-        (b"Action\r\n\r\n", Malformed, MISSING_ACTION),
-        (b"Action: \0Ping\r\n\r\n", Malformed, MISSING_ACTION),
-        (b"Response: Success\r\n\r\n", Malformed, MISSING_ACTION),
-        (b"Action: Ping\r\n" + b"x" * 1030 + b"\r\n\r\n", Malformed, LINE_TOO_LONG),
-        (b"Action: Ping\r\n" + b"x\r\n" * 128 + b"\r\n", Malformed, TOO_MANY_LINES),
+        (b"\r\n", InvalidAction, MISSING_ACTION),
+        (b"\n", InvalidAction, MISSING_ACTION),
+        (b"\0\r\n", InvalidAction, MISSING_ACTION),
+        (b"Action: \r\n\r\n", InvalidAction, MISSING_ACTION),
+        (b"Action : Ping\r\n\r\n", InvalidAction, MISSING_ACTION),
+        (b"Action\r\n\r\n", InvalidAction, MISSING_ACTION),
+        (b"Action: \0Ping\r\n\r\n", InvalidAction, MISSING_ACTION),
+        (b"Response: Success\r\n\r\n", InvalidAction, MISSING_ACTION),
+        (b"Action: Ping\r\n" + b"x" * 1030 + b"\r\n\r\n", InvalidAction, LINE_TOO_LONG),
+        (b"Action: Ping\r\n" + b"x\r\n" * 128 + b"\r\n", InvalidAction, TOO_MANY_LINES),
     ],
 )
 def test_what_a_server_makes_of_a_stanza(data: bytes, kind: type, reason: object) -> None:
@@ -397,7 +397,7 @@ def test_a_refused_send_changes_nothing(role: Role, state: State, message: Messa
     allowed = state in (State.OPEN, State.CLOSED) and (
         isinstance(message, Action)
         if role is Role.CLIENT
-        else isinstance(message, (Response, Event, Orphan))
+        else isinstance(message, (Response, Event, UnknownMessage))
     )
     allowed = allowed or (role, state, type(message)) == (Role.SERVER, State.BANNER, Banner)
     follows = isinstance(message, Response) and message.wire.startswith(FOLLOWS)
@@ -406,7 +406,7 @@ def test_a_refused_send_changes_nothing(role: Role, state: State, message: Messa
     except LocalProtocolError as error:
         assert vars(connection) == before and connection.state is state
         assert not allowed or follows
-        assert error.outcome == "not sent"
+        assert error.outcome == "not_sent"
     else:
         assert allowed and wire == message.wire
     if state is State.OPEN:
@@ -425,8 +425,8 @@ def test_an_action_that_starts_like_raw_text_is_an_action() -> None:
 
 def test_a_malformed_message_is_never_sent() -> None:
     for role in Role:
-        with pytest.raises(LocalProtocolError, match="sends no Malformed"):
-            opened(role).send(Malformed.from_wire(b"\r\n"))
+        with pytest.raises(LocalProtocolError, match="sends no InvalidAction"):
+            opened(role).send(InvalidAction.from_wire(b"\r\n"))
 
 
 def test_a_client_waits_for_the_banner() -> None:

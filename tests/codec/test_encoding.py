@@ -12,15 +12,15 @@ from amiproto import (
     Action,
     Banner,
     Event,
-    HeaderRefused,
+    InvalidHeader,
     LineTooLong,
     LocalProtocolError,
     Message,
-    Orphan,
     Response,
     TooManyLines,
+    UnknownMessage,
 )
-from amiproto.encoding import encode_action, encode_stanza
+from amiproto.messages import encode_action, encode_stanza
 from tests.strategies import any_pairs, any_text, messages, output_lines
 
 Pairs = List[Tuple[str, str]]
@@ -56,7 +56,7 @@ def test_any_text_is_carried_exactly_or_refused(
     try:
         message = kind(name, pairs, action_id=action_id)
     except LocalProtocolError as error:
-        assert error.outcome == "not sent" and str(error)
+        assert error.outcome == "not_sent" and str(error)
         return
     assert terminators(message) == 1
     given_id = action_id
@@ -80,9 +80,7 @@ def test_any_output_is_carried_exactly_or_refused(
 ) -> None:
     for name in ("Success", "Follows"):
         try:
-            response = Response(
-                name, {"Privilege": "Command"}, action_id=action_id, output=lines
-            )
+            response = Response(name, {"Privilege": "Command"}, action_id=action_id, output=lines)
         except LocalProtocolError:
             continue
         assert terminators(response) == 1
@@ -94,7 +92,7 @@ def test_any_output_is_carried_exactly_or_refused(
 @given(any_pairs)
 def test_an_orphan_is_carried_exactly_or_refused(pairs: Pairs) -> None:
     try:
-        orphan = Orphan(pairs)
+        orphan = UnknownMessage(pairs)
     except LocalProtocolError:
         return
     assert terminators(orphan) == 1
@@ -119,17 +117,17 @@ def test_an_orphan_is_carried_exactly_or_refused(pairs: Pairs) -> None:
     ],
 )
 def test_what_no_line_can_hold_is_refused_by_name(pairs: Pairs, field: str) -> None:
-    with pytest.raises(HeaderRefused) as caught:
+    with pytest.raises(InvalidHeader) as caught:
         encode_stanza(pairs)
     error = caught.value
-    assert error.field == field and error.limit is None and error.outcome == "not sent"
+    assert error.field == field and error.limit is None and error.outcome == "not_sent"
     assert error.__cause__ is None and error.__context__ is None
     str(error).encode()  # the sentence itself can be written anywhere
 
 
 @pytest.mark.parametrize("character, called", [("\r", "CR"), ("\n", "LF"), ("\0", "NUL")])
 def test_what_would_end_the_line_is_named(character: str, called: str) -> None:
-    with pytest.raises(HeaderRefused, match=f"the header 'X' holds a {called}, which"):
+    with pytest.raises(InvalidHeader, match=f"the header 'X' holds a {called}, which"):
         encode_stanza([("X", f"a{character}")])
 
 
@@ -207,13 +205,12 @@ def test_an_action_id_of_67_bytes_leaves_and_one_of_68_does_not() -> None:
 @pytest.mark.parametrize("action_id", ["", " x", "\tx", "\x1fx", "a\r\nb", "a\0", "\ud800"])
 def test_an_action_id_the_server_would_not_echo_is_refused(action_id: str) -> None:
     refusals: List[Callable[[], object]] = [
-
         lambda: Action("Ping", action_id=action_id),
         lambda: Action("Ping", {"ActionId": action_id}),
         lambda: Action("Ping").with_action_id(action_id),
     ]
     for refused in refusals:
-        with pytest.raises(HeaderRefused) as caught:
+        with pytest.raises(InvalidHeader) as caught:
             refused()
         assert caught.value.field == "ActionID"
 

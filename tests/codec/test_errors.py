@@ -17,11 +17,11 @@ from amiproto import (
     UNKNOWN,
     AMIError,
     LocalProtocolError,
-    LoginRefused,
+    LoginFailed,
     ProtocolError,
     RemoteProtocolError,
-    errors,
 )
+from amiproto import exceptions as errors
 
 KINDS: List[Type[AMIError]] = [
     value
@@ -42,8 +42,8 @@ def test_every_error_survives_pickling_and_copying(
     action_id: str,
     protocol: int,
 ) -> None:
-    if kind is LoginRefused:
-        error: AMIError = LoginRefused(message, server_message=str(field), action_id=action_id)
+    if kind is LoginFailed:
+        error: AMIError = LoginFailed(message, server_message=str(field), action_id=action_id)
     else:
         error = kind(message, field=field, limit=limit, actual=actual, action_id=action_id)
         assert (error.field, error.limit, error.actual) == (field, limit, actual)
@@ -63,7 +63,7 @@ def test_the_tree_is_the_one_in_the_docstring() -> None:
     assert {kind.__name__ for kind in KINDS} <= drawn
     for kind in KINDS:
         assert kind is AMIError or kind is ProtocolError or issubclass(kind, ProtocolError)
-        assert (kind.outcome == NOT_SENT) == issubclass(kind, (LocalProtocolError, LoginRefused))
+        assert (kind.outcome == NOT_SENT) == issubclass(kind, (LocalProtocolError, LoginFailed))
     assert RemoteProtocolError.outcome == AMIError.outcome == UNKNOWN
 
 
@@ -73,7 +73,7 @@ def test_an_error_tells_itself_in_plain_types() -> None:
         "outcome": NOT_SENT, "retryable": False, "action_id": "7", "server_message": None,
         "error": "LocalProtocolError", "message": "no", "field": "To", "limit": 1, "actual": 2,
     }  # fmt: skip
-    refused = LoginRefused("no", server_message="Authentication failed", action_id="8").to_dict()
+    refused = LoginFailed("no", server_message="Authentication failed", action_id="8").to_dict()
     assert refused["server_message"] == "Authentication failed" and refused["action_id"] == "8"
 
 
@@ -82,17 +82,17 @@ def test_an_error_without_a_sentence_has_an_empty_one() -> None:
 
 
 def test_a_login_may_work_later_where_the_server_is_leaving() -> None:
-    assert LoginRefused(server_message=SHUTTING_DOWN).retryable is True
-    for error in (LoginRefused(), LoginRefused("no", server_message="Authentication failed")):
+    assert LoginFailed(server_message=SHUTTING_DOWN).retryable is True
+    for error in (LoginFailed(), LoginFailed("no", server_message="Authentication failed")):
         assert error.retryable is False
-    assert (LoginRefused().message, LoginRefused().server_message) == ("", "")
+    assert (LoginFailed().message, LoginFailed().server_message) == ("", "")
 
 
 def test_every_error_is_public() -> None:
     assert {kind.__name__ for kind in KINDS} <= set(amiproto.__all__)
     assert sorted(errors.__all__) == errors.__all__
     assert set(errors.__all__) == {kind.__name__ for kind in KINDS} | {
-        "NOT_SENT", "REFUSED", "SHUTTING_DOWN", "UNKNOWN"
+        "NOT_SENT", "FAILED", "SHUTTING_DOWN", "UNKNOWN"
     }  # fmt: skip
 
 

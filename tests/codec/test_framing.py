@@ -342,9 +342,7 @@ def test_too_many_lines_are_answered_before_a_long_line() -> None:
         (b"\r\r\n\r\n", [b"\r\r\n\r\n"]),
     ],
 )
-def test_each_lf_ends_a_line_and_each_nul_a_message(
-    data: bytes, expected: List[bytes]
-) -> None:
+def test_each_lf_ends_a_line_and_each_nul_a_message(data: bytes, expected: List[bytes]) -> None:
     assert actions(data) == [(stanza, None) for stanza in expected]
 
 

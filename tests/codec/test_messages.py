@@ -16,19 +16,19 @@ from amiproto import (
     Action,
     Banner,
     Event,
-    HeaderRefused,
     Headers,
+    InvalidAction,
+    InvalidHeader,
     LineTooLong,
     Login,
-    Malformed,
     Message,
     MessageSend,
-    Orphan,
     Response,
     Role,
     TooManyLines,
+    UnknownMessage,
 )
-from amiproto.text import to_bytes, to_text
+from amiproto._text import to_bytes, to_text
 from tests.strategies import (
     BANNER,
     END_COMMAND,
@@ -46,7 +46,7 @@ from tests.strategies import (
 )
 
 malformed_messages = st.builds(
-    Malformed, raw_stanzas.map(lambda data: data + b"\r\n"), st.just(LINE_TOO_LONG)
+    InvalidAction, raw_stanzas.map(lambda data: data + b"\r\n"), st.just(LINE_TOO_LONG)
 )
 message_sends = st.builds(
     MessageSend, st.just("pjsip:a"), line_text.map(to_bytes), action_id=action_ids
@@ -137,9 +137,9 @@ def test_no_repr_shows_a_secret(message: Message, name: str) -> None:
     for kind in (Action, Response, Event):
         shown = repr(kind("x", [("A", "b"), (name, "S3CR3T")]))
         assert "S3CR3T" not in shown and "A: 'b'" in shown
-    assert "S3CR3T" not in repr(Orphan({name: "S3CR3T"}))
+    assert "S3CR3T" not in repr(UnknownMessage({name: "S3CR3T"}))
     (bad,) = feed(opened(Role.SERVER), f"{name}: S3CR3T\r\n\r\n".encode())
-    assert isinstance(bad, Malformed) and "S3CR3T" not in repr(bad)
+    assert isinstance(bad, InvalidAction) and "S3CR3T" not in repr(bad)
     shown = repr(message)
     assert "\n" not in shown and "\r" not in shown and len(shown) < 3000
     shown.encode()
@@ -174,7 +174,7 @@ def test_a_repr_counts_the_lines_that_it_leaves_out() -> None:
 def test_other_messages_have_other_hashes() -> None:
     assert len({hash(Event(str(number))) for number in range(9)}) > 1
     wire = b"A: b\r\n\r\n"
-    assert hash(Event.from_wire(wire)) != hash(Orphan.from_wire(wire))
+    assert hash(Event.from_wire(wire)) != hash(UnknownMessage.from_wire(wire))
 
 
 @given(st.one_of(messages, message_sends))
@@ -186,7 +186,7 @@ def test_the_action_id_is_the_header_of_that_name(message: Message) -> None:
 def test_the_action_id_of_a_servers_stanza_is_the_first(data: bytes) -> None:
     for message in feed(opened(Role.CLIENT), data):
         if message.wire.split(b"\n")[0].lower().startswith(b"actionid:"):
-            assert isinstance(message, Orphan)
+            assert isinstance(message, UnknownMessage)
         assert message.action_id == message.headers.get("ActionID")
 
 
@@ -262,10 +262,10 @@ def test_headers_keep_their_order_after_the_action_id() -> None:
         (lambda: Event("X", {"event": "x"}), "Event"),
         (lambda: Action("Ping", {"ActionID": "1"}, action_id="2"), "ActionID"),
         (lambda: Event("X", [("ActionID", "1"), ("actionid", "2")]), "ActionID"),
-        (lambda: Orphan([]), None),
-        (lambda: Orphan({"Event": "x"}), "Event"),
-        (lambda: Orphan({"RESPONSE": "x"}), "RESPONSE"),
-        (lambda: Orphan({"action": "x"}), "action"),
+        (lambda: UnknownMessage([]), None),
+        (lambda: UnknownMessage({"Event": "x"}), "Event"),
+        (lambda: UnknownMessage({"RESPONSE": "x"}), "RESPONSE"),
+        (lambda: UnknownMessage({"action": "x"}), "action"),
         (lambda: Response("Follows"), "Response"),
         (lambda: Response("Follows", {"Privilege": "Other"}), "Response"),
         (lambda: Response("Follows", {"Privilege": "Command", "Message": "x"}), "Response"),
@@ -296,7 +296,7 @@ def test_headers_keep_their_order_after_the_action_id() -> None:
 def test_what_would_be_read_as_something_else_is_refused(
     build: Callable[[], object], field: Optional[str]
 ) -> None:
-    with pytest.raises(HeaderRefused) as caught:
+    with pytest.raises(InvalidHeader) as caught:
         build()
     assert caught.value.field == field
 
@@ -306,7 +306,7 @@ def test_a_refused_header_says_what_to_do() -> None:
         (lambda: Action("Ping", {"Action": "Pong"}), "give Action as the name, not among"),
         (lambda: Event("X", {"ActionID": "1"}, action_id="2"), "give one ActionID: two were given"),
     ):
-        with pytest.raises(HeaderRefused, match=f"^{sentence}"):
+        with pytest.raises(InvalidHeader, match=f"^{sentence}"):
             build()
 
 
@@ -325,8 +325,8 @@ WRONG: Any = 5
         (lambda: Response(WRONG), "name is a str, not int"),
         (lambda: Response("Success", output=[WRONG]), "a line of output is a str, not int"),
         (lambda: Response("Follows", output=[WRONG]), "a line of output is a str, not int"),
-        (lambda: Orphan([("X", WRONG)]), "the value of 'X' in headers is a str, not int"),
-        (lambda: Orphan(WRONG), "headers takes a mapping or pairs, not int"),
+        (lambda: UnknownMessage([("X", WRONG)]), "the value of 'X' in headers is a str, not int"),
+        (lambda: UnknownMessage(WRONG), "headers takes a mapping or pairs, not int"),
         (lambda: Banner(WRONG), "version is a str, not int"),
         (lambda: Login(WRONG, "geheim"), "username is a str, not int"),
         (lambda: Login("joe", WRONG), "secret is a str or bytes, not int"),
@@ -386,14 +386,14 @@ def test_raw_text_starts_after_the_headers_asterisk_11_wrote(
 def test_from_ami_3_on_follows_is_a_stanza_like_any_other() -> None:
     response, orphan = feed(opened(Role.CLIENT), FOLLOWS + b"a\r\n\r\nb--END COMMAND--\r\n\r\n")
     assert response.output == () and response.headers.keys() == ["Response", "Privilege", ""]
-    assert type(orphan) is Orphan
+    assert type(orphan) is UnknownMessage
 
 
 def test_line_ends_do_not_make_messages_unequal() -> None:
     (lf,) = feed(opened(Role.CLIENT), b"Event: X\nA:b\n\n")
     assert lf == Event("X", {"A": "b"}) and hash(lf) == hash(Event("X", {"A": "b"}))
     assert lf.wire != Event("X", {"A": "b"}).wire
-    assert lf != Event("X", {"a": "b"}) and lf != Orphan({"A": "b"})
+    assert lf != Event("X", {"a": "b"}) and lf != UnknownMessage({"A": "b"})
     (lf,) = feed(opened(Role.CLIENT), b"Response: Success\nOutput: b\n\n")
     assert lf == Response("Success", output=["b"]) != Response("Success", output=["c"])
     with_id = Response("Follows", {"Privilege": "Command"}, action_id="7", output=["a"])
@@ -418,7 +418,7 @@ def test_the_first_line_end_says_which_kind_the_stanza_has(wire: bytes, keys: Li
     assert type(event) is Event and event.headers.keys() == keys and event.wire == wire
 
 
-# ---- Banner, Malformed ----
+# ---- Banner, InvalidAction ----
 
 
 @pytest.mark.parametrize(
@@ -439,20 +439,20 @@ def test_a_banner_tells_the_version_of_ami(version: str, major: Optional[int]) -
 def test_a_banner_no_client_reads_is_refused() -> None:
     fits = "x" * (256 - len("Asterisk Call Manager/\r"))
     assert received(Banner(fits)) == Banner(fits)
-    with pytest.raises(HeaderRefused) as caught:
+    with pytest.raises(InvalidHeader) as caught:
         Banner(fits + "x")
     error = caught.value
     assert (error.field, error.limit, error.actual) == ("version", 256, 257)
 
 
 def test_a_malformed_message_keeps_what_could_be_read() -> None:
-    message = Malformed(b"To: x\0y\r\n\r\n", LINE_TOO_LONG)
+    message = InvalidAction(b"To: x\0y\r\n\r\n", LINE_TOO_LONG)
     assert message.reason == LINE_TOO_LONG and message.headers == Headers({"To": "x"})
     assert pickle.loads(pickle.dumps(message)).reason == LINE_TOO_LONG
-    assert message.action_id is None and Malformed.from_wire(b"\r\n").reason == MISSING_ACTION
+    assert message.action_id is None and InvalidAction.from_wire(b"\r\n").reason == MISSING_ACTION
     for lines in (b"ActionID: \t7\r\nActionID: 8\r\n\r\n", b"X: y\nactionid:7\0z\n\n"):
         (message,) = feed(opened(Role.SERVER), lines)
-        assert type(message) is Malformed and message.action_id == "7"
+        assert type(message) is InvalidAction and message.action_id == "7"
 
 
 def test_from_wire_takes_bytes_as_if_received() -> None:
@@ -471,7 +471,7 @@ def test_limits_hold_under_another_action_id() -> None:
     with pytest.raises(LineTooLong):
         action.with_action_id("1")
     (action,) = feed(opened(Role.SERVER), b"Action: Ping\r\nno colon\r\n\r\n")
-    with pytest.raises(HeaderRefused):
+    with pytest.raises(InvalidHeader):
         action.with_action_id("1")
 
 

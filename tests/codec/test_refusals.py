@@ -20,7 +20,7 @@ ADVICE = re.compile(
 def check(error: LocalProtocolError, row: Refusal, technology: str, words: str) -> None:
     said = str(error)
     assert type(error) is row.error and error.field == row.field
-    assert error.outcome == "not sent" and not error.retryable
+    assert error.outcome == "not_sent" and not error.retryable
     assert (error.limit, error.actual) == (row.limit, row.actual)
     assert words == said if row.whole else words in said
     assert ADVICE.search(said)

@@ -16,7 +16,7 @@ from amiproto import (
     Banner,
     Connection,
     LocalProtocolError,
-    LoginRefused,
+    LoginFailed,
     Response,
     Role,
     Session,
@@ -59,9 +59,7 @@ def logged_in(mechanism: str) -> Session:
     feed(session, Banner("11.0.0").wire)
     while not session.logged_in:
         action_id = Action.from_wire(session.data_to_send()).action_id
-        session.receive_data(
-            Response("Success", {"Challenge": "1"}, action_id=action_id).wire
-        )
+        session.receive_data(Response("Success", {"Challenge": "1"}, action_id=action_id).wire)
         drain(session)
     return session
 
@@ -104,7 +102,7 @@ def test_a_server_that_echoes_the_secret_gets_it_into_no_error() -> None:
     action_id = Action.from_wire(session.data_to_send()).action_id
     refusal = Response("Error", {"Message": f"wrong secret {SECRET}!"}, action_id=action_id)
     session.receive_data(refusal.wire)
-    with pytest.raises(LoginRefused) as caught:
+    with pytest.raises(LoginFailed) as caught:
         drain(session)
     assert SECRET not in str(caught.value) + repr(vars(caught.value))
     assert caught.value.server_message == "wrong secret <redacted>!"

@@ -26,22 +26,22 @@ from amiproto import (
     NEED_DATA,
     PLAIN,
     Action,
-    AddressRefused,
-    Answer,
+    ActionResult,
     Banner,
     Connection,
     EndOfStream,
     Event,
+    InvalidAddress,
     LocalProtocolError,
     LoggedIn,
-    LoginRefused,
+    LoginFailed,
     MessageSend,
-    Orphan,
     RemoteProtocolError,
     Response,
     Role,
     Session,
     TooManyLines,
+    UnknownMessage,
 )
 from amiproto.limits import MESSAGE_OVERHEAD
 from tests.strategies import bytewise, cut, cuts, drain, exactly, feed, opened, streams
@@ -128,7 +128,7 @@ def test_a_refused_login_is_an_error_of_its_own(mechanism: str) -> None:
         (action,) = server.read(session.data_to_send())
     refusal = Response("Error", {"Message": "Authentication failed"}, action_id=action.action_id)
     session.receive_data(refusal.wire)
-    with pytest.raises(LoginRefused) as caught:
+    with pytest.raises(LoginFailed) as caught:
         session.next_event()
     assert caught.value.server_message == "Authentication failed"
     assert caught.value.action_id == action.action_id and not session.logged_in
@@ -153,7 +153,11 @@ def test_what_comes_in_between_does_not_disturb_the_login() -> None:
     session, server = Session("joe", "geheim", entropy=ENTROPY, events="on"), Server()
     feed(session, server.greeting)
     (action,) = server.read(session.data_to_send())
-    odd: List[Any] = [Event("X"), Response("Success", action_id="not-ours"), Orphan({"A": "b"})]
+    odd: List[Any] = [
+        Event("X"),
+        Response("Success", action_id="not-ours"),
+        UnknownMessage({"A": "b"}),
+    ]
     assert feed(session, b"".join(message.wire for message in odd)) == odd
     assert session.data_to_send() == b""
     answer = Response("Success", {"Challenge": "1"}, action_id=action.action_id)
@@ -198,7 +202,8 @@ def test_no_repr_shows_a_secret_and_none_is_kept() -> None:
     action = session.send(Action("Ping"))
     assert repr(session) == "<Session open logged_in=True outstanding=1>"
     (answer,) = feed(session, Response("Success", {"Secret": "x"}, action_id=action.action_id).wire)
-    assert "Secret: '<redacted>'" in repr(answer) and repr(answer).startswith("<Answer <Response")
+    assert "Secret: '<redacted>'" in repr(answer)
+    assert repr(answer).startswith("<ActionResult <Response")
 
 
 # ---- ActionIDs ----
@@ -292,7 +297,7 @@ def test_an_answer_carries_the_action_id_of_its_action() -> None:
     actions = [session.send(Action("Ping")) for _ in range(3)]
     responses = [Response("Success", action_id=action.action_id) for action in actions]
     data = b"".join(response.wire + Event("X").wire for response in responses)
-    answers = [event for event in feed(session, data) if isinstance(event, Answer)]
+    answers = [event for event in feed(session, data) if isinstance(event, ActionResult)]
     assert [answer.action_id for answer in answers] == [action.action_id for action in actions]
     assert [answer.response for answer in answers] == responses
     assert all(answer.events == () and answer.complete is None for answer in answers)
@@ -312,7 +317,7 @@ def test_a_response_without_action_id_answers_the_oldest_action() -> None:
     "before",
     [
         Event("X"),
-        Orphan({"A": "b"}),
+        UnknownMessage({"A": "b"}),
         Response("Success", {"Value": "a"}, action_id="not-ours"),
     ],
 )
@@ -340,7 +345,7 @@ def test_an_overtaken_action_gets_no_other_answer() -> None:
     # Asterisk 11 answers some actions in raw text, without a Response.
     raw = b"default has 0 calls\r\n\r\n"
     seen = feed(session, raw + Response("Success", action_id=one).wire)
-    assert [type(event) for event in seen] == [Orphan, Answer]
+    assert [type(event) for event in seen] == [UnknownMessage, ActionResult]
     (answer,) = feed(session, Response("Error", {"Message": "no"}).wire)
     assert answer.action_id == two and list(session.outstanding) == [lost]
     assert feed(session, Response("Error").wire) == [Response("Error")]
@@ -398,7 +403,7 @@ def test_a_destination_goes_only_to_servers_that_may_know_it(version: str, known
     if known:
         assert session.send(message) is message
         return
-    with pytest.raises(AddressRefused, match=f"AMI {version} knows no Destination") as caught:
+    with pytest.raises(InvalidAddress, match=f"AMI {version} knows no Destination") as caught:
         session.send(message)
     assert (caught.value.field, caught.value.action_id) == ("Destination", "7")
     assert session.outstanding == () and session.send(MessageSend("pjsip:a", "x"))
@@ -501,7 +506,7 @@ def test_a_list_starts_where_the_servers_own_headers_say_so(start: bytes) -> Non
     session.send(Action("X", action_id="7"))
     closing = b"Event: End\r\nActionID: 7\r\nPrivilege: x\r\nEventList: Complete\r\n\r\n"
     (answer,) = feed(session, start + closing)
-    assert isinstance(answer, Answer) and answer.complete == Event.from_wire(closing)
+    assert isinstance(answer, ActionResult) and answer.complete == Event.from_wire(closing)
 
 
 def test_an_eventlist_below_a_value_is_part_of_it() -> None:
@@ -509,7 +514,7 @@ def test_an_eventlist_below_a_value_is_part_of_it() -> None:
     session.send(Action("X", action_id="7"))
     headers = {"Value": "a", "EventList": "start"}
     (answer,) = feed(session, Response("Success", headers, action_id="7").wire)
-    assert isinstance(answer, Answer) and answer.complete is None
+    assert isinstance(answer, ActionResult) and answer.complete is None
 
 
 def test_words_about_an_eventlist_are_words() -> None:
@@ -518,14 +523,14 @@ def test_words_about_an_eventlist_are_words() -> None:
     start = Response("Success", {"Message": "An EventList will follow"}, action_id="7")
     closing = Event("XComplete", action_id="7")
     (answer,) = feed(session, start.wire + closing.wire)
-    assert isinstance(answer, Answer) and answer.complete == closing
+    assert isinstance(answer, ActionResult) and answer.complete == closing
 
 
 def test_a_list_is_none_where_only_a_value_says_so() -> None:
     session, _ = logged_in()
     one = key_of(session.send(Action("X")))
     (answer,) = feed(session, Response("Success", {"Privilege": "EventList"}, action_id=one).wire)
-    assert isinstance(answer, Answer) and answer.complete is None
+    assert isinstance(answer, ActionResult) and answer.complete is None
 
 
 def test_lists_are_bounded() -> None:
@@ -623,7 +628,7 @@ def test_a_forged_start_of_raw_text_makes_nobody_deaf() -> None:
         command = key_of(session.send(Action("Command", {"Command": "x"})))
         ping = key_of(session.send(Action("Ping")))
         seen = feed(session, forged + more + b"\r\n")
-        assert not any(isinstance(event, Answer) for event in seen)
+        assert not any(isinstance(event, ActionResult) for event in seen)
         text = Response("Follows", {"Privilege": "Command"}, action_id=command, output=["a", ""])
         pong = Response("Success", {"Ping": "Pong"}, action_id=ping)
         first, second = feed(session, text.wire + pong.wire)
@@ -701,7 +706,7 @@ def test_any_cutting_gives_the_same(data: bytes, places: List[int], version: str
                     event = session.next_event()
                     if event is NEED_DATA:
                         break
-                    if isinstance(event, Answer):
+                    if isinstance(event, ActionResult):
                         items = [*map(exactly, event.events), exactly(event.complete)]
                         seen.append((event.action_id, exactly(event.response), items))
                     else:
@@ -834,7 +839,7 @@ class SessionMachine(RuleBasedStateMachine):
     @rule()
     def answers_in_raw_text(self) -> None:
         self.todo.popleft()
-        self.write("other", None, Orphan({"default has 0 calls": ""}))
+        self.write("other", None, UnknownMessage({"default has 0 calls": ""}))
 
     @has_todo
     @rule()
@@ -891,7 +896,7 @@ class SessionMachine(RuleBasedStateMachine):
         self.wire.clear()
         assert len(seen) == len(expected), (seen, expected)
         for event, wanted in zip(seen, expected):
-            if isinstance(wanted, Answer):
+            if isinstance(wanted, ActionResult):
                 self.check_answer(event, wanted)
             else:
                 assert type(event) is type(wanted) and event.wire == wanted.wire
@@ -929,7 +934,7 @@ class SessionMachine(RuleBasedStateMachine):
                 return None
             first, *items = self.collected.pop(action_id)
             wanted = self.wanted[action_id]
-            return Answer(action_id, first, tuple(items), message) if wanted else None
+            return ActionResult(action_id, first, tuple(items), message) if wanted else None
         if kind in ("other", "forged"):
             self.pairs = False
             return message
@@ -948,10 +953,10 @@ class SessionMachine(RuleBasedStateMachine):
             self.collected[action_id] = [message]
             self.wanted[action_id] = wanted
             return None
-        return Answer(action_id, message) if wanted else None
+        return ActionResult(action_id, message) if wanted else None
 
-    def check_answer(self, event: Any, wanted: Answer) -> None:
-        assert isinstance(event, Answer)
+    def check_answer(self, event: Any, wanted: ActionResult) -> None:
+        assert isinstance(event, ActionResult)
         assert self.truth[event.response.message] == event.action_id == wanted.action_id
         assert event.response == wanted.response
         assert list(event.events) == list(wanted.events) and event.complete == wanted.complete
@@ -1004,7 +1009,7 @@ def test_a_session_and_a_server_wired_to_each_other(
     seen: List[Any] = []
     for chunk in cut(data, places):
         seen += feed(session, chunk)
-    assert [event.action_id for event in seen if isinstance(event, Answer)] == expected
+    assert [event.action_id for event in seen if isinstance(event, ActionResult)] == expected
     silent = [m.action_id for m, step in zip(sent, plan) if step == "none"]
     assert session.outstanding == tuple(silent)
 

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 import amiproto
-from amiproto import AddressRefused, Banner, MessageSend
-from amiproto.messaging.technologies import TECHNOLOGIES
+from amiproto import Banner, InvalidAddress, MessageSend
+from amiproto.messaging.technology import TECHNOLOGIES
 
 
 @pytest.mark.parametrize("target", ["other:a?b ", "mystery-2.x:alice", "Other:x"])
@@ -19,12 +19,12 @@ def test_an_unknown_technology_has_the_rules_of_ami(target: str) -> None:
     message = MessageSend(target, "x", "<sip:x:y@z:1;a=b>")
     message.check_server(Banner("11.0.0"))
     assert message.to == target
-    with pytest.raises(AddressRefused, match="knows no Destination"):
+    with pytest.raises(InvalidAddress, match="knows no Destination"):
         MessageSend("zoe", "x", destination=target).check_server(Banner("1.3"))
 
 
 def test_each_technology_has_a_name_of_its_own() -> None:
-    names = [technology.name for technology in TECHNOLOGIES]
+    names = [technology.name for technology in TECHNOLOGIES.values()]
     assert len(set(names)) == len(names) and all(name.islower() for name in names)
 
 
@@ -33,7 +33,7 @@ _SMOKE = '''
 
 from __future__ import annotations
 
-from ..errors import BodyRefused
+from ..errors import InvalidBody
 from .technology import Technology
 
 
@@ -47,16 +47,16 @@ class Smoke(Technology):
         """Refuse what takes too long."""
         super().check_body(body)
         if len(body) > 3:
-            raise BodyRefused("smoke carries three letters; send fewer", field="Body")
+            raise InvalidBody("smoke carries three letters; send fewer", field="Body")
 '''
 
 _ASK = """
-from amiproto import BodyRefused, MessageSend
+from amiproto import InvalidBody, MessageSend
 print(MessageSend("smoke:hill", "SOS").technology)
 for text in ("four", "\\0"):
     try:
         MessageSend("smoke:hill", text)
-    except BodyRefused as error:
+    except InvalidBody as error:
         print(error)
 print(MessageSend("pjsip:alice", "four").technology)
 """

@@ -8,15 +8,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from amiproto.text import (
+from amiproto._text import (
     action_lines,
+    header_as_read,
     is_encodable,
     lf_lines,
-    plain_bytes,
-    plain_str,
     to_bytes,
+    to_exact_bytes,
+    to_exact_str,
     to_text,
-    value_as_read,
 )
 
 
@@ -79,16 +79,16 @@ class LyingBytes(bytes):
 
 
 def test_plain_is_what_is_held_and_not_what_is_told() -> None:
-    plain = plain_str(Liar("truth"), "x")
+    plain = to_exact_str(Liar("truth"), "x")
     assert type(plain) is str and "".join(plain) == "truth"
     for given_ in (Liar("truth"), LyingBytes(b"truth"), bytearray(b"truth"), memoryview(b"truth")):
-        data = plain_bytes(given_, "x")  # type: ignore[arg-type]
+        data = to_exact_bytes(given_, "x")  # type: ignore[arg-type]
         assert type(data) is bytes and data == b"truth"
 
 
 @pytest.mark.parametrize("wrong", [None, 5, ["x"], object()])
 def test_anything_else_is_a_type_error_by_name(wrong: Any) -> None:
-    for plain in (plain_str, plain_bytes):
+    for plain in (to_exact_str, to_exact_bytes):
         with pytest.raises(TypeError, match="the_name"):
             plain(wrong, "the_name")
 
@@ -127,15 +127,15 @@ def test_a_nul_ends_a_line_and_in_front_makes_it_blank() -> None:
 def test_the_first_header_of_that_name_counts(lines: List[bytes], value: bytes) -> None:
     for end in (b"\r\n", b"\n"):
         wire = b"".join([line + end for line in lines]) + end
-        assert value_as_read(wire, b"To") == value
+        assert header_as_read(wire, b"To") == value
 
 
 def test_of_actions_the_first_that_is_not_empty_counts() -> None:
     wire = b"Action:  \r\naction: Ping\r\n\r\n"
-    assert value_as_read(wire, b"Action", skip_empty=True) == b"Ping"
-    assert value_as_read(b"Action:\r\n\r\n", b"Action", skip_empty=True) == b""
+    assert header_as_read(wire, b"Action", skip_empty=True) == b"Ping"
+    assert header_as_read(b"Action:\r\n\r\n", b"Action", skip_empty=True) == b""
     wire = b"Action:\r\nAction: Ping\r\nAction: Logoff\r\n\r\n"
-    assert value_as_read(wire, b"Action", skip_empty=True) == b"Ping"
+    assert header_as_read(wire, b"Action", skip_empty=True) == b"Ping"
 
 
 @given(st.lists(st.binary(max_size=8).map(lambda line: line.replace(b"\n", b"")), max_size=6))
@@ -151,6 +151,6 @@ def test_a_value_is_read_as_line_by_line(lines: List[bytes]) -> None:
             for kept in action_lines(wire)
             if kept.lower().startswith(name.lower() + b":")
         ]
-        assert value_as_read(wire, name) == (values or [b""])[0]
+        assert header_as_read(wire, name) == (values or [b""])[0]
         filled = [value for value in values if value]
-        assert value_as_read(wire, name, skip_empty=True) == (filled or [b""])[0]
+        assert header_as_read(wire, name, skip_empty=True) == (filled or [b""])[0]

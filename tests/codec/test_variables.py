@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from amiproto import escape_variable, parse_variables
-from amiproto.messaging.variables import kept_variables, variable_headers
-from amiproto.text import to_bytes, to_text
+from amiproto._text import to_bytes, to_text
+from amiproto.messaging.variables import effective_variables, variable_headers
 from tests.strategies import line_text
 
 Pairs = List[Tuple[bytes, bytes]]
@@ -133,8 +133,8 @@ def test_escaping_never_makes_or_loses_a_byte_that_ends_a_line(text: str) -> Non
 
 def test_variables_are_set_from_either_end() -> None:
     wire = b"Action: x\r\nVariable: A=1,b=2\r\nvariable:a=3\r\nVARIABLE: B=,C=4\r\n\r\n"
-    assert kept_variables(wire) == (("A", "3"), ("C", "4"))
-    assert kept_variables(wire, first_counts=True) == (("b", "2"), ("a", "1"), ("C", "4"))
+    assert effective_variables(wire) == (("A", "3"), ("C", "4"))
+    assert effective_variables(wire, first_counts=True) == (("b", "2"), ("a", "1"), ("C", "4"))
 
 
 # ---- headers ----

@@ -79,9 +79,7 @@ class Runner:
     output and errors.
     """
 
-    def __init__(
-        self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-    ) -> None:
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
         self._monkeypatch = monkeypatch
         self._capsys = capsys
         for name in [name for name in os.environ if name.startswith("AMI_")]:
@@ -102,9 +100,7 @@ class Runner:
 
     def logged_in(self, port: int, *arguments: str) -> Tuple[int, str, str]:
         """The same with what the loopback server at a port asks for."""
-        return self(
-            *arguments, AMI_PORT=str(port), AMI_USERNAME=USERNAME, AMI_SECRET=SECRET
-        )
+        return self(*arguments, AMI_PORT=str(port), AMI_USERNAME=USERNAME, AMI_SECRET=SECRET)
 
 
 def signal_here(signum: signal.Signals) -> Step:

@@ -15,7 +15,8 @@ from typing import Any, Dict, Iterator, List, Tuple
 
 import pytest
 
-from amiclient.command import progress, source
+from amiclient.command import batch as progress
+from amiclient.command import records as source
 from amiclient.loopback import LoopbackServer
 from tests.command.shell import (
     Runner,
@@ -69,8 +70,7 @@ def test_each_line_comes_out_with_what_became_of_it(
         b'{"to": "pjsip:a", "body": "x", "n": NaN}\n'
         b'{"to": "pjsip:a", "body": "x", "n": 1e999}\n'
         b'{"to": "pjsip:a", "to": "pjsip:b", "body": "x"}\n'
-        b'{"to": "pjsip:a", "body": "\xff"}\n'
-        + b"[" * 100_000 + b"\n"
+        b'{"to": "pjsip:a", "body": "\xff"}\n' + b"[" * 100_000 + b"\n"
         b'{"to": "pjsip:a"}\n'
         b'{"body": "x"}\n'
         b'{"to": "pjsip:a", "body": 5}\n'
@@ -81,13 +81,13 @@ def test_each_line_comes_out_with_what_became_of_it(
         b'{"to": "pjsip:a", "body": "x", "variable": {"X-A": "b"}}\n'
         b'{"to": "pjsip:a", "body": "x", "From": "sip:b"}\n'
         b'{"to": "pjsip:c", "body": "y\\nz", "from": "sip:b@c.d", "variables": [["X-A", "b"]],'
-        b' "destination": "pjsip:c", "outcome": "not sent"}'
+        b' "destination": "pjsip:c", "outcome": "not_sent"}'
     )
     code, out, err = run.logged_in(server.port, "--batch", str(path))
     results = lines_of(out)
     assert code == 65
     words = [
-        None, "technology not found", "line 4: AddressRefused", "line 5: LocalProtocolError: this",
+        None, "technology not found", "line 4: InvalidAddress", "line 5: LocalProtocolError: this",
         "LocalProtocolError: this is no JSON object; write one in each line", "NaN", "too large",
         "twice", "not UTF-8", "no JSON", "'body'", "'to'",
         "'body' is no text", "'variables' is no", "'variables' is no", "'variables' is no",
@@ -97,7 +97,7 @@ def test_each_line_comes_out_with_what_became_of_it(
     for result, word in zip(results, words):
         assert result["retryable"] is False
         assert result["outcome"] == (
-            "accepted" if word is None else "refused" if "tech" in word else "not sent"
+            "accepted" if word is None else "failed" if "tech" in word else "not_sent"
         )
         assert result["error"] is None if word is None else word in result["error"]
     assert results[0]["id"] == 1.5 and results[0]["mine"] is None
@@ -110,9 +110,9 @@ def test_each_line_comes_out_with_what_became_of_it(
     assert err.startswith("amisend: 20 lines: 2 accepted, 1 refused, 17 not sent (")
     # What comes out is what may go in.
     path.write_text(out)
-    again = lines_of(run.logged_in(server.port, "--batch", str(path))[1])
+    select_for_retry = lines_of(run.logged_in(server.port, "--batch", str(path))[1])
     assert [{**old, "action_id": 0, "error": 0} for old in results] == [
-        {**new, "action_id": 0, "error": 0} for new in again
+        {**new, "action_id": 0, "error": 0} for new in select_for_retry
     ]
 
 
@@ -153,7 +153,7 @@ def test_csv(run: Runner, server: LoopbackServer, tmp_path: Path) -> None:
     ):
         assert error is None if words is None else words in error
     assert [result.pop("outcome") for result in results] == [
-        "accepted", "not sent", "not sent", "not sent", "not sent", "accepted",
+        "accepted", "not_sent", "not_sent", "not_sent", "not_sent", "accepted",
     ]  # fmt: skip
     assert results[0]["variables"] == {"X-Door": "front"} and results[0]["id"] == "1"
     assert results[2]["input"] == "pjsip:c,short row\r\n"
@@ -172,15 +172,13 @@ def test_csv_whose_first_line_is_wrong(
     assert out == ""
 
 
-def test_retry_takes_what_may_go_again(
-    run: Runner, server: LoopbackServer, tmp_path: Path
-) -> None:
+def test_retry_takes_what_may_go_again(run: Runner, server: LoopbackServer, tmp_path: Path) -> None:
     path = tmp_path / "out"
     rows: List[Dict[str, Any]] = [
         {"to": "pjsip:a", "body": str(number), "outcome": outcome, "retryable": retryable}
         for number, (outcome, retryable) in enumerate(
-            [("accepted", False), ("not sent", True), ("not sent", False), ("unknown", True),
-             ("refused", True), ("refused", False), ("not sent", "yes")]  # fmt: skip
+            [("accepted", False), ("not_sent", True), ("not_sent", False), ("unknown", True),
+             ("failed", True), ("failed", False), ("not_sent", "yes")]  # fmt: skip
         )
     ]
     path.write_text(
@@ -190,7 +188,7 @@ def test_retry_takes_what_may_go_again(
     assert code == 65
     assert [message.text for message in server.messages] == ["1", "4"]
     results = lines_of(out)
-    assert [result["outcome"] for result in results] == ["accepted"] * 2 + ["not sent"] * 2
+    assert [result["outcome"] for result in results] == ["accepted"] * 2 + ["not_sent"] * 2
     assert results[2]["error"].endswith(": it has no 'outcome'; give this file to --batch")
     assert results[3]["input"] == '{"to'
     assert ", 5 passed over (" in err
@@ -223,12 +221,12 @@ def test_a_server_that_dies_half_way_and_retries(
             code, out, err = run.logged_in(proxy.port, option, str(path))
         results = lines_of(out)
         told += [line["id"] for line in results if line["outcome"] in ("accepted", "unknown")]
-        again = [line["id"] for line in results if line["outcome"] == "not sent"]
-        assert sorted(told + again) == list(range(count))
-        assert all(line["retryable"] for line in results if line["outcome"] == "not sent")
+        select_for_retry = [line["id"] for line in results if line["outcome"] == "not_sent"]
+        assert sorted(told + select_for_retry) == list(range(count))
+        assert all(line["retryable"] for line in results if line["outcome"] == "not_sent")
         path = tmp_path / str(attempt + 1)
         path.write_text(out)
-        if not again:
+        if not select_for_retry:
             break
         assert code == 74
     assert code == 0 and attempt == 4
@@ -246,16 +244,14 @@ def test_no_server_leaves_every_line_not_sent(run: Runner, tmp_path: Path) -> No
     assert code == 75
     results = lines_of(out)
     assert [(line["outcome"], line["retryable"]) for line in results] == [
-        ("not sent", True), ("not sent", False),
+        ("not_sent", True), ("not_sent", False),
     ] * 2  # fmt: skip
     assert all("ConnectError: nothing accepts" in line["error"] for line in results[::2])
     assert err.splitlines()[0].startswith("amisend: --port: nothing accepts connections")
     assert "4 not sent, 2 may go again" in err
 
 
-def test_a_wrong_set_up_reads_nothing(
-    run: Runner, server: LoopbackServer, tmp_path: Path
-) -> None:
+def test_a_wrong_set_up_reads_nothing(run: Runner, server: LoopbackServer, tmp_path: Path) -> None:
     code, out, err = run(
         "--batch", batch(tmp_path / "in", 3), AMI_PORT=str(server.port), AMI_USERNAME="eve",
         AMI_SECRET="x",
@@ -286,7 +282,7 @@ def test_a_line_that_is_too_long(
         path.write_text(good + long + "\n" + good + long + end)
         code, out, err = run.logged_in(server.port, "--batch", str(path))
         assert code == 65
-        assert [line["outcome"] for line in lines_of(out)] == ["accepted", "not sent"] * 2
+        assert [line["outcome"] for line in lines_of(out)] == ["accepted", "not_sent"] * 2
         assert len(lines_of(out)[1]["input"]) == source.MAX_LINE + 1
 
 
@@ -314,9 +310,7 @@ def pipe(monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
 
 
 @needs_signals
-def test_a_slow_pipe_is_sent_as_it_comes(
-    run: Runner, server: LoopbackServer, pipe: int
-) -> None:
+def test_a_slow_pipe_is_sent_as_it_comes(run: Runner, server: LoopbackServer, pipe: int) -> None:
     seen: List[int] = []
 
     def write() -> None:
@@ -352,7 +346,7 @@ def test_the_connection_ends_while_a_pipe_is_silent(
         ended, out, err = run.logged_in(script.port, "--batch", "-")
     assert ended == code
     assert [(line["outcome"], line["retryable"]) for line in lines_of(out)] == [
-        (outcome, False), ("not sent", True), ("not sent", False),
+        (outcome, False), ("not_sent", True), ("not_sent", False),
     ]  # fmt: skip
 
 
@@ -374,7 +368,7 @@ def test_a_signal_leaves_every_line_accounted_for(
     rest = results[len(sent) :]
     arrived = [action["Body"] for action in script.actions]
     assert 40 <= len(sent) == len(arrived) < count
-    assert all((line["outcome"], line["retryable"]) == ("not sent", True) for line in rest)
+    assert all((line["outcome"], line["retryable"]) == ("not_sent", True) for line in rest)
     assert f"NotSent: the command was {word}" in rest[0]["error"]
     assert err.splitlines()[-1] == f"amisend: {word}"
     assert signal.getsignal(signum) == before
@@ -399,7 +393,7 @@ def test_a_signal_while_a_pipe_is_silent(
     code, out, err = run.logged_in(server.port, "--batch", "-")
     thread.join()
     assert code == 143
-    assert [line["outcome"] for line in lines_of(out)] == ["accepted", "not sent"]
+    assert [line["outcome"] for line in lines_of(out)] == ["accepted", "not_sent"]
 
 
 @needs_signals

@@ -11,10 +11,9 @@ from typing import Any, Dict, Iterator, List, Optional
 
 import pytest
 
-from amiclient.command import source
-from amiclient.command.interrupts import Interrupts
-from amiclient.command.lines import Line, read_csv, read_json
-from amiclient.command.source import MAX_LINE, Source
+from amiclient.command import records as source
+from amiclient.command.records import MAX_LINE, Line, Source, read_csv, read_json
+from amiclient.command.signals import Signals
 from amiproto import LocalProtocolError
 from tests.faults import in_thread
 
@@ -25,7 +24,7 @@ needs_pipes = pytest.mark.skipif(os.name != "posix", reason="needs pipes that ca
 def source_of(path: Path, data: bytes) -> Iterator[Source]:
     path.write_bytes(data)
     with open(path, "rb") as file:
-        yield Source(file.fileno(), Interrupts())
+        yield Source(file.fileno(), Signals())
 
 
 # -- Bytes by lines.
@@ -53,7 +52,7 @@ def test_of_a_long_line_is_kept_what_shows_it(tmp_path: Path, end: bytes) -> Non
 def test_whether_there_is_a_line_is_told_without_a_wait() -> None:
     reading, writing = os.pipe()
     with open(reading, "rb") as pipe, open(writing, "wb", 0) as end:
-        given = Source(pipe.fileno(), Interrupts())
+        given = Source(pipe.fileno(), Signals())
 
         def seconds() -> float:
             start = time.monotonic()
@@ -85,7 +84,7 @@ def test_what_is_on_its_way_at_a_signal_is_still_read(
                 time.sleep(0.05)
                 end.write(part)
 
-    with open(reading, "rb") as pipe, Interrupts() as interrupts:
+    with open(reading, "rb") as pipe, Signals() as interrupts:
         interrupts.note()
         os.kill(os.getpid(), signal.SIGTERM)
         given = Source(pipe.fileno(), interrupts)

@@ -6,7 +6,7 @@ from typing import List
 
 import pytest
 
-from amiclient.command.exits import TEXT
+from amiclient.command.options import TEXT
 from tests.command.shell import Runner
 from tests.faults import SERVER_PEM
 

@@ -7,8 +7,8 @@ from typing import Callable, List
 
 import pytest
 
-from amiclient.command import progress
-from amiclient.command.progress import Progress
+from amiclient.command import batch as progress
+from amiclient.command.batch import Progress
 from tests.command.shell import Screen
 
 _CLEARED = "\r\x1b[K"
@@ -39,9 +39,7 @@ def screen() -> Screen:
 
 
 @pytest.fixture
-def start(
-    clock: _Clock, screen: Screen, monkeypatch: pytest.MonkeyPatch
-) -> Start:
+def start(clock: _Clock, screen: Screen, monkeypatch: pytest.MonkeyPatch) -> Start:
     """What starts to show a batch of so many bytes; pytest has stderr until the test runs."""
 
     def start(size: int) -> Progress:
@@ -55,9 +53,9 @@ def start(
     ("elapsed", "outcomes", "size", "position", "text"),
     [
         (0.5, ["accepted"] * 4, 0, 10, "4 sent, 0 failed, 8 a second"),
-        (2.0, ["accepted", "refused", "accepted", "unknown"], 0, 10,
+        (2.0, ["accepted", "failed", "accepted", "unknown"], 0, 10,
          "2 sent, 2 failed, 2 a second"),
-        (2.0, ["not sent"] * 4, 100, 0, "0 sent, 4 failed, 2 a second"),
+        (2.0, ["not_sent"] * 4, 100, 0, "0 sent, 4 failed, 2 a second"),
         (4.0, ["accepted"] * 2, 100, 40, "2 sent, 0 failed, 0 a second, 0:06 left"),
         (119.0, ["accepted"], 100, 50, "1 sent, 0 failed, 0 a second, 1:59 left"),
         (200.0, ["accepted"], 100, 25, "1 sent, 0 failed, 0 a second, 10:00 left"),
@@ -104,8 +102,8 @@ def test_the_end_tells_of_all(
 ) -> None:
     shown = start(100)
     shown.count("accepted", False, 50)
-    shown.count("refused", False, 75)
-    shown.count("refused", True, 100)
+    shown.count("failed", False, 75)
+    shown.count("failed", True, 100)
     clock.now += elapsed
     shown.end(4)
     assert screen.getvalue().split(_CLEARED)[-1] == (

@@ -9,7 +9,7 @@ from typing import IO, Any, Iterator, Optional, Tuple
 
 import pytest
 
-from amiclient.command import settings
+from amiclient.command import config as settings
 from amiclient.loopback import LoopbackServer
 from tests.command.shell import MESSAGE, Runner, one_line
 from tests.faults import SERVER_PEM, server_tls

@@ -12,7 +12,7 @@ from amiproto import (
     Banner,
     Connection,
     EndOfStream,
-    Malformed,
+    InvalidAction,
     Message,
     Role,
 )
@@ -46,9 +46,9 @@ def client(data: bytes) -> List[str]:
     if messages:
         passed_on = _passed_on(messages)
         assert passed_on == [message.wire for message in messages], "otherwise sent on"
-        again = _as_client([b"".join(passed_on)], limits)
-        assert again.exactly()[0][:-1] == Reading(messages, None).exactly()[0]
-        assert again.events[-1] == EndOfStream(0)
+        select_for_retry = _as_client([b"".join(passed_on)], limits)
+        assert select_for_retry.exactly()[0][:-1] == Reading(messages, None).exactly()[0]
+        assert select_for_retry.events[-1] == EndOfStream(0)
     return reading.names()
 
 
@@ -93,11 +93,11 @@ def server(data: bytes) -> List[str]:
     assert reading.error is None, "a client can send what it wants"
     *messages, end = reading.events
     for message in messages:
-        assert isinstance(message, (Action, Malformed))
+        assert isinstance(message, (Action, InvalidAction))
         look_at(message)
     used = b"".join([message.wire for message in messages])
     assert len(used) + end.unread <= len(stream) and end.unread <= MAX_PARTIAL_ACTION
-    malformed = [message for message in messages if isinstance(message, Malformed)]
+    malformed = [message for message in messages if isinstance(message, InvalidAction)]
     reasons = {message.reason for message in malformed}
     assert reasons <= {MISSING_ACTION, LINE_TOO_LONG, TOO_MANY_LINES}
     if reasons <= {MISSING_ACTION}:
@@ -107,8 +107,8 @@ def server(data: bytes) -> List[str]:
     read(proxy, [banner or BANNERS[0]])
     passed_on = [proxy.send(action) for action in actions]
     assert passed_on == [action.wire for action in actions], "otherwise sent on"
-    again = read(_as_server(banner, {}), passed_on)
-    assert again.exactly()[0] == [*Reading(actions, None).exactly()[0], EndOfStream(0)]
+    select_for_retry = read(_as_server(banner, {}), passed_on)
+    assert select_for_retry.exactly()[0] == [*Reading(actions, None).exactly()[0], EndOfStream(0)]
     return reading.names()
 
 

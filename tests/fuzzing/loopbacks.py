@@ -10,7 +10,7 @@ from typing import Iterator, List, Sequence, Tuple
 
 from amiclient.loopback import SECRET, USERNAME, LoopbackServer, Received
 from amiproto import Action, Banner, Connection, Response, Role, parse_message_send
-from amiproto.messaging.variables import kept_variables
+from amiproto.messaging.variables import effective_variables
 
 from .reading import parts, read
 
@@ -18,7 +18,7 @@ from .reading import parts, read
 LOGIN = f"Action: Login\r\nUsername: {USERNAME}\r\nSecret: {SECRET}\r\n\r\n".encode()
 
 #: Seconds after which a server that has not ended hangs.
-_PATIENCE = 10.0
+_LOCK_WAIT = 10.0
 
 
 def loopback(data: bytes) -> List[str]:
@@ -65,7 +65,7 @@ def _taken(action: Action, version: int) -> Received:
     message = Received.of(parse_message_send(action))
     if version > 11:
         return message
-    variables = kept_variables(action.wire, first_counts=True)
+    variables = effective_variables(action.wire, first_counts=True)
     return replace(message, destination=None, variables=variables)
 
 
@@ -76,7 +76,7 @@ def _talk(host: str, port: int, pieces: Sequence[bytes]) -> Tuple[bytes, bool]:
     which takes along what the client has not read.
     """
     received = b""
-    with socket.create_connection((host, port), _PATIENCE) as sock:
+    with socket.create_connection((host, port), _LOCK_WAIT) as sock:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         try:
             for piece in pieces:

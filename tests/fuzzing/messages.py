@@ -8,16 +8,16 @@ from typing import List, Optional, Tuple, Union
 
 from amiproto import (
     Action,
-    AddressRefused,
     Banner,
     Connection,
+    InvalidAddress,
     LocalProtocolError,
     MessageSend,
     Role,
     parse_message_send,
 )
+from amiproto._text import to_text
 from amiproto.limits import MAX_ACTION_ID, MAX_ACTION_LINE, MAX_ACTION_LINES
-from amiproto.text import to_text
 
 from .reading import BANNERS, fields_of, read
 
@@ -92,7 +92,7 @@ def exactly_or_refused(
     try:
         message = MessageSend(to, body, from_, variables, destination, action_id)
     except LocalProtocolError as error:
-        assert error.outcome == "not sent" and not error.retryable
+        assert error.outcome == "not_sent" and not error.retryable
         json.dumps(error.to_dict()).encode()
         str(error).encode()
         assert vars(pickle.loads(pickle.dumps(error))) == vars(error)
@@ -107,7 +107,7 @@ def exactly_or_refused(
     for banner in BANNERS[:3]:
         try:
             message.check_server(Banner.from_wire(banner))
-        except AddressRefused as error:
+        except InvalidAddress as error:
             str(error).encode()
     return message
 
@@ -129,6 +129,6 @@ def on_the_server(message: MessageSend) -> MessageSend:
     """What a server understands of the bytes that leave."""
     client = Connection(Role.CLIENT)
     read(client, [BANNERS[1]])
-    (action, _) = read(Connection(Role.SERVER), [client.send(message)]).events
+    action, _ = read(Connection(Role.SERVER), [client.send(message)]).events
     assert type(action) is Action and action.name == "MessageSend"
     return parse_message_send(action)

@@ -16,14 +16,14 @@ from amiproto import (
     Connection,
     EndOfStream,
     LocalProtocolError,
-    LoginRefused,
+    LoginFailed,
     Message,
     MessageSend,
     RemoteProtocolError,
     Session,
     parse_message_send,
 )
-from amiproto.text import to_bytes
+from amiproto._text import to_bytes
 
 Reader = Union[Connection, Session]
 
@@ -32,7 +32,9 @@ BANNERS = [
     b"Asterisk Call Manager/1.3\r\n",
     b"Asterisk Call Manager/5.0.4\r\n",
     b"Asterisk Call Manager/11.0.0\n",
-] * 5 + [b""]  # the input has to bring its own
+] * 5 + [
+    b""
+]  # the input has to bring its own
 
 #: Limits low enough for inputs of some hundred bytes to meet them, and the usual ones.
 LIMITS: List[Dict[str, int]] = [
@@ -70,7 +72,7 @@ class Reading(NamedTuple):
 
     events: List[Any]
     #: What ended it, or None where EndOfStream did, which is then the last event.
-    error: Union[RemoteProtocolError, LoginRefused, None]
+    error: Union[RemoteProtocolError, LoginFailed, None]
 
     def names(self) -> List[str]:
         """The kinds of what came, and the beginning of the error's sentence."""
@@ -83,9 +85,11 @@ class Reading(NamedTuple):
     def exactly(self) -> Any:
         """A value that equals only that of the very same events and error."""
         events = [
-            (type(event), event.wire, getattr(event, "reason", None))
-            if isinstance(event, Message)
-            else event
+            (
+                (type(event), event.wire, getattr(event, "reason", None))
+                if isinstance(event, Message)
+                else event
+            )
             for event in self.events
         ]
         return events, type(self.error), getattr(self.error, "__dict__", None)
@@ -122,13 +126,13 @@ def read(
                 assert len(events) <= most, "next_event never comes to an end"
                 if isinstance(event, EndOfStream):
                     break
-    except LoginRefused as error:
+    except LoginFailed as error:
         return Reading(events, error)
     except RemoteProtocolError as error:
         try:
             reader.next_event()
-        except RemoteProtocolError as again:
-            assert vars(again) == vars(error), "another error the second time"
+        except RemoteProtocolError as select_for_retry:
+            assert vars(select_for_retry) == vars(error), "another error the second time"
         else:
             raise AssertionError("an error that does not stay")
         return Reading(events, error)

@@ -6,7 +6,7 @@ from typing import Any, Dict, Iterator, List, Sequence, Set
 
 from amiproto import (
     Action,
-    Answer,
+    ActionResult,
     Banner,
     Connection,
     LocalProtocolError,
@@ -62,7 +62,7 @@ class Asker:
         try:
             action = self.session.send(Action("Command", action_id=action_id))
         except LocalProtocolError as error:
-            assert error.outcome == "not sent" and self.session.outstanding == before
+            assert error.outcome == "not_sent" and self.session.outstanding == before
             return
         assert action.action_id is not None
         assert action_id is None or action.action_id == action_id
@@ -89,7 +89,7 @@ class Asker:
             assert self.session.logged_in
             for _ in range(3):
                 self.ask()
-        elif isinstance(event, Answer):
+        elif isinstance(event, ActionResult):
             assert event.action_id in self.waiting, "an answer without a question"
             self.waiting.remove(event.action_id)
             assert event.response.action_id in (None, event.action_id)

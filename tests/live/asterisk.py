@@ -92,8 +92,11 @@ class AsteriskServer:
                 # which then stop it in order.
                 self._process = subprocess.Popen(
                     [*_END_WITH_PARENT, *self._command("-f")],
-                    env=self._environment(), cwd="/",
-                    stdin=subprocess.DEVNULL, stdout=console, stderr=subprocess.STDOUT,
+                    env=self._environment(),
+                    cwd="/",
+                    stdin=subprocess.DEVNULL,
+                    stdout=console,
+                    stderr=subprocess.STDOUT,
                     start_new_session=True,
                 )
             self._await_banner()
@@ -131,9 +134,14 @@ class AsteriskServer:
         """What ``asterisk -rx`` prints for a command."""
         try:
             answer = subprocess.run(
-                self._command("-rx", command), env=self._environment(), cwd="/",
-                stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                timeout=_CLI_TIMEOUT, check=False,
+                self._command("-rx", command),
+                env=self._environment(),
+                cwd="/",
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                timeout=_CLI_TIMEOUT,
+                check=False,
             )
         except subprocess.TimeoutExpired as error:
             raise ServerError(f"no answer to {command!r}:\n{self.log_tail()}") from error

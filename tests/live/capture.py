@@ -160,7 +160,11 @@ class Recorder:
         digest = hashlib.md5(found.group(1) + self._server.users["admin"].encode())
         key = digest.hexdigest().encode()
         self.ask(
-            b"Action: Login", b"AuthType: MD5", b"Username: admin", b"Key: " + key, b"Events: on",
+            b"Action: Login",
+            b"AuthType: MD5",
+            b"Username: admin",
+            b"Key: " + key,
+            b"Events: on",
         )
         self._await(lambda: b"Event: FullyBooted\r\n" in self.data, "the login")
 
@@ -186,9 +190,14 @@ class Recorder:
     def originate(self, channel: str, *lines: bytes) -> None:
         """Start a call from a Local channel to an application that waits for its end."""
         self.ask(
-            b"Action: Originate", b"Channel: Local/" + channel.encode(), b"Application: Wait",
-            b"Data: 2", b"Async: true", b"Account: account-%d" % (self._count % 5),
-            b'CallerID: "Caller %d" <+4930%d>' % (self._count, 1000 + 7 * self._count), *lines,
+            b"Action: Originate",
+            b"Channel: Local/" + channel.encode(),
+            b"Application: Wait",
+            b"Data: 2",
+            b"Async: true",
+            b"Account: account-%d" % (self._count % 5),
+            b'CallerID: "Caller %d" <+4930%d>' % (self._count, 1000 + 7 * self._count),
+            *lines,
         )
 
     def await_end_of_calls(self) -> None:
@@ -285,7 +294,10 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
     parser = argparse.ArgumentParser(description="Record what live Asterisk servers send.")
     parser.add_argument("folder", type=Path, help="where to write asterisk-MAJOR.bin")
     parser.add_argument(
-        "--asterisk", action="append", default=[], metavar="ROOT_OR_BINARY",
+        "--asterisk",
+        action="append",
+        default=[],
+        metavar="ROOT_OR_BINARY",
         help="a server in place of the cached ones; may be given more than once",
     )
     parser.add_argument("--rounds", type=int, default=2, help="rounds of calls (default: 2)")

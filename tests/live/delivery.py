@@ -44,7 +44,9 @@ class Delivery:
         self._socket.settimeout(TIMEOUT)
         self._socket.connect((live.server.host, live.server.port))
         self._client = Client.from_socket(
-            self._socket, username="messenger", secret=live.server.users["messenger"],
+            self._socket,
+            username="messenger",
+            secret=live.server.users["messenger"],
             timeout=TIMEOUT,
         )
 
@@ -90,8 +92,10 @@ def send_raw(live: Live, technology: str, wire: bytes) -> Raw:
             ami.login(live.server, "messenger")
             connection.sendall(wire)
             ami.send(
-                b"Action: MessageSend", b"ActionID: marker",
-                b"To: " + technology.encode() + b":alice", b"Body: " + marker,
+                b"Action: MessageSend",
+                b"ActionID: marker",
+                b"To: " + technology.encode() + b":alice",
+                b"Body: " + marker,
             )
             answers = []
             while True:

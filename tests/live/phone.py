@@ -79,7 +79,11 @@ def parse(raw: bytes, source: Tuple[str, int] = ("", 0)) -> SipMessage:
         method=words[0],
         # Variables can put blanks into a URI, so only the outer two separate.
         request_uri=b" ".join(words[1:-1]).decode("latin-1"),
-        headers=tuple(headers), body=body, content_length=None, raw=raw, source=source,
+        headers=tuple(headers),
+        body=body,
+        content_length=None,
+        raw=raw,
+        source=source,
     )
     length = message.header("Content-Length") or b""
     if length.strip().isdigit():

@@ -65,8 +65,12 @@ def read_version(command: List[str]) -> str:
     command = [*command, "-V"]
     try:
         answer = subprocess.run(
-            command, env=system_environment(), timeout=60,
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False,
+            command,
+            env=system_environment(),
+            timeout=60,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            check=False,
         )
     except (OSError, subprocess.TimeoutExpired) as error:
         raise ProvisionError(f"{' '.join(command)}: {error}") from error
@@ -113,8 +117,11 @@ def _make(suite: str, root: Path) -> None:
     print(f"making {root}, which takes a minute or two; see {log}", file=sys.stderr)
     with log.open("wb") as output:
         code = subprocess.call(
-            command, env={**_proxy_of_apt(), **system_environment()},
-            stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT,
+            command,
+            env={**_proxy_of_apt(), **system_environment()},
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
         )
     if code != 0:
         last = log.read_text("utf-8", "replace").splitlines()[-_LOG_LINES_SHOWN:]
@@ -129,7 +136,9 @@ def _proxy_of_apt() -> Dict[str, str]:
     try:
         answer = subprocess.run(
             ["apt-config", "shell", "proxy", "Acquire::http::Proxy"],
-            env=system_environment(), stdout=subprocess.PIPE, check=False,
+            env=system_environment(),
+            stdout=subprocess.PIPE,
+            check=False,
         )
     except OSError:
         return {}

@@ -325,9 +325,7 @@ def _destinations() -> List[Stanza]:
         "no colon": b"To: pjsip",
         "a URI that is none": b"To: pjsip:sip:",
     }
-    return [
-        Stanza(f"destination: {name}", send(b"Body: x", to=to)) for name, to in targets.items()
-    ]
+    return [Stanza(f"destination: {name}", send(b"Body: x", to=to)) for name, to in targets.items()]
 
 
 def _grammar() -> List[Stanza]:

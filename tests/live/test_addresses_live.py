@@ -26,7 +26,7 @@ from tests.live.volley import Shot, fire
 EXAMPLES = int(os.environ.get("AMICLIENT_LIVE_EXAMPLES") or 600)
 SEED = int(os.environ.get("AMICLIENT_LIVE_SEED") or 20)
 
-#: Refused messages that are sent raw, for each server and technology.
+#: ActionFailed messages that are sent raw, for each server and technology.
 MIRRORED = max(200, EXAMPLES // 10)
 
 #: Most refusals of one rule that may turn out needless, in a hundred of all that are sent raw.

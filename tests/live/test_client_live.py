@@ -12,10 +12,11 @@ import pytest
 
 from amiclient import (
     ACCEPTED,
+    FAILED,
     NOT_SENT,
-    REFUSED,
     UNKNOWN,
     Action,
+    ActionFailed,
     AMIError,
     Client,
     ConnectError,
@@ -23,12 +24,11 @@ from amiclient import (
     ConnectTimeout,
     Event,
     LocalProtocolError,
-    LoginRefused,
+    LoginFailed,
     MessageSend,
     NotConnected,
-    Refused,
+    SendFailed,
     SendResult,
-    ServerClosed,
     TLSError,
 )
 from amiproto import MD5, PLAIN
@@ -41,7 +41,7 @@ TIMEOUT = 20.0
 mechanisms = pytest.mark.parametrize("mechanism", [MD5, PLAIN])
 
 #: With these the action has several times the 1024 bytes that a server reads of one TLS record.
-_START = "\u00e4\u00f6\u20ac\U0001f600 \"quoted\" (text), "
+_START = '\u00e4\u00f6\u20ac\U0001f600 "quoted" (text), '
 LONG_BODY = _START + "." * (900 - len(_START.encode()))
 LONG_VARIABLES = {
     f"X-Long-{number}": f'{number}: "a", (b), [c], \\d, \u00e9; '.ljust(900, "v")
@@ -153,7 +153,7 @@ def test_login(live: Live, user: str, mechanism: str) -> None:
 @mechanisms
 def test_wrong_secret(live: Live, mechanism: str) -> None:
     client = client_of(live.server, secret="wrong", mechanism=mechanism)
-    with pytest.raises(LoginRefused) as caught:
+    with pytest.raises(LoginFailed) as caught:
         client.connect()
     assert caught.value.server_message == "Authentication failed"
     assert caught.value.outcome == NOT_SENT
@@ -166,7 +166,7 @@ def test_single_login(live: Live, mechanism: str) -> None:
     first = client_of(live.server, "single", mechanism=mechanism)
     second = client_of(live.server, "single", mechanism=mechanism)
     with first:
-        with pytest.raises(LoginRefused) as caught:
+        with pytest.raises(LoginFailed) as caught:
             second.connect()
         assert caught.value.server_message == "Login Already In Use"
         first.send_message("pjsip:alice", "still in")
@@ -177,19 +177,19 @@ def test_single_login(live: Live, mechanism: str) -> None:
             try:
                 second.connect()
                 break
-            except LoginRefused:
+            except LoginFailed:
                 continue
         second.ping()
 
 
 def test_user_without_the_right(live: Live) -> None:
     with client_of(live.server, "reader") as client:
-        with pytest.raises(Refused) as caught:
+        with pytest.raises(ActionFailed) as caught:
             client.send_message("pjsip:alice", "x")
         assert caught.value.server_message == "Permission denied"
-        assert caught.value.outcome == REFUSED
-        result, = client.send_messages([MessageSend("pjsip:alice", "x")])
-        assert result.outcome == REFUSED
+        assert caught.value.outcome == FAILED
+        (result,) = client.send_messages([MessageSend("pjsip:alice", "x")])
+        assert result.outcome == FAILED
         client.ping()
     assert live.phone.drain() == []
 
@@ -200,12 +200,12 @@ def test_refusals_leave_the_session_in_step(live: Live) -> None:
             ("nosuch:alice", "Message technology not found."),
             ("pjsip:nosuch/sip:bob@127.0.0.1", "Message failed to send."),
         ):
-            with pytest.raises(Refused) as caught:
+            with pytest.raises(ActionFailed) as caught:
                 client.send_message(to, "x")
             assert caught.value.server_message == words
-        with pytest.raises(Refused, match="Permission denied"):
+        with pytest.raises(ActionFailed, match="Permission denied"):
             client.command("core show version")
-        with pytest.raises(Refused, match="Invalid/unknown command"):
+        with pytest.raises(ActionFailed, match="Invalid/unknown command"):
             client.send_action(Action("NoSuchAction"))
         client.send_message("pjsip:alice", "in step")
     assert [message.body for message in live.phone.wait_for(1)] == [b"in step"]
@@ -219,11 +219,11 @@ def test_limits_of_connections_without_login(live: Live, unauthenticated: str) -
         with socket.create_connection(address, TIMEOUT) as idle, idle.makefile("rb") as stream:
             assert stream.readline().startswith(b"Asterisk Call Manager/")
             if unauthenticated == "number":
-                with pytest.raises(ServerClosed, match="authlimit") as caught:
+                with pytest.raises(SendFailed, match="authlimit") as caught:
                     client_of(server).connect()
             else:
                 assert stream.read() == b""
-                with pytest.raises(ServerClosed, match="authtimeout") as caught:
+                with pytest.raises(SendFailed, match="authtimeout") as caught:
                     Client.from_socket(
                         idle, username="messenger", secret=server.users["messenger"]
                     ).connect()
@@ -271,10 +271,10 @@ def test_list_between_other_events(live: Live) -> None:
 
 def test_command(live: Live) -> None:
     with client_of(live.server, "admin") as client:
-        line, = client.command("core show version")
+        (line,) = client.command("core show version")
         assert line.startswith(f"Asterisk {live.server.version}")
         assert len(client.command("core show applications")) > 20
-        with pytest.raises(Refused) as caught:
+        with pytest.raises(ActionFailed) as caught:
             client.command("no such command")
         assert caught.value.response.output[0].startswith("No such command 'no such command'")
         client.ping()
@@ -336,7 +336,7 @@ def test_bulk_with_refusals(live: Live) -> None:
     items = [{"to": kinds[number % 3], "body": str(number)} for number in range(60)]
     with client_of(live.server) as client:
         results = list(client.send_messages(items, window=8))
-    assert [result.outcome for result in results] == [ACCEPTED, REFUSED, NOT_SENT] * 20
+    assert [result.outcome for result in results] == [ACCEPTED, FAILED, NOT_SENT] * 20
     assert isinstance(results[2].error, LocalProtocolError)
     arrived = live.phone.wait_for(20)
     assert [message.body for message in arrived] == [b"%d" % number for number in range(0, 60, 3)]
@@ -365,7 +365,7 @@ def test_server_stops_between_calls(live: Live) -> None:
 
             # Without: the end is seen before anything leaves.
             for client in (quiet, caller):
-                with pytest.raises(ServerClosed) as closed:
+                with pytest.raises(SendFailed) as closed:
                     client.send_message("pjsip:alice", "lost")
                 assert closed.value.outcome == NOT_SENT
                 assert not client.connected

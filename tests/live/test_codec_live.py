@@ -14,15 +14,15 @@ import pytest
 from amiproto import (
     NEED_DATA,
     Action,
-    Answer,
+    ActionResult,
     Banner,
     Event,
     LoggedIn,
     Message,
     MessageSend,
-    Orphan,
     Response,
     Session,
+    UnknownMessage,
 )
 from tests import captures
 from tests.live.asterisk import AsteriskServer
@@ -45,13 +45,31 @@ exten = s,1,Answer()
 
 #: Least that a fresh stream has to hold, so that an empty one does not pass.
 AT_LEAST = {
-    "Banner": 1, "Event": 400, "Response": 80, "Orphan": 2,
-    "Response Success": 60, "Response Error": 15, "Response Goodbye": 1,
-    "Event Newchannel": 20, "Event Newexten": 40, "Event VarSet": 40, "Event Hangup": 20,
-    "Event DialBegin": 8, "Event BridgeEnter": 4, "Event OriginateResponse": 8, "Event Cdr": 8,
-    "Event QueueCallerJoin": 1, "Event UserEvent": 11, "Event Forged": 1, "Event FullyBooted": 1,
-    "Event CoreShowChannelsComplete": 2, "Event StatusComplete": 3, "Event QueueStatusComplete": 2,
-    "Event EndpointListComplete": 1, "Event DBGetResponse": 2, "Event Reload": 1,
+    "Banner": 1,
+    "Event": 400,
+    "Response": 80,
+    "UnknownMessage": 2,
+    "Response Success": 60,
+    "Response Error": 15,
+    "Response Goodbye": 1,
+    "Event Newchannel": 20,
+    "Event Newexten": 40,
+    "Event VarSet": 40,
+    "Event Hangup": 20,
+    "Event DialBegin": 8,
+    "Event BridgeEnter": 4,
+    "Event OriginateResponse": 8,
+    "Event Cdr": 8,
+    "Event QueueCallerJoin": 1,
+    "Event UserEvent": 11,
+    "Event Forged": 1,
+    "Event FullyBooted": 1,
+    "Event CoreShowChannelsComplete": 2,
+    "Event StatusComplete": 3,
+    "Event QueueStatusComplete": 2,
+    "Event EndpointListComplete": 1,
+    "Event DBGetResponse": 2,
+    "Event Reload": 1,
 }
 
 
@@ -86,8 +104,10 @@ def test_fresh_stream_is_read_and_written_again(
         del kept[position : position + 2]
     assert captures.encode(messages) == kept
     # Each byte alone, and still the same.
-    again, _ = captures.decode(data[at : at + 1] for at in range(len(data)))
-    assert [(type(one), one.wire) for one in again] == [(type(one), one.wire) for one in messages]
+    select_for_retry, _ = captures.decode(data[at : at + 1] for at in range(len(data)))
+    assert [(type(one), one.wire) for one in select_for_retry] == [
+        (type(one), one.wire) for one in messages
+    ]
 
     # Every stanza has its kind, and there are enough of every kind.
     banner, *stanzas = messages
@@ -95,7 +115,7 @@ def test_fresh_stream_is_read_and_written_again(
     starts = {Event: b"Event: ", Response: b"Response: "}
     orphans = []
     for message in stanzas:
-        if isinstance(message, Orphan):
+        if isinstance(message, UnknownMessage):
             orphans.append(message.headers.items()[0])
         else:
             assert message.wire.startswith(starts[type(message)])
@@ -112,7 +132,7 @@ class Client:
         self.session = Session(
             "admin", server.users["admin"], entropy=os.urandom(16), events=events
         )
-        self.answers: Dict[str, Answer] = {}
+        self.answers: Dict[str, ActionResult] = {}
         #: Whatever answers nothing, with the ActionIDs that waited when it came.
         self.others: List[Tuple[Message, Tuple[str, ...]]] = []
         self._read_until(lambda: self.session.logged_in)
@@ -123,7 +143,7 @@ class Client:
         self._socket.sendall(b"".join([action.wire for action in sent]))
         return [action.action_id or "" for action in sent]
 
-    def exchange(self, *actions: Action) -> List[Answer]:
+    def exchange(self, *actions: Action) -> List[ActionResult]:
         """Send all at once, and return the answers in the order of the actions."""
         ids = self.send(*actions)
         self._read_until(lambda: all(action_id in self.answers for action_id in ids))
@@ -134,7 +154,7 @@ class Client:
         deadline = time.monotonic() + TIMEOUT
         while True:
             # Not by Getvar or DBGet, whose answers are what the tests forge.
-            shown, = self.exchange(Action("Command", [("Command", command)]))
+            (shown,) = self.exchange(Action("Command", [("Command", command)]))
             if any(text in line for line in shown.response.output):
                 return
             assert time.monotonic() < deadline, text
@@ -143,7 +163,8 @@ class Client:
     def forged(self) -> List[Tuple[Message, Tuple[str, ...]]]:
         """What came that says of itself that it is forged."""
         return [
-            (message, waiting) for message, waiting in self.others
+            (message, waiting)
+            for message, waiting in self.others
             if message.headers.get("Message") == "forged"
         ]
 
@@ -151,7 +172,7 @@ class Client:
         deadline = time.monotonic() + TIMEOUT
         while True:
             event = self.session.next_event()
-            if isinstance(event, Answer):
+            if isinstance(event, ActionResult):
                 assert event.action_id not in self.answers, "answered twice"
                 self.answers[event.action_id] = event
             elif isinstance(event, Message):
@@ -182,8 +203,11 @@ def originate(channel: str, forged: str = "", wait: str = "true") -> Action:
     return Action(
         "Originate",
         [
-            ("Channel", f"Local/{channel}"), ("Application", "Wait"), ("Data", "2"),
-            ("Async", wait), *variables,
+            ("Channel", f"Local/{channel}"),
+            ("Application", "Wait"),
+            ("Data", "2"),
+            ("Async", wait),
+            *variables,
         ],
     )
 
@@ -225,13 +249,15 @@ def test_value_set_by_breaks_is_no_answer(forging: Live) -> None:
         client.exchange(originate("breaks@capture"))
         client.await_output("dialplan show globals", "BROKEN=before")
         first, real, last = client.exchange(
-            Action("Ping"), getvar("BROKEN"), MessageSend(to="pjsip:alice", body="a text"),
+            Action("Ping"),
+            getvar("BROKEN"),
+            MessageSend(to="pjsip:alice", body="a text"),
         )
         assert real.response.headers.get("Value") == "before"
         assert first.response.headers.get("Ping") == "Pong"
         assert last.response.message == "Message successfully sent"
         assert forging.phone.next_message().body == b"a text"
-        (forged, waiting), = client.others
+        ((forged, waiting),) = client.others
         assert forged.wire == b"Response: Success\r\nMessage: after\r\n\r\n"
         assert waiting == (last.action_id,)
 
@@ -271,8 +297,10 @@ def test_forged_in_getvar(forging: Live, guess: str) -> None:
         assert values[:19] == [*marks, "before", None, "before", *marks]
         texts = [answers[position].response.message for position in (9, 19, 21, 22)]
         assert texts == [
-            "Message successfully sent", "Message technology not found.",
-            "Command output follows", "Message successfully sent",
+            "Message successfully sent",
+            "Message technology not found.",
+            "Command output follows",
+            "Message successfully sent",
         ]
         listed = answers[20]
         assert [event.headers.get("Val") for event in listed.events] == ["stored"]
@@ -290,7 +318,7 @@ def test_forged_in_getvar(forging: Live, guess: str) -> None:
 @each_guess
 def test_forged_in_events_while_a_message_waits(forging: Live, guess: str) -> None:
     with connected(forging.server, events="on") as client:
-        ping, = client.exchange(Action("Ping"))
+        (ping,) = client.exchange(Action("Ping"))
         text, count = forgery(guess, ping.action_id, since=3)
         # The server carries out one action after the other and tells events in between. The slow
         # call gives the first one time to run, so that its events come before the messages' turn.
@@ -303,13 +331,17 @@ def test_forged_in_events_while_a_message_waits(forging: Live, guess: str) -> No
             MessageSend(to="pjsip:alice", body="two"),
         )
         assert [answer.response.message for answer in answers] == [
-            "Originate successfully queued", "Originate successfully queued",
-            "Message successfully sent", "", "Message technology not found.",
+            "Originate successfully queued",
+            "Originate successfully queued",
+            "Message successfully sent",
+            "",
+            "Message technology not found.",
             "Message successfully sent",
         ]
         assert [one.body for one in forging.phone.wait_for(2)] == [b"one", b"two"]
-        newexten, = [
-            message for message, _ in client.others
+        (newexten,) = [
+            message
+            for message, _ in client.others
             if isinstance(message, Event) and message.headers.get("AppData") == "before"
         ]
         assert newexten.name == "Newexten"
@@ -317,7 +349,7 @@ def test_forged_in_events_while_a_message_waits(forging: Live, guess: str) -> No
         assert len(forged) == count
         waited = [answers[position].action_id for position in (2, 3, 4, 5)]
         for message, waiting in forged:
-            assert not isinstance(message, Orphan)
+            assert not isinstance(message, UnknownMessage)
             assert set(waited) <= set(waiting), "the messages were answered before"
         # No other response came that answers nothing.
         responses = [message for message, _ in client.others if isinstance(message, Response)]
@@ -326,7 +358,7 @@ def test_forged_in_events_while_a_message_waits(forging: Live, guess: str) -> No
 
 def test_forged_start_of_a_list(forging: Live) -> None:
     with connected(forging.server) as client:
-        action_id, = client.send(getvar("URIDECODE(before%0D%0AEventList: start)"))
+        (action_id,) = client.send(getvar("URIDECODE(before%0D%0AEventList: start)"))
         # Answers come in order, so that with this one the other is there, too.
         client.exchange(Action("Ping"))
         assert action_id in client.answers

@@ -88,22 +88,24 @@ def test_a_server_killed_half_way_and_retries(live: Live, tmp_path: Path) -> Non
         assert process.wait(60) in (74, 75)
         first = results_of(out)
         assert [line["id"] for line in first] == list(range(COUNT))
-        again = [line["id"] for line in first if line["outcome"] == "not sent"]
-        assert again and all(line["retryable"] for line in first if line["id"] in set(again))
+        select_for_retry = [line["id"] for line in first if line["outcome"] == "not_sent"]
+        assert select_for_retry and all(
+            line["retryable"] for line in first if line["id"] in set(select_for_retry)
+        )
         # Still down: nothing goes, and nothing is lost.
         process = start(server, "--retry", out, tmp_path / "2")
         assert process.wait(60) == 75
-        assert [line["id"] for line in results_of(tmp_path / "2")] == again
+        assert [line["id"] for line in results_of(tmp_path / "2")] == select_for_retry
         server.start()
         process = start(server, "--retry", tmp_path / "2", tmp_path / "3")
         assert process.wait(60) == 0
-        assert [line["id"] for line in results_of(tmp_path / "3")] == again
+        assert [line["id"] for line in results_of(tmp_path / "3")] == select_for_retry
     finally:
         server.stop()
     time.sleep(0.2)
     mailbox.look()
     assert max(mailbox.texts.values()) == 1
-    told = {line["id"] for line in first if line["outcome"] == "accepted"} | set(again)
+    told = {line["id"] for line in first if line["outcome"] == "accepted"} | set(select_for_retry)
     unknown = {line["id"] for line in first if line["outcome"] == "unknown"}
     assert len(unknown) <= 32 and len(told) + len(unknown) == COUNT
     arrived = {int(text.split()[1]) for text in mailbox.texts}
@@ -121,7 +123,7 @@ def test_a_signal_half_way(live: Live, tmp_path: Path, signum: signal.Signals) -
     assert process.wait(60) == 128 + signum
     first = results_of(out)
     assert [line["id"] for line in first] == list(range(COUNT))
-    assert {line["outcome"] for line in first} == {"accepted", "not sent"}
+    assert {line["outcome"] for line in first} == {"accepted", "not_sent"}
     assert start(live.server, "--retry", out, tmp_path / "2").wait(60) == 0
     mailbox.wait_for(COUNT)
     time.sleep(0.2)

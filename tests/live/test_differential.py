@@ -19,11 +19,11 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from amiclient.loopback import Listing, LoopbackServer, Output, Received
+from amiclient.loopback import EventList, LoopbackServer, Output, Received
 from amiclient.loopback.versions import VERSIONS
 from amiproto import Response
-from amiproto.messaging.sip_headers import DROPPED_VARIABLES
-from amiproto.text import to_bytes
+from amiproto._text import to_bytes
+from amiproto.messaging._sip import DROPPED_VARIABLES
 from tests.faults import server_tls
 from tests.live.phone import SipMessage
 from tests.live.servers import Live
@@ -114,9 +114,7 @@ class Pair:
         return Outcome(answers, [self._kept(one) for one in self.loopback.messages[earlier:]])
 
     def _fill(self, stanza: Stanza) -> Stanza:
-        return stanza._replace(
-            raw=stanza.raw.replace(b"{phone}", b"%d" % self.live.phone.port)
-        )
+        return stanza._replace(raw=stanza.raw.replace(b"{phone}", b"%d" % self.live.phone.port))
 
     def _kept(self, message: Received) -> Delivered:
         target = message.to if message.destination is None else message.destination
@@ -284,7 +282,7 @@ def test_banner_commands_and_lists(pair: Pair) -> None:
     for wire, refused in zip(real[1:3], (True, False)):
         lines = Response.from_wire(wire).output
         pair.loopback.script(Output(lines, refused), action="Command")
-    pair.loopback.script(Listing([], "Channels will follow"), action="CoreShowChannels")
+    pair.loopback.script(EventList([], "Channels will follow"), action="CoreShowChannels")
     ours = _session(pair.loopback.port, *commands, listing)
     assert ours[1:] == real[1:]
     if pair.live.server.major in VERSIONS:
@@ -351,7 +349,7 @@ def test_records_of_tls(live: Live, pieces: List[bytes]) -> None:
 
 # ---- generated ----
 
-_ENDS = st.sampled_from([b"\r\n"] * 12 + [b"\n", b"\n", b"\r\r\n", b"\0\r\n"])
+_EOF_ERRORS = st.sampled_from([b"\r\n"] * 12 + [b"\n", b"\n", b"\r\r\n", b"\0\r\n"])
 #: Where something happens to a line: the server's buffer, and twice and thrice as much.
 _SIZES = st.sampled_from([*range(1019, 1030), *range(2043, 2053), *range(3066, 3076)])
 _TAILS = st.sampled_from([b"", b"\r", b"\0", b"Action: Ping", b"ActionID: tail", b"Body: tail"])
@@ -415,7 +413,7 @@ def _composed(draw: st.DrawFn) -> bytes:
     """A MessageSend with odd lines among its own, in any order."""
     lines = [draw(_ACTIONS), draw(_ADDRESSES), *draw(st.lists(_OTHERS, max_size=5))]
     lines = draw(st.permutations(lines)) if draw(st.booleans()) else lines
-    return b"".join(line + draw(_ENDS) for line in [*lines, b""])
+    return b"".join(line + draw(_EOF_ERRORS) for line in [*lines, b""])
 
 
 @st.composite

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from amiclient import Refused
+from amiclient import ActionFailed
 from amiproto import LocalProtocolError
 from tests.live.address_oracle import reader_of, seen_at_phone
 from tests.live.delivery import Delivery, headers_of
@@ -39,7 +39,8 @@ class Request(NamedTuple):
         """The same as arguments of ``send_message``."""
         arguments: Dict[str, Any] = {
             "to": f"{technology}:{self.to}".replace(PORT, str(port)),
-            "body": self.body, "variables": self.variables,
+            "body": self.body,
+            "variables": self.variables,
         }
         if self.from_ is not None:
             arguments["from_"] = self.from_
@@ -52,9 +53,15 @@ class Request(NamedTuple):
 # ---- what is generated ----
 
 _INJECTIONS = [
-    "\r\n\r\nAction: Ping\r\n\r\n", "hi\r\n\r\nAction: Ping", "X\r\nVariable: X-Injected=1",
-    "\nBody: other", "\r\nTo: pjsip:mallory", "\r\n\r\nINVITE sip:x SIP/2.0", "\rX-Injected: 1",
-    "\n\n", "a\r\nContent-Length: 0\r\n\r\n",
+    "\r\n\r\nAction: Ping\r\n\r\n",
+    "hi\r\n\r\nAction: Ping",
+    "X\r\nVariable: X-Injected=1",
+    "\nBody: other",
+    "\r\nTo: pjsip:mallory",
+    "\r\n\r\nINVITE sip:x SIP/2.0",
+    "\rX-Injected: 1",
+    "\n\n",
+    "a\r\nContent-Length: 0\r\n\r\n",
 ]
 _PIECES = [
     "a", "b c", "", " ", "  ", "\t", "\r", "\n", "\r\n", "\x0b", "\x01", "\x1f", "\x7f", "\0",
@@ -161,7 +168,9 @@ variables = st.one_of(
 )
 
 _NAMES = st.one_of(
-    st.sampled_from(["Door", "Door Bell", "A, B", "Tür 🚪", "A.B", "A@B", "A:B", "A;B", "A>", "%4"]),
+    st.sampled_from(
+        ["Door", "Door Bell", "A, B", "Tür 🚪", "A.B", "A@B", "A:B", "A;B", "A>", "%4"]
+    ),
     line_text.map(lambda text: text.lstrip()),
     any_text,
     st.integers(250, 258).map("n".__mul__),
@@ -312,7 +321,9 @@ def test_exact_or_refused(
         expectation = Expectation(delivery, live, technology)
 
         @settings(
-            max_examples=EXAMPLES, deadline=None, database=None,
+            max_examples=EXAMPLES,
+            deadline=None,
+            database=None,
             suppress_health_check=list(HealthCheck),
         )
         @given(mostly_harmless)
@@ -325,7 +336,7 @@ def test_exact_or_refused(
                 assert delivery.arrived() == []
                 counts["refused before a byte left"] += 1
                 sentences[type(error).__name__] += 1
-            except Refused as error:
+            except ActionFailed as error:
                 assert delivery.arrived() == [], request
                 # Whether a name or URI leads anywhere, the server has to say; whatever else it
                 # would refuse, the library has to.

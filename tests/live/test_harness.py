@@ -48,7 +48,9 @@ class Ami:
     def login(self, server: AsteriskServer, user: str, events: bytes = b"off") -> bytes:
         secret = server.users[user].encode()
         return self.ask(
-            b"Action: Login", b"Username: " + user.encode(), b"Secret: " + secret,
+            b"Action: Login",
+            b"Username: " + user.encode(),
+            b"Secret: " + secret,
             b"Events: " + events,
         )[b"Message"]
 
@@ -144,8 +146,11 @@ def test_extensions_give_events(live: Live) -> None:
     with connected(live.server) as ami:
         ami.login(live.server, "admin", events=b"on")
         ami.send(
-            b"Action: Originate", b"Channel: Local/userevent@capture",
-            b"Application: Wait", b"Data: 1", b"Async: true",
+            b"Action: Originate",
+            b"Channel: Local/userevent@capture",
+            b"Application: Wait",
+            b"Data: 1",
+            b"Async: true",
         )
         seen: List[bytes] = []
         while seen.count(b"Hangup") < 2:

@@ -45,12 +45,21 @@ def _amisend(
 ) -> "subprocess.CompletedProcess[bytes]":
     server = live.server
     environment = {
-        **os.environ, "AMI_HOST": server.host, "AMI_PORT": str(server.port),
-        "AMI_USERNAME": "messenger", "AMI_SECRET": server.users["messenger"],
+        **os.environ,
+        "AMI_HOST": server.host,
+        "AMI_PORT": str(server.port),
+        "AMI_USERNAME": "messenger",
+        "AMI_SECRET": server.users["messenger"],
     }
     return subprocess.run(
-        [sys.executable, "-m", "amiclient", *arguments], cwd=_CHECKOUT, env=environment,
-        input=stdin, stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=60, check=False,
+        [sys.executable, "-m", "amiclient", *arguments],
+        cwd=_CHECKOUT,
+        env=environment,
+        input=stdin,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        timeout=60,
+        check=False,
     )
 
 
@@ -65,8 +74,15 @@ def _check(live: Live, technology: str, message: SipMessage) -> None:
 def test_command(live: Live) -> None:
     technology = _technology(live)
     answer = _amisend(
-        live, "--to", f"{technology}:alice", "--from", "Door <sip:door@example.org>",
-        "--variable", 'X-Door="front", (left)', "--body", _JAPANESE,
+        live,
+        "--to",
+        f"{technology}:alice",
+        "--from",
+        "Door <sip:door@example.org>",
+        "--variable",
+        'X-Door="front", (left)',
+        "--body",
+        _JAPANESE,
     )
     assert (answer.returncode, answer.stderr) == (0, b"")
     assert answer.stdout.startswith(f"{technology}:alice: Message successfully sent".encode())
@@ -95,7 +111,9 @@ def test_body_arrives_byte_for_byte(live: Live, body: Union[str, bytes]) -> None
     for technology in live.server.technologies:
         with Delivery(live, technology) as delivery:
             delivery.send(
-                to=f"{technology}:alice", body=body, from_="Door <sip:door@example.org>",
+                to=f"{technology}:alice",
+                body=body,
+                from_="Door <sip:door@example.org>",
                 variables={"X-Door": '"front", (left)'},
             )
             (message,) = delivery.arrived()

@@ -13,7 +13,7 @@ import pytest
 
 import amiproto.messaging
 from amiproto import LocalProtocolError, MessageSend
-from amiproto.messaging.sip_headers import COMPACT_VARIABLES, DROPPED_VARIABLES
+from amiproto.messaging._sip import COMPACT_VARIABLES, DROPPED_VARIABLES
 from tests.live.delivery import Delivery, send_raw, wire
 from tests.live.harm import only
 from tests.live.servers import Live
@@ -102,8 +102,10 @@ def _raised_at(error: LocalProtocolError) -> Tuple[str, int]:
 
 def _is_refusal(node: ast.Raise) -> bool:
     call = node.exc
-    return isinstance(call, ast.Call) and isinstance(call.func, ast.Name) and (
-        call.func.id != "TypeError"
+    return (
+        isinstance(call, ast.Call)
+        and isinstance(call.func, ast.Name)
+        and (call.func.id != "TypeError")
     )
 
 

@@ -62,8 +62,12 @@ class Prosody:
             with (self._scratch / "console").open("wb") as console:
                 self._process = subprocess.Popen(
                     [self._program, "--config", str(config), "-F"],
-                    env=system_environment(), cwd=self._scratch, start_new_session=True,
-                    stdin=subprocess.DEVNULL, stdout=console, stderr=subprocess.STDOUT,
+                    env=system_environment(),
+                    cwd=self._scratch,
+                    start_new_session=True,
+                    stdin=subprocess.DEVNULL,
+                    stdout=console,
+                    stderr=subprocess.STDOUT,
                 )
             self._await_port()
         except BaseException:

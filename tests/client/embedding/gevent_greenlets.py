@@ -22,6 +22,7 @@ def main(port, username, secret, count):
     gevent.joinall(jobs, raise_error=True)
     print(len(jobs), *{job.value for job in jobs})
     with Client(port=int(port), username=username, secret=secret) as shared:
+
         def by_all(number):
             return shared.send_message("pjsip:b", str(number)).outcome
 

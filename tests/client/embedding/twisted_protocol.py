@@ -9,7 +9,7 @@ from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.endpoints import TCP4ClientEndpoint, connectProtocol
 from twisted.internet.protocol import Protocol
 
-from amiproto import NEED_DATA, Answer, EndOfStream, LoggedIn, MessageSend, Session
+from amiproto import NEED_DATA, ActionResult, EndOfStream, LoggedIn, MessageSend, Session
 
 
 class AMI(Protocol):
@@ -39,7 +39,7 @@ class AMI(Protocol):
                 return
             if isinstance(event, LoggedIn):
                 self.logged_in.callback(self)
-            elif isinstance(event, Answer):
+            elif isinstance(event, ActionResult):
                 self.waiting.pop(event.action_id).callback(event)
 
 

@@ -3,42 +3,33 @@
 The tree, below the codec's own (:mod:`amiproto.errors`)::
 
     AMIError
-    ├── LocalProtocolError, LoginRefused    (amiproto) nothing was sent; trying again is no use
+    ├── LocalProtocolError, LoginFailed    (amiproto) nothing was sent; trying again is no use
     ├── NotSent                  nothing was carried out: to send it again is safe
     │   ├── ConnectError         no connection: name, address, refused, unreachable
     │   │   └── TLSError         no TLS, or a certificate that is not trusted
     │   ├── ConnectTimeout       no connection, banner or login in time
-    │   ├── ServerClosed         the connection ended before the action left
-    │   ├── NotAManager          what answered does not speak AMI
+    │   ├── SendFailed         the connection ended before the action left
+    │   ├── NotAnAMIServer          what answered does not speak AMI
     │   ├── NotConnected         the client is not open, or was opened by another process
-    │   ├── CallInProgress       the same thread is in the middle of a call of this client
+    │   ├── ReentrantCall       the same thread is in the middle of a call of this client
     │   └── SendTimeout          the time was up before the action had left
-    ├── Refused                  the server answered with an error: not carried out
+    ├── ActionFailed                  the server answered with an error: not carried out
     ├── OutcomeUnknown           the action left and no answer came: it may have been carried out
     │   ├── ConnectionLost       the connection broke before the answer
-    │   └── AnswerTimeout        no answer in time
+    │   └── ResponseTimeout        no answer in time
     └── EventOverflow            more events came than were asked for and kept
 
-Each has the attributes ``outcome`` (``"not sent"``, ``"refused"`` or ``"unknown"``: what became of
+Each has the attributes ``outcome`` (``"not_sent"``, ``"failed"`` or ``"unknown"``: what became of
 the action) and ``retryable`` (whether the same again may work, and is safe). What was not sent and
 is not retryable never works without a change: who queues again by ``outcome`` alone loops for ever.
 """
 
 from __future__ import annotations
 
+from typing import Optional
+
 from amiproto import Response
-from amiproto.errors import NOT_SENT, REFUSED, SHUTTING_DOWN, UNKNOWN, AMIError
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from typing import Optional
-
-
-class NotSent(AMIError):
-    """Nothing was carried out by the server: to send it again is safe. Retryable."""
-
-    outcome = NOT_SENT
-    retryable = True
+from amiproto.exceptions import FAILED, SHUTTING_DOWN, UNKNOWN, AMIError, NotSent
 
 
 class ConnectError(NotSent, ConnectionError):
@@ -58,7 +49,7 @@ class ConnectTimeout(NotSent, TimeoutError):
     """No connection, no banner, or no answer to the login in time. Retryable."""
 
 
-class ServerClosed(NotSent, ConnectionError):
+class SendFailed(NotSent, ConnectionError):
     """The connection ended before anything of this call was sent on it. Retryable.
 
     Servers close when they are stopped, when ``authlimit`` clients wait to log in, and when a login
@@ -66,7 +57,7 @@ class ServerClosed(NotSent, ConnectionError):
     """
 
 
-class NotAManager(NotSent):
+class NotAnAMIServer(NotSent):
     """What answers at that host and port does not speak AMI.
 
     Not retryable: settings have to change.
@@ -82,7 +73,7 @@ class NotConnected(NotSent):
     """
 
 
-class CallInProgress(NotSent, RuntimeError):
+class ReentrantCall(NotSent, RuntimeError):
     """The same thread is in the middle of another call of this client, which goes on.
 
     So it is in a handler of a signal, or in ``__del__``. Retryable, when that call has ended: set a
@@ -94,7 +85,7 @@ class SendTimeout(NotSent, TimeoutError):
     """The time was up before the last byte of the action had left. Retryable."""
 
 
-class Refused(AMIError):
+class ActionFailed(AMIError):
     """The server answered ``Response: Error``: it did not carry the action out.
 
     Not retryable, but where the server says that it is shutting down: the next one may take it.
@@ -104,7 +95,7 @@ class Refused(AMIError):
     :ivar str server_message: its ``Message`` header.
     """
 
-    outcome = REFUSED
+    outcome = FAILED
 
     def __init__(
         self,
@@ -136,7 +127,7 @@ class ConnectionLost(OutcomeUnknown, ConnectionError):
     """
 
 
-class AnswerTimeout(OutcomeUnknown, TimeoutError):
+class ResponseTimeout(OutcomeUnknown, TimeoutError):
     """No answer in time. The session goes on; an answer that comes later is dropped.
 
     Not retryable.

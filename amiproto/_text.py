@@ -5,12 +5,10 @@ These stand alone because every other module needs them.
 
 from __future__ import annotations
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from typing import List, Union
+from typing import List, Union
 
 #: What the server strips from the front of a value: every byte up to 0x20 (11.25, 16.28, 22.10).
-BLANKS = bytes(range(0x21))
+WHITESPACE = bytes(range(0x21))
 
 
 def to_text(data: bytes) -> str:
@@ -39,7 +37,7 @@ def is_encodable(text: str) -> bool:
     return True
 
 
-def plain_str(value: str, argument: str) -> str:
+def to_exact_str(value: str, argument: str) -> str:
     """The text of an argument as a str and nothing else.
 
     A subclass of str can give another text when it is formatted, compared or encoded than the one
@@ -54,7 +52,7 @@ def plain_str(value: str, argument: str) -> str:
     return str.__str__(value)
 
 
-def plain_bytes(value: Union[str, bytes], argument: str) -> bytes:
+def to_exact_bytes(value: Union[str, bytes], argument: str) -> bytes:
     """The bytes of an argument as bytes and nothing else; a str gives its UTF-8.
 
     :param argument: what the caller calls it, for the error.
@@ -85,7 +83,7 @@ def action_lines(wire: bytes) -> List[bytes]:
     return [line.partition(b"\0")[0] for line in lf_lines(wire)]
 
 
-def value_as_read(wire: bytes, name: bytes, *, skip_empty: bool = False) -> bytes:
+def header_as_read(wire: bytes, name: bytes, *, skip_empty: bool = False) -> bytes:
     """The value the server takes for a header of an action; empty where there is none.
 
     Names match in any case, with the colon directly after; leading bytes up to 0x20 of the value
@@ -104,7 +102,7 @@ def value_as_read(wire: bytes, name: bytes, *, skip_empty: bool = False) -> byte
         start += len(wanted)
         end = wire.find(b"\n", start)
         line = wire[start : end - 1 if wire[end - 1] == 0x0D else end]
-        value = line.partition(b"\0")[0].lstrip(BLANKS)
+        value = line.partition(b"\0")[0].lstrip(WHITESPACE)
         if value or not skip_empty:
             return value
         start = lowered.find(wanted, end)

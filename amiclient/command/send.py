@@ -1,22 +1,20 @@
-"""One text to each recipient that the command line names, one message after the other."""
+"""One text to each recipient that the command line names, one message after the other.
+
+What would leave, shown and not sent.
+"""
 
 from __future__ import annotations
 
+import argparse
 import os
 import sys
+from typing import List, Optional, Union
 
-from .dry_run import show as show_message
-from .exits import DATA, NO_INPUT, OK, Problem, code_of, worst
+from amiproto import MessageSend
+
+from ..client import Client
+from .options import DATA, NO_INPUT, OK, CommandError, code_of, combine_exit_codes
 from .wording import with_option
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    import argparse
-    from typing import List, Optional, Union
-
-    from amiproto import MessageSend
-
-    from ..client import Client
 
 #: Most bytes of a text, far above what messages hold even with --split: bounds what is kept.
 _MAX_TEXT = 1024 * 1024
@@ -46,9 +44,7 @@ def recipients(options: argparse.Namespace) -> List[Recipient]:
         except UnicodeDecodeError:
             pass  # bytes of another encoding: nobody knows where a character ends
     address = (options.from_, options.variable, options.destination)
-    return [
-        Recipient(to, [MessageSend(to, part, *address) for part in parts]) for to in options.to
-    ]
+    return [Recipient(to, [MessageSend(to, part, *address) for part in parts]) for to in options.to]
 
 
 def show(everybody: List[Recipient]) -> int:
@@ -58,7 +54,7 @@ def show(everybody: List[Recipient]) -> int:
     """
     for recipient in everybody:
         for message in recipient.messages:
-            show_message(message)
+            show_bytes(message)
     return OK
 
 
@@ -80,7 +76,7 @@ def send(everybody: List[Recipient], quiet: bool, client: Client) -> int:
                 for other in everybody[number + 1 :]:
                     print(f"amisend: {other.to}: not sent", file=sys.stderr)
                 raise
-    return worst(codes)
+    return combine_exit_codes(codes)
 
 
 def _send(recipient: Recipient, quiet: bool, client: Client) -> int:
@@ -102,15 +98,21 @@ def _body(text: Optional[str]) -> bytes:
     if text is not None:
         return os.fsencode(text)  # the bytes that the shell gave
     if sys.stdin is None:
-        raise Problem(NO_INPUT, "there is no text: give --body, or standard input")
+        raise CommandError(NO_INPUT, "there is no text: give --body, or standard input")
     try:
         body = sys.stdin.buffer.read(_MAX_TEXT + 1)
     except OSError as error:
-        raise Problem(NO_INPUT, f"standard input: {error}") from error
+        raise CommandError(NO_INPUT, f"standard input: {error}") from error
     if len(body) > _MAX_TEXT:
-        raise Problem(DATA, f"standard input has over {_MAX_TEXT} bytes; send less")
+        raise CommandError(DATA, f"standard input has over {_MAX_TEXT} bytes; send less")
     if not body:
-        raise Problem(
+        raise CommandError(
             NO_INPUT, "standard input is empty; give --body, and --body '' for an empty message"
         )
     return body
+
+
+def show_bytes(message: MessageSend) -> None:
+    """Write the bytes of a message to standard output, with an ActionID such as sessions make."""
+    sys.stdout.buffer.write(message.with_action_id(os.urandom(16).hex()).wire)
+    sys.stdout.buffer.flush()

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import signal
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    import socket
-    from types import FrameType
-    from typing import Any, Dict, Optional
+import socket
+from types import FrameType
+from typing import Any, Dict, Optional
 
 _NAMES = {signal.SIGINT: "interrupted", signal.SIGTERM: "terminated"}
 
@@ -29,7 +26,7 @@ def word(signum: int) -> str:
     return _NAMES[signal.Signals(signum)]
 
 
-class Interrupts:
+class Signals:
     """A ``with`` block in which the two signals raise :class:`Interrupted`, or are only noted.
 
     A signal that is ignored, as by ``nohup`` or in the background of a shell, stays ignored.
@@ -43,7 +40,7 @@ class Interrupts:
         self._waker: Optional[socket.socket] = None
         self._before: Dict[int, Any] = {}
 
-    def __enter__(self) -> Interrupts:
+    def __enter__(self) -> Signals:
         for signum in _NAMES:
             if signal.getsignal(signum) is not signal.SIG_IGN:
                 self._before[signum] = signal.signal(signum, self._take)

@@ -2,33 +2,30 @@
 
 The socket never blocks; all waiting is done in one place, for reading, for writing and for another
 thread's call at once, so that neither a peer that does not read nor a silent one can hold us up.
+
+The one deadline of a call, made when it starts, so that no step starts the clock again.
+
+A pair of sockets by which one thread wakes up another that waits for a connection.
 """
 
 from __future__ import annotations
 
 import select
 import socket
+from time import monotonic
+from typing import Callable, List, Optional, Tuple, Type
 
-from .deadline import Expired
-from .waking import Waker
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from typing import Callable, List, Optional, Tuple, Type
-
-    from .deadline import Deadline
-
-    Wait = Callable[[bool, Optional[float]], List[int]]
+Wait = Callable[[bool, Optional[float]], List[int]]
 
 #: Bytes asked of the socket at once. Answers to a window of messages are some kilobytes.
 _CHUNK = 64 * 1024
 
 #: How Python tells of the end of a stream with TLS. A peer that closes without TLS's own goodbye,
 #: as Asterisk does, ends it too.
-_ENDS = ("SSLEOFError", "SSLZeroReturnError")
+_EOF_ERRORS = ("SSLEOFError", "SSLZeroReturnError")
 
 #: The same of OpenSSL 3, in builds of Python that do not know it (seen on 3.11.2).
-_END_OF_OPENSSL_3 = "UNEXPECTED_EOF_WHILE_READING"
+_OPENSSL_3_EOF = "UNEXPECTED_EOF_WHILE_READING"
 
 
 class Closed(Exception):
@@ -46,7 +43,7 @@ class Transport:
         #: Whether writes go through TLS.
         self.is_tls = False
         #: Whether TLS keeps a part of a record that was not written: it has to go before any other.
-        self.has_half_record = False
+        self.has_partial_record = False
         #: Why another thread ended the connection, or None.
         self.ending: Optional[str] = None
 
@@ -129,7 +126,10 @@ class Transport:
         except self._again:
             return None
         except OSError as error:
-            if type(error).__name__ in _ENDS or getattr(error, "reason", None) == _END_OF_OPENSSL_3:
+            if (
+                type(error).__name__ in _EOF_ERRORS
+                or getattr(error, "reason", None) == _OPENSSL_3_EOF
+            ):
                 return b""
             raise Closed(f"reading failed: {error}") from error
 
@@ -161,10 +161,10 @@ class Transport:
         assert self._sock is not None
         try:
             count = self._sock.send(data)
-            self.has_half_record = False
+            self.has_partial_record = False
             return count
         except self._again:
-            self.has_half_record = self.is_tls
+            self.has_partial_record = self.is_tls
             return 0
         except OSError as error:
             data = b""  # it may hold a secret, and this frame ends up in reports of the error
@@ -194,3 +194,82 @@ def _select(sock: socket.socket, waker: Waker) -> Wait:
         return [number for ready in found for number in ready]
 
     return wait
+
+
+#: Seconds from which on a timeout is as good as none: 23 days, and poll() cannot wait for 25.
+ENDLESS = 2_000_000.0
+
+
+class Expired(Exception):
+    """The deadline has passed; for the layers above to turn into what it means there."""
+
+
+class Deadline:
+    """A point in time that every step of a call looks at.
+
+    :param timeout: seconds from now (float), or None for none.
+    """
+
+    __slots__ = ("_end", "_passed")
+
+    def __init__(self, timeout: Optional[float]) -> None:
+        endless = timeout is None or timeout >= ENDLESS
+        self._end = None if timeout is None or endless else monotonic() + timeout
+        self._passed = False
+
+    def postpone(self, seconds: float) -> None:
+        """Add seconds (float) in which the caller did something else."""
+        if self._end is not None:
+            self._end += seconds
+
+    def remaining(self) -> Optional[float]:
+        """Seconds left (float, never below 0), or None for no limit."""
+        if self._end is None:
+            return None
+        left = self._end - monotonic()
+        return left if left > 0.0 else 0.0
+
+    def next_wait(self) -> Optional[float]:
+        """As :meth:`remaining`, for one wait of many; gives 0 only once.
+
+        What has come by then is taken, but a peer that never stops to send cannot go on.
+
+        :raises Expired: when there was no time left for the wait before this one.
+        """
+        if self._passed:
+            raise Expired
+        left = self.remaining()
+        self._passed = left == 0.0
+        return left
+
+
+class Waker:
+    """Something to wait for beside a connection, that any thread can set off.
+
+    It closes when nobody has it any more, and not before: a thread that is about to write to it
+    must not find its number given to another file.
+    """
+
+    def __init__(self) -> None:
+        self._inner, self._outer = socket.socketpair()
+        self._inner.setblocking(False)
+        self._outer.setblocking(False)
+
+    def fileno(self) -> int:
+        """The number of the descriptor that is readable once :meth:`wake` was called (int)."""
+        return self._inner.fileno()
+
+    def wake(self) -> None:
+        """Wake up whoever waits now, or whoever waits next."""
+        try:
+            self._outer.send(b"\0")
+        except OSError:
+            pass  # full of calls that nobody has heeded yet
+
+    def clear(self) -> None:
+        """Take all calls up to now as heeded, of which there is one at the least."""
+        self._inner.recv(4096)
+
+    def __del__(self) -> None:
+        self._inner.close()
+        self._outer.close()

@@ -10,22 +10,19 @@ from __future__ import annotations
 
 from _thread import allocate_lock, get_ident
 from collections import deque
+from typing import Callable, Deque, Dict, Optional
 
-from .deadline import Deadline, Expired
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from typing import Callable, Deque, Dict, Optional
+from ._transport import Deadline, Expired
 
 #: The one key of the dictionary that holds who has the turn: its ``setdefault`` is atomic.
 _HOLDER = "holder"
 
 
-class Busy(Expired):
+class LockTimeout(Expired):
     """The deadline passed while other calls had the connection."""
 
 
-class Turn:
+class Claim:
     """One call's claim to the connection.
 
     :param give_way: for a call that only listens: asks it, from another thread, to give the
@@ -51,30 +48,30 @@ class Turn:
         self._bell.acquire(timeout=-1 if seconds is None else seconds)
 
 
-class Turns:
+class FairLock:
     """The turns on one client, in one process."""
 
     def __init__(self) -> None:
-        self._holder: Dict[str, Turn] = {}
-        self._waiting: Deque[Turn] = deque()
+        self._holder: Dict[str, Claim] = {}
+        self._waiting: Deque[Claim] = deque()
 
     @property
     def wanted(self) -> bool:
         """Whether a call waits for its turn that does more than to listen."""
         return any(turn.give_way is None for turn in list(self._waiting))
 
-    def has(self, turn: Turn) -> bool:
+    def has(self, turn: Claim) -> bool:
         """Whether this is the turn that has the connection."""
         return self._holder.get(_HOLDER) is turn
 
-    def is_in_a_call(self, thread: int) -> bool:
+    def is_in_call(self, thread: int) -> bool:
         """Whether a thread has the turn or waits for it."""
         return any(turn.thread == thread for turn in [*self._holder.values(), *self._waiting])
 
-    def take(self, turn: Turn, deadline: Deadline) -> None:
+    def take(self, turn: Claim, deadline: Deadline) -> None:
         """Wait for a turn; :meth:`give_back` has to follow, whatever happened.
 
-        :raises Busy: when the deadline passes first.
+        :raises LockTimeout: when the deadline passes first.
         """
         holder = self._holder
         if not self._waiting and holder.setdefault(_HOLDER, turn) is turn:
@@ -87,11 +84,11 @@ class Turns:
                 other.give_way()
             left = deadline.remaining()
             if left == 0.0:
-                raise Busy
+                raise LockTimeout
             turn.wait(left)
         self._waiting.remove(turn)
 
-    def give_back(self, turn: Turn) -> None:
+    def give_back(self, turn: Claim) -> None:
         """End a turn, or the wait for it, and wake up whose turn it is then."""
         if self.has(turn):
             del self._holder[_HOLDER]

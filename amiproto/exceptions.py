@@ -5,15 +5,15 @@ The tree::
     AMIError                        everything this library raises on purpose
     └── ProtocolError
         ├── LocalProtocolError      what was asked cannot be said on the wire; nothing was sent
-        │   ├── HeaderRefused       a header's name or value
+        │   ├── InvalidHeader       a header's name or value
         │   ├── LineTooLong         a line over 1022 bytes
         │   ├── TooManyLines        an action over 128 lines
         │   ├── BodyTooLong         a message's text fits neither Body nor Base64Body
-        │   ├── BodyRefused         a message's text that no encoding carries unchanged
-        │   ├── VariableRefused     a variable that the server would drop or damage
-        │   └── AddressRefused      a To, From or Destination that would not arrive as written
+        │   ├── InvalidBody         a message's text that no encoding carries unchanged
+        │   ├── InvalidVariable     a variable that the server would drop or damage
+        │   └── InvalidAddress      a To, From or Destination that would not arrive as written
         ├── RemoteProtocolError     what the peer sent is not AMI, or is over a limit
-        └── LoginRefused            the server did not accept the user and secret
+        └── LoginFailed            the server did not accept the user and secret
 
 Every error has the attributes ``field``, ``limit``, ``actual`` and ``action_id`` (None where they
 do not apply), ``outcome`` and ``retryable``, and can be pickled, copied, and told to a queue that
@@ -22,16 +22,14 @@ knows only JSON (``to_dict``). No error holds a secret.
 
 from __future__ import annotations
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from typing import Any, Dict, Literal, Optional, Tuple
+from typing import Any, Dict, Literal, Optional, Tuple
 
-    Failure = Literal["not sent", "refused", "unknown"]
+Failure = Literal["not_sent", "failed", "unknown"]
 
 #: Outcome of an action that never left: to try again is safe.
-NOT_SENT: Literal["not sent"] = "not sent"
+NOT_SENT: Literal["not_sent"] = "not_sent"
 #: Outcome of an action that the server answered with an error: it was not carried out.
-REFUSED: Literal["refused"] = "refused"
+FAILED: Literal["failed"] = "failed"
 #: Outcome of an action whose bytes may have left and whose answer never came.
 UNKNOWN: Literal["unknown"] = "unknown"
 
@@ -48,7 +46,7 @@ class AMIError(Exception):
     :ivar limit: the limit that was passed (int; bytes unless the sentence says otherwise), or None.
     :ivar actual: the size that was found (int, in the unit of ``limit``), or None.
     :ivar action_id: the ActionID of the action concerned (str), or None.
-    :ivar str outcome: ``"not sent"``, ``"refused"`` or ``"unknown"``: what became of the action.
+    :ivar str outcome: ``"not_sent"``, ``"failed"`` or ``"unknown"``: what became of the action.
     :ivar bool retryable: whether the same again may work, and is safe: without a change of the
         message or of the set-up, and without the risk that it arrives twice.
     """
@@ -102,6 +100,16 @@ class AMIError(Exception):
         return type(self), (self.message,), self.__dict__
 
 
+class NotSent(AMIError):
+    """Base of every error whose outcome is "not_sent": the server carried nothing out.
+
+    Sending again is safe. ``retryable`` says whether the same call may work later.
+    """
+
+    outcome = NOT_SENT
+    retryable = True
+
+
 class ProtocolError(AMIError):
     """Base of the errors about the protocol itself.
 
@@ -109,17 +117,17 @@ class ProtocolError(AMIError):
     """
 
 
-class LocalProtocolError(ProtocolError):
+class LocalProtocolError(NotSent, ProtocolError):
     """What the caller asked for cannot be said on the wire, or not in this state.
 
     Nothing was sent, and the connection is as it was before the call. Not retryable, and neither is
     any class below: the same would be refused again.
     """
 
-    outcome = NOT_SENT
+    retryable = False
 
 
-class HeaderRefused(LocalProtocolError):
+class InvalidHeader(LocalProtocolError):
     """A header whose name or value cannot be sent as one line of AMI.
 
     The server ends a line at its LF and a value at a NUL, and would take the rest for headers; it
@@ -143,15 +151,7 @@ class TooManyLines(LocalProtocolError):
     """
 
 
-class BodyTooLong(LocalProtocolError):
-    """A message's text over the limit for this text; ``limit`` and ``actual`` count bytes.
-
-    The longest line of an action holds 1016 bytes of ``Body``. Line breaks, or a blank in front,
-    need ``Base64Body``, whose line holds 757 of them.
-    """
-
-
-class BodyRefused(LocalProtocolError):
+class InvalidBody(LocalProtocolError):
     """A message's text that would not arrive as it is, whatever the encoding.
 
     The server ends it at a NUL, in base64 too; and it puts the text of an xmpp message raw into the
@@ -159,7 +159,15 @@ class BodyRefused(LocalProtocolError):
     """
 
 
-class VariableRefused(LocalProtocolError):
+class BodyTooLong(InvalidBody):
+    """A message's text over the limit for this text; ``limit`` and ``actual`` count bytes.
+
+    The longest line of an action holds 1016 bytes of ``Body``. Line breaks, or a blank in front,
+    need ``Base64Body``, whose line holds 757 of them.
+    """
+
+
+class InvalidVariable(LocalProtocolError):
     """A variable of a message that the server would drop, change or be damaged by.
 
     It sends no empty value, ends a name at the first equals sign, takes another one of two that are
@@ -168,7 +176,7 @@ class VariableRefused(LocalProtocolError):
     """
 
 
-class AddressRefused(LocalProtocolError):
+class InvalidAddress(LocalProtocolError):
     """A To, From or Destination that would not be used as it is written.
 
     Each technology reads addresses in its own way, and drops, decodes or reorders what it does not
@@ -184,7 +192,7 @@ class RemoteProtocolError(ProtocolError):
     """
 
 
-class LoginRefused(ProtocolError):
+class LoginFailed(NotSent, ProtocolError):
     """The server did not accept the user and secret.
 
     Not retryable, but where the server says that it is shutting down.
@@ -192,7 +200,7 @@ class LoginRefused(ProtocolError):
     :ivar str server_message: the server's own words, ``"Authentication failed"`` for most causes.
     """
 
-    outcome = NOT_SENT
+    retryable = False
 
     def __init__(
         self, message: str = "", *, server_message: str = "", action_id: Optional[str] = None
@@ -204,19 +212,20 @@ class LoginRefused(ProtocolError):
 
 __all__ = [
     "AMIError",
-    "AddressRefused",
-    "BodyRefused",
+    "InvalidAddress",
+    "InvalidBody",
     "BodyTooLong",
-    "HeaderRefused",
+    "InvalidHeader",
     "LineTooLong",
     "LocalProtocolError",
-    "LoginRefused",
+    "LoginFailed",
+    "NotSent",
     "NOT_SENT",
     "ProtocolError",
-    "REFUSED",
+    "FAILED",
     "RemoteProtocolError",
     "SHUTTING_DOWN",
     "TooManyLines",
     "UNKNOWN",
-    "VariableRefused",
+    "InvalidVariable",
 ]

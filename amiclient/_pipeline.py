@@ -10,36 +10,33 @@ import warnings
 from collections import deque
 from operator import length_hint
 from time import monotonic
+from typing import Callable, Deque, Generator, Generic, Iterable, Iterator, Optional, Union
 
-from amiproto import AMIError, LocalProtocolError, MessageSend
+from amiproto import ActionResult, AMIError, LocalProtocolError, MessageSend
 
-from .deadline import Deadline, Expired
-from .errors import ServerClosed
-from .generic import Generic, Item
-from .outcomes import SendResult, given_up, not_open, receipt_of
-from .transport import Closed
-from .turns import Busy
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from typing import Callable, Deque, Generator, Iterable, Iterator, Optional, Union
-
-    from amiproto import Answer
-
-    from .generic import Given
-    from .link import Link, Ticket
-    from .shared import Shared
+from ._connection import AMIConnection, ClientState, PendingAction
+from ._lock import LockTimeout
+from ._transport import Closed, Deadline, Expired
+from .exceptions import SendFailed
+from .results import (
+    Given,
+    Item,
+    SendResult,
+    not_connected_error,
+    receipt_of,
+    unanswered_error,
+)
 
 #: Most messages on their way at once. More than 32 gave nothing on loopback; a quarter of what a
 #: session holds (MAX_OUTSTANDING) leaves room for those that were given up.
 MAX_WINDOW = 1024
 
 #: Seconds to wait for the connection, where there is a result to give meanwhile.
-_PATIENCE = 0.05
+_LOCK_WAIT = 0.05
 
 #: Seconds in the caller's code from which on what can be written is written before its next part.
 #: A caller that is faster has its messages written many at a time.
-_SLOW = 0.001
+_SLOW_CALLER = 0.001
 
 
 class _Entry(Generic[Item]):
@@ -50,7 +47,7 @@ class _Entry(Generic[Item]):
     def __init__(self, item: Item, postponed: float) -> None:
         self.item = item
         self.message: Optional[MessageSend] = None
-        self.ticket: Optional[Ticket] = None
+        self.ticket: Optional[PendingAction] = None
         #: When to give up; it starts when the message can leave. Seconds in the caller's code
         #: before that, which are not this message's.
         self.deadline: Optional[Deadline] = None
@@ -65,7 +62,7 @@ class _Entry(Generic[Item]):
     def fail(self, error: AMIError) -> None:
         self.result = SendResult(self.item, None, error)
 
-    def answer(self, answer: Answer) -> None:
+    def answer(self, answer: ActionResult) -> None:
         assert self.ticket is not None
         self.ticket.log(answer.response.name)
         try:
@@ -74,7 +71,7 @@ class _Entry(Generic[Item]):
             self.fail(error)
 
 
-class Bulk(Generic[Item]):
+class SendPipeline(Generic[Item]):
     """Messages, of which up to ``window`` are on their way at once.
 
     :param current: what the threads of this process share of the client, as it is when called.
@@ -82,14 +79,14 @@ class Bulk(Generic[Item]):
 
     def __init__(
         self,
-        current: Callable[[], Shared],
+        current: Callable[[], ClientState],
         messages: Iterable[Item],
         window: int,
         timeout: Optional[float],
     ) -> None:
         self._current = current
         self._shared = current()
-        self._link = self._shared.open_link
+        self._link = self._shared.open_connection
         self._iterator = iter(messages)
         self._window = 1 if self._link.is_tls else window
         self._timeout = timeout
@@ -99,7 +96,7 @@ class Bulk(Generic[Item]):
         self._postponed = 0.0  # seconds in the caller's code up to now
         self._yielded = 0
 
-    def what_is_left(self) -> str:
+    def describe_unfinished(self) -> str:
         """What became of the messages without a result, in words; empty where there are none."""
         on_their_way = sum(1 for entry in self._entries if entry.result is None)
         unread = len(self._entries) - on_their_way
@@ -151,7 +148,7 @@ class Bulk(Generic[Item]):
             yield result
             away = monotonic() - start
             self._postponed += away
-            is_slow = away > _SLOW
+            is_slow = away > _SLOW_CALLER
         if self._trouble is not None:
             raise self._trouble
 
@@ -171,7 +168,7 @@ class Bulk(Generic[Item]):
             except Exception as error:  # raised when the messages before it are settled
                 self._exhausted, self._trouble = True, error
                 return
-            if away > _SLOW:
+            if away > _SLOW_CALLER:
                 self._exchange(wait=False)
                 if entries[0].result is not None:
                     return
@@ -189,12 +186,12 @@ class Bulk(Generic[Item]):
             if entry.deadline is None:
                 entry.deadline = Deadline(self._timeout)
                 entry.postponed = self._postponed
-        deadline = self._deadline_of(first) if wait else Deadline(_PATIENCE)
+        deadline = self._deadline_of(first) if wait else Deadline(_LOCK_WAIT)
         try:
-            self._shared.in_turn(lambda: self._exchange_now(deadline, wait), deadline)
-        except Busy as error:
+            self._shared.run_locked(lambda: self._exchange_now(deadline, wait), deadline)
+        except LockTimeout as error:
             if wait:
-                self._give_up_without_a_turn(first, error)
+                self._abandon_without_lock(first, error)
 
     def _deadline_of(self, entry: _Entry[Item]) -> Deadline:
         assert entry.deadline is not None
@@ -207,7 +204,7 @@ class Bulk(Generic[Item]):
         if link.failure is None:
             try:
                 link.look(Deadline(None))
-            except ServerClosed:
+            except SendFailed:
                 pass  # a message that was not put has not been sent, and _put says so
         for entry in self._entries:
             if entry.result is None and entry.ticket is None:
@@ -215,16 +212,16 @@ class Bulk(Generic[Item]):
         link.flush(deadline)
         self._collect(link, wait)
 
-    def _put(self, link: Link, entry: _Entry[Item]) -> None:
+    def _put(self, link: AMIConnection, entry: _Entry[Item]) -> None:
         assert entry.message is not None
         try:
             if link.failure is not None:
-                raise not_open(link.failure)
+                raise not_connected_error(link.failure)
             entry.ticket = link.put(entry.message)
         except AMIError as error:
             entry.fail(error)
 
-    def _collect(self, link: Link, wait: bool) -> None:
+    def _collect(self, link: AMIConnection, wait: bool) -> None:
         """Take what came, and wait until the first entry has its result, if it is to."""
         reason: Union[Expired, Closed, None] = None
         if link.failure is not None:
@@ -249,24 +246,24 @@ class Bulk(Generic[Item]):
                         link.close("an answer did not come in time")
 
     def _given_up(
-        self, link: Link, entry: _Entry[Item], reason: Union[Expired, Closed]
+        self, link: AMIConnection, entry: _Entry[Item], reason: Union[Expired, Closed]
     ) -> AMIError:
         if entry.ticket is None:
-            return not_open(link.failure)
+            return not_connected_error(link.failure)
         return link.give_up(entry.ticket, reason)
 
-    def _give_up_without_a_turn(self, entry: _Entry[Item], reason: Busy) -> None:
+    def _abandon_without_lock(self, entry: _Entry[Item], reason: LockTimeout) -> None:
         # Another thread has the connection, and goes on to have it.
         ticket = entry.ticket
         if ticket is None:
-            entry.fail(given_up(reason, left=False))
+            entry.fail(unanswered_error(reason, left=False))
             return
         answer = self._link.take(ticket.action_id)
         if answer is not None:
             entry.answer(answer)
             return
         self._link.forget([ticket.action_id])
-        entry.fail(given_up(Expired(), left=True, action_id=ticket.action_id))
+        entry.fail(unanswered_error(Expired(), left=True, action_id=ticket.action_id))
 
 
 class SendResults(Generic[Item]):
@@ -277,7 +274,7 @@ class SendResults(Generic[Item]):
     (:class:`ResourceWarning`) with what was left.
     """
 
-    def __init__(self, bulk: Bulk[Item]) -> None:
+    def __init__(self, bulk: SendPipeline[Item]) -> None:
         # Not one object: what it is dropped with must not hold it.
         self._bulk = bulk
         self._steps = bulk.run()
@@ -299,7 +296,7 @@ class SendResults(Generic[Item]):
 
     def __del__(self) -> None:
         self._steps.close()
-        left = self._bulk.what_is_left()
+        left = self._bulk.describe_unfinished()
         if left:
             warnings.warn(
                 f"send_messages() was dropped {left}; iterate to the end, or call close()",

@@ -4,13 +4,13 @@
 what happened               had the last byte left?  what the caller gets
 ==========================  =======================  ==============================================
 the answer ``Success``      yes                      :class:`Receipt`
-the answer ``Error``        yes                      :class:`Refused`: not carried out
+the answer ``Error``        yes                      :class:`ActionFailed`: not carried out
 another answer              yes                      :class:`OutcomeUnknown`
-the time was up             yes                      :class:`AnswerTimeout`: unknown
+the time was up             yes                      :class:`ResponseTimeout`: unknown
 the time was up             no                       :class:`SendTimeout`: not sent
 other calls took the time   no                       :class:`SendTimeout`: not sent
 the connection ended        yes                      :class:`ConnectionLost`: unknown
-the connection ended        no                       :class:`ServerClosed`: not sent
+the connection ended        no                       :class:`SendFailed`: not sent
 there was no connection     no                       :class:`NotConnected`: not sent
 ==========================  =======================  ==============================================
 
@@ -19,54 +19,48 @@ An action whose last byte has not left is not carried out: the server waits for 
 
 from __future__ import annotations
 
-from amiproto import UNKNOWN, AMIError, MessageSend, RemoteProtocolError
-from amiproto.values import Value
+from dataclasses import dataclass
+from typing import Any, Dict, Generic, Literal, Mapping, Optional, TypeVar, Union
 
-from .deadline import Expired
-from .errors import (
-    AnswerTimeout,
+from amiproto import UNKNOWN, ActionResult, AMIError, MessageSend, RemoteProtocolError, Response
+
+from ._lock import LockTimeout
+from ._transport import Closed, Expired
+from .exceptions import (
+    ActionFailed,
+    ConnectError,
     ConnectionLost,
     ConnectTimeout,
-    NotAManager,
+    NotAnAMIServer,
     NotConnected,
     OutcomeUnknown,
-    Refused,
+    ResponseTimeout,
+    SendFailed,
     SendTimeout,
-    ServerClosed,
 )
-from .generic import Generic, Item
-from .transport import Closed
-from .turns import Busy
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from typing import Any, Dict, Literal, Optional, Union
+#: A message as callers give it: built, or the arguments of one by name.
+Given = Union[MessageSend, Mapping[str, Any]]
+Item = TypeVar("Item", bound=Given, covariant=True)
 
-    from amiproto import Answer, Response
-
-    from .generic import Given
-
-    #: What became of a message.
-    Outcome = Literal["accepted", "not sent", "refused", "unknown"]
+#: What became of a message.
+Outcome = Literal["accepted", "not_sent", "failed", "unknown"]
 
 #: Outcome of a message that the server took: handed over to the channel technology. That is not
 #: yet delivered: a SIP 404, a silent phone or a closed port all say Success (11, 16 and 22).
 ACCEPTED: Literal["accepted"] = "accepted"
 
 
-class Receipt(Value):
+@dataclass(frozen=True)
+class Receipt:
     """The server took a message.
 
     :ivar str action_id: the ActionID of the action that carried it.
     :ivar response: the server's answer (:class:`amiproto.Response`).
     """
 
-    __slots__ = ("action_id", "response")
     action_id: str
     response: Response
-
-    def __init__(self, action_id: str, response: Response) -> None:
-        self._fill(action_id, response)
 
     @property
     def outcome(self) -> Literal["accepted"]:
@@ -83,7 +77,8 @@ class Receipt(Value):
         return _plain(ACCEPTED, self.action_id, self.server_message)
 
 
-class SendResult(Value, Generic[Item]):
+@dataclass(frozen=True)
+class SendResult(Generic[Item]):
     """What became of one message of many.
 
     :ivar message: the message as it was given: a :class:`amiproto.MessageSend`, or a mapping.
@@ -91,15 +86,9 @@ class SendResult(Value, Generic[Item]):
     :ivar error: why there is no receipt: an :class:`amiproto.AMIError`, or None.
     """
 
-    __slots__ = ("message", "receipt", "error")
     message: Item
-    receipt: Optional[Receipt]
-    error: Optional[AMIError]
-
-    def __init__(
-        self, message: Item, receipt: Optional[Receipt] = None, error: Optional[AMIError] = None
-    ) -> None:
-        self._fill(message, receipt, error)
+    receipt: Optional[Receipt] = None
+    error: Optional[AMIError] = None
 
     @property
     def to(self) -> str:
@@ -109,7 +98,7 @@ class SendResult(Value, Generic[Item]):
 
     @property
     def outcome(self) -> Outcome:
-        """``"accepted"``, ``"not sent"``, ``"refused"`` or ``"unknown"``."""
+        """``"accepted"``, ``"not_sent"``, ``"failed"`` or ``"unknown"``."""
         if self.receipt is not None:
             return ACCEPTED
         return UNKNOWN if self.error is None else self.error.outcome
@@ -133,20 +122,20 @@ def _plain(
     return told
 
 
-def receipt_of(answer: Answer) -> Receipt:
+def receipt_of(answer: ActionResult) -> Receipt:
     """The receipt that the answer to a message stands for.
 
-    :raises Refused, OutcomeUnknown: for any answer but Success.
+    :raises ActionFailed, OutcomeUnknown: for any answer but Success.
     """
     if answer.response.name != "Success":
-        raise refused(answer) if answer.response.name == "Error" else no_answer(answer)
+        raise refused(answer) if answer.response.name == "Error" else inconclusive_error(answer)
     return Receipt(answer.action_id, answer.response)
 
 
-def refused(answer: Answer) -> Refused:
+def refused(answer: ActionResult) -> ActionFailed:
     """The error that the answer ``Error`` stands for."""
     response = answer.response
-    return Refused(
+    return ActionFailed(
         f"the server answered {response.name}: {response.message!r}; nothing was carried out; "
         "check what the action asks for, and the server's log",
         response=response,
@@ -154,7 +143,7 @@ def refused(answer: Answer) -> Refused:
     )
 
 
-def no_answer(answer: Answer) -> OutcomeUnknown:
+def inconclusive_error(answer: ActionResult) -> OutcomeUnknown:
     """The error that a response stands for which tells nothing of the action."""
     response = answer.response
     return OutcomeUnknown(
@@ -164,22 +153,22 @@ def no_answer(answer: Answer) -> OutcomeUnknown:
     )
 
 
-def given_up(
+def unanswered_error(
     reason: Union[Expired, Closed], left: bool, action_id: Optional[str] = None
-) -> Union[SendTimeout, ServerClosed, AnswerTimeout, ConnectionLost]:
+) -> Union[SendTimeout, SendFailed, ResponseTimeout, ConnectionLost]:
     """The error of an action without an answer.
 
     :param reason: the end of the wait.
     :param left: whether the last byte of the action had left.
     """
-    if isinstance(reason, Busy):
+    if isinstance(reason, LockTimeout):
         return SendTimeout(
             "another thread's call took all the time; nothing was sent, send it again",
             action_id=action_id,
         )
     if isinstance(reason, Expired):
         if left:
-            return AnswerTimeout(
+            return ResponseTimeout(
                 "the action left and no answer came in time: it may have been carried out; "
                 "find out before you send it again",
                 action_id=action_id,
@@ -193,14 +182,14 @@ def given_up(
             "been carried out; find out before you send it again",
             action_id=action_id,
         )
-    return ServerClosed(
+    return SendFailed(
         f"the connection ended before the action had left ({reason}); connect again and send "
-        "again",
+        "select_for_retry",
         action_id=action_id,
     )
 
 
-def not_open(why: Optional[str]) -> NotConnected:
+def not_connected_error(why: Optional[str]) -> NotConnected:
     """The error of a call on a client that is not open.
 
     :param why: why its connection has ended, or None where there is none.
@@ -214,11 +203,11 @@ def not_open(why: Optional[str]) -> NotConnected:
     )
 
 
-def not_logged_in(
+def login_ended_error(
     reason: Union[Expired, Closed], where: str
-) -> Union[ConnectTimeout, NotAManager, ServerClosed]:
+) -> Union[ConnectTimeout, NotAnAMIServer, ConnectError]:
     """The error of a login that did not come to its end."""
-    if isinstance(reason, Busy):
+    if isinstance(reason, LockTimeout):
         return ConnectTimeout("another thread's call took all the time; call connect() again")
     if isinstance(reason, Expired):
         return ConnectTimeout(
@@ -226,13 +215,13 @@ def not_logged_in(
             "this is the manager's port, and TLS or not"
         )
     if isinstance(reason.__cause__, RemoteProtocolError):
-        return NotAManager(f"{where}: {reason}")
-    return ServerClosed(
+        return NotAnAMIServer(f"{where}: {reason}")
+    return ConnectError(
         f"{where}: {reason} before the login was done; check permit, deny, authlimit and "
         "authtimeout in manager.conf, and TLS or not"
     )
 
 
-def listening_ended(reason: Closed) -> ConnectionLost:
+def events_ended_error(reason: Closed) -> ConnectionLost:
     """The error of a wait for events that has lost its connection."""
     return ConnectionLost(f"the connection broke while waiting: {reason}; connect again")

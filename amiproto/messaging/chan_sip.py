@@ -3,25 +3,22 @@
 from __future__ import annotations
 
 import re
+from typing import List, Optional
 
-from ..errors import AddressRefused, VariableRefused
+from ..exceptions import InvalidAddress, InvalidVariable
+from ..headers import Pair
 from ..limits import MAX_SIP_NAME, MAX_SIP_VARIABLES
-from .sip_headers import SIPHeaders
-from .sip_uri import (
+from ._sip import (
     ESCAPE,
     HOST_NAME,
     LONE_PERCENT,
     USER_CHARACTER,
-    advise,
-    advise_brackets,
+    SIPTechnology,
     escape_except,
+    explain_brackets,
+    explain_invalid_uri,
 )
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from typing import List, Optional
-
-    from ..headers import Pair
+from .technology import register
 
 # All of the following was seen on 16.28.
 
@@ -58,7 +55,8 @@ _ESCAPED_BYTE = rb"%(..)"
 _PAIR = r"\\(.)"
 
 
-class SIP(SIPHeaders):
+@register
+class SIP(SIPTechnology):
     """``sip:`` (chan_sip; 11.25 and 16.28).
 
     A target is ``peer``, ``user@peer`` or ``user@host:port``; the user as it is, not escaped. A
@@ -77,7 +75,7 @@ class SIP(SIPHeaders):
         rest = target[len("sip:") :]
         found = re.fullmatch(_TARGET, rest)
         if found is None or re.match("(?i)sips?:", rest):
-            raise AddressRefused(
+            raise InvalidAddress(
                 f"chan_sip would not send to {target!r} as it is written: {_target_advice(rest)}",
                 field=field,
             )
@@ -85,10 +83,10 @@ class SIP(SIPHeaders):
         if user is not None:
             _check_length(field, "user", _escaped_size(user.encode()))
 
-    def check_to_beside_destination(self, to: str, destination: str) -> None:
+    def check_to_with_destination(self, to: str, destination: str) -> None:
         """Refuse a To of its own: chan_sip makes no use of it."""
         if to != destination:
-            raise AddressRefused(
+            raise InvalidAddress(
                 "where there is a Destination, sip makes no use of To; give the destination as To, "
                 "too",
                 field="To",
@@ -100,7 +98,7 @@ class SIP(SIPHeaders):
             return
         if "<" not in from_:
             if re.fullmatch(_LOOKS_LIKE_AN_ADDRESS, from_.rstrip(" ")):
-                raise AddressRefused(
+                raise InvalidAddress(
                     f"chan_sip takes the bare address {from_!r} for a display name; "
                     "write 'Name <sip:user@host>'",
                     field="From",
@@ -110,7 +108,7 @@ class SIP(SIPHeaders):
         name, _, address = from_.rpartition("<")
         found = re.fullmatch(_FROM_ADDRESS, address)
         if found is None:
-            raise AddressRefused(
+            raise InvalidAddress(
                 f"chan_sip would change or drop the From {from_!r}: {_from_advice(address)}",
                 field="From",
             )
@@ -123,7 +121,7 @@ class SIP(SIPHeaders):
         """Refuse a User-Agent, too; pjsip takes one in place of its own (16.28, 22.10)."""
         super().check_name(name)
         if name.lower() == "user-agent":
-            raise VariableRefused(
+            raise InvalidVariable(
                 f"chan_sip writes {name!r} itself, and the phone would get two; leave it out",
                 field=name,
             )
@@ -134,7 +132,7 @@ class SIP(SIPHeaders):
         # A Content-Type takes the place of chan_sip's own.
         count = len([name for name, _ in variables if name.lower() != "content-type"])
         if count > MAX_SIP_VARIABLES:
-            raise VariableRefused(
+            raise InvalidVariable(
                 f"{count} variables, and chan_sip keeps {MAX_SIP_VARIABLES}, then drops headers; "
                 "send fewer",
                 field="Variable",
@@ -149,13 +147,13 @@ def _display_name(from_: str, name: str) -> str:
     if quoted:
         return re.sub(_PAIR, r"\1", quoted.group(1))
     if name in ("", '"', '""'):
-        raise AddressRefused(
+        raise InvalidAddress(
             f"chan_sip would put its own name in front of {from_!r}; write 'Name "
             f"<{from_.rpartition('<')[2]}'",
             field="From",
         )
     if "\\" in name or (name[0] == '"' == name[-1]):
-        raise AddressRefused(
+        raise InvalidAddress(
             f"chan_sip would drop backslashes or quotes from the name in {from_!r}; write "
             '"Name" with a backslash before each \\ and " in it',
             field="From",
@@ -190,7 +188,7 @@ def _from_advice(address: str) -> str:
     escape = re.search(ESCAPE, uri)
     if escape and not re.search("[:@]", uri):
         return f"{escape.group()} would be escaped once more; write the character itself"
-    advice = advise_brackets("<" + address.rstrip(" ")) or advise(
+    advice = explain_brackets("<" + address.rstrip(" ")) or explain_invalid_uri(
         uri, _BROKEN_ESCAPES, _BROKEN_ESCAPES
     )
     if advice:
@@ -214,7 +212,7 @@ def _check_name_length(name: str) -> None:
 
 def _check_length(field: str, part: str, size: int) -> None:
     if size > MAX_SIP_NAME:
-        raise AddressRefused(
+        raise InvalidAddress(
             f"the {part} in {field} has {size} bytes as chan_sip writes it, and it would be cut "
             f"after {MAX_SIP_NAME}; shorten it",
             field=field,

@@ -1,24 +1,23 @@
-"""The lines of a batch: each a message, or the reason why it is none, and what it said."""
+"""The lines of a batch: each a message, or the reason why it is none, and what it said.
+
+The bytes of a batch by lines, bounded, and without a wait that a signal cannot end.
+"""
 
 from __future__ import annotations
 
 import csv
 import json
+import os
 import re
 from collections.abc import Mapping
 from math import isinf
+from typing import Any, Dict, Iterator, KeysView, List, Optional, Tuple
 
-from amiproto import NOT_SENT, REFUSED, LocalProtocolError
-from amiproto.headers import plain_pairs
+from amiproto import FAILED, NOT_SENT, LocalProtocolError
+from amiproto.headers import to_exact_pairs
 
-from .exits import DATA, Problem
-from .source import MAX_LINE
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from typing import Any, Dict, Iterator, KeysView, List, Optional, Tuple
-
-    from .source import Source
+from .options import DATA, NO_INPUT, CommandError
+from .signals import Signals
 
 #: The keys of a line that make the message, and the arguments that they are.
 _ARGUMENTS = {
@@ -81,7 +80,7 @@ class Line(Mapping):  # type: ignore[type-arg]  # not a subscript before Python 
         for key in fields:
             name = _ARGUMENTS.get(key)
             if name is None:
-                _refuse_misspelt(key)
+                _reject_misspelled(key)
                 continue
             value = fields[key]
             if value is None:  # as it is written by programs that have nothing to say
@@ -100,7 +99,9 @@ class Line(Mapping):  # type: ignore[type-arg]  # not a subscript before Python 
 def read_json(source: Source, defaults: Mapping[str, Any]) -> Iterator[Line]:
     """The lines of a file of JSON Lines; blank ones hold nothing and are passed over."""
     decode = json.JSONDecoder(
-        object_pairs_hook=_no_key_twice, parse_constant=_no_number, parse_float=_finite
+        object_pairs_hook=_reject_duplicate_keys,
+        parse_constant=_reject_constant,
+        parse_float=_finite,
     ).decode
     for number, text in _texts(source):
         if not text.strip():
@@ -153,10 +154,10 @@ def read_csv(source: Source, defaults: Mapping[str, Any]) -> Iterator[Line]:
             continue
         if header is None:
             if trouble:
-                raise Problem(DATA, f"line {first}: {trouble}")
+                raise CommandError(DATA, f"line {first}: {trouble}")
             header = [name.strip() for name in cells]
             if len(set(header)) < len(header):
-                raise Problem(DATA, f"line {first}: two columns have one name; rename one")
+                raise CommandError(DATA, f"line {first}: two columns have one name; rename one")
             continue
         if not trouble and len(cells) != len(header):
             trouble = f"the row has {len(cells)} cells and the first has {len(header)}"
@@ -164,7 +165,7 @@ def read_csv(source: Source, defaults: Mapping[str, Any]) -> Iterator[Line]:
         yield Line(first, fields, defaults, trouble)
 
 
-def again(line: Line) -> Optional[Line]:
+def select_for_retry(line: Line) -> Optional[Line]:
     """A line of an earlier account where it is to go again, None where it is not.
 
     One that tells of no earlier time is a bad line: to pass it over would lose it.
@@ -174,7 +175,7 @@ def again(line: Line) -> Optional[Line]:
         return line
     if "outcome" not in fields:
         return Line(line.number, fields, {}, "it has no 'outcome'; give this file to --batch")
-    may = fields["outcome"] in (NOT_SENT, REFUSED) and fields.get("retryable") is True
+    may = fields["outcome"] in (NOT_SENT, FAILED) and fields.get("retryable") is True
     return line if may else None
 
 
@@ -214,14 +215,14 @@ def _row(header: List[str], cells: List[str]) -> Dict[str, Any]:
 
 def _variables(value: Any) -> List[Tuple[str, str]]:
     try:
-        return plain_pairs(value, "variables")
+        return to_exact_pairs(value, "variables")
     except TypeError:
         raise LocalProtocolError(
-            "'variables' is no object of texts; write {\"X-Name\": \"value\"}"
+            '\'variables\' is no object of texts; write {"X-Name": "value"}'
         ) from None
 
 
-def _refuse_misspelt(key: str) -> None:
+def _reject_misspelled(key: str) -> None:
     # A key of the caller's own is passed on. One that is nearly ours would be lost.
     plain = key.strip().rstrip("_").lower()
     for name in (plain, plain + "s"):
@@ -229,14 +230,14 @@ def _refuse_misspelt(key: str) -> None:
             raise LocalProtocolError(f"{key!r} is not known; write {name!r}")
 
 
-def _no_key_twice(pairs: List[Tuple[str, Any]]) -> Dict[str, Any]:
+def _reject_duplicate_keys(pairs: List[Tuple[str, Any]]) -> Dict[str, Any]:
     found = dict(pairs)
     if len(found) < len(pairs):
         raise ValueError("a key stands twice in an object")
     return found
 
 
-def _no_number(word: str) -> Any:
+def _reject_constant(word: str) -> Any:
     raise ValueError(f"{word} is no number of JSON")
 
 
@@ -245,3 +246,97 @@ def _finite(word: str) -> float:
     if isinf(number):
         raise ValueError(f"the number {word[:20]} is too large")
     return number
+
+
+#: Most bytes of a line that are kept; a message has some thousand.
+MAX_LINE = 1024 * 1024
+
+#: Seconds that the end of the input is waited for after a signal: what a program on the other side
+#: of a pipe writes later was never given to this one.
+_GRACE = 0.5
+
+#: Only POSIX systems tell of a pipe or a terminal whether there is something to read.
+_CAN_WAIT = os.name == "posix"
+
+_CHUNK = 64 * 1024
+
+
+class Source:
+    """A file, a pipe or a terminal, read by lines.
+
+    :param descriptor: its descriptor (int); it stays the caller's.
+    :param interrupts: what ends a wait.
+
+    Each method raises :class:`CommandError` when it cannot be read.
+    """
+
+    def __init__(self, descriptor: int, interrupts: Signals) -> None:
+        self._descriptor = descriptor
+        self._interrupts = interrupts
+        self._buffer = bytearray()
+        self._took_end = False
+        #: Whether there is nothing more to read.
+        self.ended = False
+        #: Bytes read so far (int).
+        self.position = 0
+
+    def has_line(self) -> bool:
+        """Whether :meth:`read_line` gives a line, or the end, without a wait."""
+        while self._is_short():
+            if not self._is_readable(0.0):
+                return False
+            self._fill()
+        return True
+
+    def wait(self) -> None:
+        """Wait until there is something to read, or a signal came."""
+        self._is_readable(None)
+
+    def read_line(self) -> bytes:
+        """The next line with its end (bytes), empty at the end of the input.
+
+        Of a line over MAX_LINE only so many bytes and one more are given.
+        """
+        line = self._take()
+        while line and not self._took_end and not self.ended:
+            self._take()
+        return line
+
+    def _take(self) -> bytes:
+        """Drop what is there of a line, or wait for it; give its first bytes."""
+        while self._is_short():
+            if self._is_readable(None) or self._is_readable(_GRACE):
+                self._fill()
+            else:
+                self.ended = True
+        end = self._buffer.find(b"\n")
+        self._took_end = end != -1
+        size = end + 1 if self._took_end else len(self._buffer)
+        line = bytes(self._buffer[: min(size, MAX_LINE + 1)])
+        del self._buffer[:size]
+        return line
+
+    def _is_short(self) -> bool:
+        """Whether there is less than a line, and more can come."""
+        return not self.ended and b"\n" not in self._buffer and len(self._buffer) <= MAX_LINE
+
+    def _fill(self) -> None:
+        try:
+            data = os.read(self._descriptor, _CHUNK)
+        except OSError as error:
+            raise CommandError(NO_INPUT, f"the input cannot be read: {error}") from error
+        self.ended = not data
+        self.position += len(data)
+        self._buffer += data
+
+    def _is_readable(self, seconds: Optional[float]) -> bool:
+        """Whether there are bytes or an end to read; waits so long, and no longer for a signal."""
+        if not _CAN_WAIT:
+            return True
+        from select import select
+
+        wake = self._interrupts.wake
+        watched: List[Any] = [self._descriptor]
+        if wake is not None and seconds is None:
+            watched.append(wake)
+        return self._descriptor in select(watched, [], [], seconds)[0]

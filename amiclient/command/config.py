@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 import sys
+from typing import Any, Callable, Dict, Mapping, Optional, Union
 
-from .exits import CONFIG, NO_INPUT, USAGE, Problem
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    import argparse
-    from typing import Any, Callable, Dict, Mapping, Optional, Union
-
-    from ..client import Client
+from ..client import Client
+from .options import CONFIG, NO_INPUT, USAGE, CommandError
 
 #: The section of the file, and what may stand in it.
 _SECTION = "amisend"
@@ -20,7 +16,7 @@ _KEYS = ("host", "port", "username", "secret-file", "secret", "timeout", "cafile
 #: Variables of the environment, in small letters and without AMI_.
 _VARIABLES = ("host", "port", "username", "secret", "timeout", "cafile", "url")
 #: What an argument of the client is called where it is called otherwise here.
-_STANDS_FOR = {"secret-file": "secret", "cafile": "tls"}
+_CLIENT_ARGUMENTS = {"secret-file": "secret", "cafile": "tls"}
 
 #: Spellings of a switch, as configparser has them.
 _SWITCH = {"yes": True, "true": True, "on": True, "1": True,
@@ -55,32 +51,32 @@ class Settings:
 
         found = dict(self._found)
         if "username" not in found:
-            raise Problem(CONFIG, "no user: give --username, or set AMI_USERNAME")
+            raise CommandError(CONFIG, "no user: give --username, or set AMI_USERNAME")
         if "secret" not in found:
             found["secret"] = _ask(found["username"])
         try:
             return Client(**found)
         except (LocalProtocolError, ValueError) as error:
-            raise Problem(CONFIG, f"the settings: {error}") from error
+            raise CommandError(CONFIG, f"the settings: {error}") from error
 
     def _take(self, words: Mapping[str, Union[str, bool, None]], source: str, code: int) -> None:
         """Take from one source what no earlier one has said."""
         for name in _KEYS:
             word = words.get(name)
-            if word is None or word is False or _STANDS_FOR.get(name, name) in self._found:
+            if word is None or word is False or _CLIENT_ARGUMENTS.get(name, name) in self._found:
                 continue
             shown = source + (name.upper() if source == "AMI_" else name)
             if word == "":
                 if code == USAGE:  # an empty path, say, must not end as a connection in the clear
-                    raise Problem(code, f"{shown} is empty; leave it out, or give a value")
+                    raise CommandError(code, f"{shown} is empty; leave it out, or give a value")
                 continue  # AMI_PORT= is how a variable is taken away
             try:
-                value = _READ.get(name, str)(word)
+                value = _PARSERS.get(name, str)(word)
             except ValueError as error:
-                raise Problem(code, f"{shown}: {error}") from None
+                raise CommandError(code, f"{shown}: {error}") from None
             except OSError as error:
-                raise Problem(NO_INPUT, f"{shown}: {error}") from error
-            found = value if name == "url" else {_STANDS_FOR.get(name, name): value}
+                raise CommandError(NO_INPUT, f"{shown}: {error}") from error
+            found = value if name == "url" else {_CLIENT_ARGUMENTS.get(name, name): value}
             for key in found:
                 self._found.setdefault(key, found[key])
 
@@ -114,9 +110,9 @@ def _secret(word: str) -> bytes:
 
 
 def _url(word: str) -> Dict[str, Any]:
-    from ..url import arguments_of
+    from ..url import parse_url
 
-    found = arguments_of(word)
+    found = parse_url(word)
     return {name: value for name, value in found.items() if value is not None}
 
 
@@ -134,20 +130,20 @@ def _read_file(path: str) -> Dict[str, str]:
         with open(path, encoding="utf-8") as file:
             parser.read_file(file)
     except OSError as error:
-        raise Problem(NO_INPUT, f"--config: {error}") from error
+        raise CommandError(NO_INPUT, f"--config: {error}") from error
     except (Error, UnicodeDecodeError) as error:
         # What the parser says may quote a line, and a secret with it.
         line = getattr(error, "lineno", None) or "that is not UTF-8"
-        raise Problem(CONFIG, f"{path}: this is no file of settings: line {line}") from None
+        raise CommandError(CONFIG, f"{path}: this is no file of settings: line {line}") from None
     unknown = [name for name in parser.sections() if name != _SECTION]
     if unknown or not parser.has_section(_SECTION):
-        raise Problem(CONFIG, f"{path}: give one section, [{_SECTION}]")
+        raise CommandError(CONFIG, f"{path}: give one section, [{_SECTION}]")
     found = dict(parser[_SECTION])
     for name in found:
         if name not in _KEYS:
-            raise Problem(CONFIG, f"{path}: no setting {name!r}; there are {', '.join(_KEYS)}")
+            raise CommandError(CONFIG, f"{path}: no setting {name!r}; there are {', '.join(_KEYS)}")
     if "secret" in found or "url" in found:
-        _point_out(path)
+        _warn_if_readable_by_others(path)
     return found
 
 
@@ -157,7 +153,7 @@ def _secret_file(path: str) -> bytes:
         secret = file.read().rstrip(b"\r\n")
     if not secret:
         raise ValueError(f"there is nothing in {path}; write the secret into it")
-    _point_out(path)
+    _warn_if_readable_by_others(path)
     return secret
 
 
@@ -168,17 +164,15 @@ def _cafile(path: str) -> str:
 
 
 #: What makes a value of a word; a word of any other setting is taken as it is.
-_READ: Dict[str, Callable[[Any], Any]] = {
+_PARSERS: Dict[str, Callable[[Any], Any]] = {
     "port": _port, "timeout": _seconds, "tls": _switch, "cafile": _cafile, "secret": _secret,
     "secret-file": _secret_file, "url": _url,
 }  # fmt: skip
 
 
-def _point_out(path: str) -> None:
+def _warn_if_readable_by_others(path: str) -> None:
     if os.name == "posix" and os.stat(path).st_mode & 0o077:
-        print(
-            f"amisend: others may read the secret in {path}; chmod 600 {path}", file=sys.stderr
-        )
+        print(f"amisend: others may read the secret in {path}; chmod 600 {path}", file=sys.stderr)
 
 
 def _ask(username: str) -> bytes:
@@ -188,7 +182,7 @@ def _ask(username: str) -> bytes:
         secret = os.fsencode(getpass(f"Secret of {username}: "))
         if secret:
             return secret
-    raise Problem(CONFIG, "no secret: give --secret-file, or set AMI_SECRET")
+    raise CommandError(CONFIG, "no secret: give --secret-file, or set AMI_SECRET")
 
 
 def _has_terminal() -> bool:

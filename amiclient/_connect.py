@@ -5,17 +5,13 @@ from __future__ import annotations
 import errno
 import os
 import socket
+import ssl
+from typing import Any, Optional, Tuple, Union
 
-from .deadline import Deadline, Expired
-from .errors import ConnectError, ConnectTimeout, TLSError
-from .transport import Transport
+from ._transport import Deadline, Expired, Transport
+from .exceptions import ConnectError, ConnectTimeout, TLSError
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    import ssl
-    from typing import Any, Optional, Tuple, Union
-
-    TLS = Union[bool, str, "os.PathLike[str]", ssl.SSLContext]
+TLS = Union[bool, str, "os.PathLike[str]", ssl.SSLContext]
 
 #: The manager's port, and that of its TLS listener, in every version of Asterisk.
 DEFAULT_PORT = 5038
@@ -81,7 +77,7 @@ def open_transport(transport: Transport, host: str, port: int, deadline: Deadlin
         except (OSError, Expired) as error:
             failure = error
             continue
-        tune(transport.sock)
+        set_socket_options(transport.sock)
         return
     _left(deadline, host, port)
     raise ConnectError(
@@ -102,7 +98,7 @@ def _connect(transport: Transport, address: Tuple[Any, ...], deadline: Deadline)
         raise OSError(code, os.strerror(code))
 
 
-def tune(sock: socket.socket) -> None:
+def set_socket_options(sock: socket.socket) -> None:
     """Set what a connection to a manager needs, where the socket is one of TCP."""
     try:
         # Answers are small and each is waited for: the delay of Nagle's algorithm would be felt
@@ -133,7 +129,7 @@ def start_tls(
                 transport.sock, server_hostname=server_name, do_handshake_on_connect=False
             )
         )
-        _shake_hands(transport, deadline)
+        _do_handshake(transport, deadline)
     except Expired as error:
         raise ConnectTimeout(
             f"{server_name} gave no answer to TLS in time; check that this is the TLS port"
@@ -150,7 +146,7 @@ def start_tls(
         ) from error
 
 
-def _shake_hands(transport: Transport, deadline: Deadline) -> None:
+def _do_handshake(transport: Transport, deadline: Deadline) -> None:
     import ssl
 
     sock = transport.sock
