@@ -87,8 +87,8 @@ class LoopbackServer:
     :param tls: an :class:`ssl.SSLContext` with a certificate, for TLS.
     :param keep: most messages that are kept, and most actions, the newest (int); None keeps all.
     :param handlers: functions by the name of an action (in any case): each is given the action
-        and returns the messages that answer it, an :class:`Output` or an :class:`EventList`, None
-        for "as usual", a :class:`Delay` or a :class:`Disconnect`. They go before what the server knows
+        and returns the messages that answer it, an :class:`Output` or an
+        :class:`EventList`, None for "as usual", a :class:`Delay` or a :class:`Disconnect`. They go before what the server knows
         itself, except for Challenge, Login and Logoff.
     :param port: the port to listen on (int); 0 for one that is free. Opened again, a server takes
         the one that it had.
