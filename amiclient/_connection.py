@@ -251,7 +251,7 @@ class AMIConnection:
             if self._outbox.take_back(action_id) or self._transport.has_partial_record:
                 # The server waits for the rest, and would take the next action for it.
                 self.close("an action was given up when a part of it had left")
-            self._session.retract(action_id)
+            self._session.cancel(action_id)
             return False
         self._session.abandon(action_id)
         self._answers.pop(action_id, None)

@@ -68,7 +68,7 @@ def to_exact_bytes(value: Union[str, bytes], argument: str) -> bytes:
     raise TypeError(f"{argument} is a str or bytes, not {type(value).__name__}")
 
 
-def lf_lines(wire: bytes) -> List[bytes]:
+def split_lines(wire: bytes) -> List[bytes]:
     """The lines of a stanza in which each LF ends one; a CR before the LF goes with it."""
     lines = wire.split(b"\n")[:-2]  # the last line is the blank one
     return [line[:-1] if line.endswith(b"\r") else line for line in lines]
@@ -80,10 +80,10 @@ def action_lines(wire: bytes) -> List[bytes]:
     Each is a C string there, so that a NUL ends it, and a line that starts with NUL counts as the
     blank one (all of 11.25, 16.28, 22.10).
     """
-    return [line.partition(b"\0")[0] for line in lf_lines(wire)]
+    return [line.partition(b"\0")[0] for line in split_lines(wire)]
 
 
-def header_as_read(wire: bytes, name: bytes, *, skip_empty: bool = False) -> bytes:
+def get_header(wire: bytes, name: bytes, *, skip_empty: bool = False) -> bytes:
     """The value the server takes for a header of an action; empty where there is none.
 
     Names match in any case, with the colon directly after; leading bytes up to 0x20 of the value

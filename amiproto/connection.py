@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Optional, Type, Union
 
 from .exceptions import LocalProtocolError, RemoteProtocolError
-from .framing import FOLLOWS, ActionReader, StanzaReader, ending
+from .framing import FOLLOWS, ActionReader, StanzaReader, stanza_terminator
 from .limits import (
     MAX_BACKLOG,
     MAX_BANNER,
@@ -225,7 +225,7 @@ class Connection:
         self._banner = banner
         major = banner.major
         self._has_text = major is None or major < _AMI_OF_14
-        self._actions.keeps_last = major is None or major >= _AMI_OF_14
+        self._actions.keeps_last_byte = major is None or major >= _AMI_OF_14
         if self._state is State.BANNER:
             self._state = State.OPEN
 
@@ -238,7 +238,7 @@ class Connection:
             return None
         if self._banner is None:
             return self._take_banner(wire)
-        message = kind_of_stanza(wire).from_wire(wire)
+        message = message_class(wire).from_wire(wire)
         if self._commands and isinstance(message, Response):
             self._note_answer(message)
         return message
@@ -263,7 +263,7 @@ class Connection:
         wire = response.wire
         if not wire.startswith(FOLLOWS):
             return
-        end = ending(wire, self._commands)
+        end = stanza_terminator(wire, self._commands)
         if wire.find(end) + len(end) != len(wire):
             raise LocalProtocolError(
                 "the client would find the end of this Response: Follows elsewhere; send raw text "
@@ -297,7 +297,7 @@ class Connection:
         return action
 
 
-def kind_of_stanza(wire: bytes) -> Type[Message]:
+def message_class(wire: bytes) -> Type[Message]:
     """The class of a server's stanza, told by its first header and by nothing else.
 
     An OriginateResponse *event* carries ``Response: Failure`` and an ActionID, and a UserEvent

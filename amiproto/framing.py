@@ -38,31 +38,31 @@ LINE_TOO_LONG = "Failed to parse message: line too long"
 TOO_MANY_LINES = "Too many lines in message or allocation failure"
 
 
-def text_start(wire: bytes) -> Optional[int]:
+def raw_output_start(wire: bytes) -> Optional[int]:
     """Where the raw text of a command starts; None where the stanza is of another kind.
 
     :param wire: a whole stanza.
     """
     if not wire.startswith(FOLLOWS) or not wire.endswith(END_COMMAND):
         return None
-    return _end_of_action_id(wire) or len(FOLLOWS)
+    return _action_id_end(wire) or len(FOLLOWS)
 
 
-def ending(data: Union[bytes, bytearray], commands: Commands) -> bytes:
+def stanza_terminator(data: Union[bytes, bytearray], commands: Commands) -> bytes:
     """How a stanza ends that starts as raw text does: as that, or as any other.
 
     :param data: the stanza, or its start. While its third line is not complete the answer may
         change, but neither end can have come.
     :param commands: those that wait for an answer.
     """
-    end = _end_of_action_id(data)
+    end = _action_id_end(data)
     action_id = None
     if end:
         action_id = to_text(bytes(data[len(FOLLOWS) : end - 2].partition(b":")[2].lstrip(b" ")))
     return END_COMMAND if action_id in commands else _END
 
 
-def _end_of_action_id(data: Union[bytes, bytearray]) -> int:
+def _action_id_end(data: Union[bytes, bytearray]) -> int:
     """Where the ActionID line after :data:`FOLLOWS` ends; 0 where there is none."""
     # No ActionID came in that was longer than the server's buffer.
     end = data.find(b"\n", len(FOLLOWS), len(FOLLOWS) + SERVER_INPUT_BUFFER) + 1
@@ -138,7 +138,7 @@ class StanzaReader:
                     end = found.end() - 1 if found else -1
                 else:
                     is_text = self.commands and buffer.startswith(FOLLOWS)
-                    last = ending(buffer, self.commands) if is_text else _END
+                    last = stanza_terminator(buffer, self.commands) if is_text else _END
                     end = buffer.find(last, searched)
                     if end != -1:
                         end += len(last) - 1
@@ -184,14 +184,14 @@ class ActionReader:
     answered with :data:`LINE_TOO_LONG`, and that last byte with what follows it counts as a line of
     its own: where that is a CR and its LF, it ends the stanza early, and the lines after it are
     read as another action. Lines beyond 128 are lost and the stanza is answered with
-    :data:`TOO_MANY_LINES`. (Asterisk 16.28 and 22.10; :attr:`keeps_last` is what differs on 11.)
+    :data:`TOO_MANY_LINES`. (Asterisk 16.28 and 22.10; :attr:`keeps_last_byte` is what differs on 11.)
     """
 
     def __init__(self) -> None:
         #: Whether the last of 1024 bytes without an LF is kept. Asterisk 11 drops it too, so that
         #: lines of 1023 and of 1024 bytes end the stanza early (source of 11.5; the byte is kept
         #: since a change of 2015 that went into Asterisk 14).
-        self.keeps_last = True
+        self.keeps_last_byte = True
         self._buffer = bytearray()
         self._position = 0
         self._lines: List[bytes] = []
@@ -218,7 +218,7 @@ class ActionReader:
                 if len(buffer) - start < SERVER_INPUT_BUFFER:
                     return None
                 # The last byte may be the CR of a line end.
-                dropped = SERVER_INPUT_BUFFER - 1 if self.keeps_last else SERVER_INPUT_BUFFER
+                dropped = SERVER_INPUT_BUFFER - 1 if self.keeps_last_byte else SERVER_INPUT_BUFFER
                 self._position = start + dropped
                 self._too_long = True
                 continue

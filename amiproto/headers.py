@@ -133,7 +133,7 @@ class Headers:
         return Headers, (self.items(),)
 
     def __repr__(self) -> str:
-        return f"Headers([{', '.join(f'({n!r}, {v!r})' for n, v in redacted(self.items()))}])"
+        return f"Headers([{', '.join(f'({n!r}, {v!r})' for n, v in redact(self.items()))}])"
 
 
 def split_line(line: str) -> Pair:
@@ -194,7 +194,7 @@ def to_exact_pairs(lines: Pairs, argument: str) -> List[Pair]:
     return plain
 
 
-def redacted(items: Iterable[Pair]) -> Iterator[Pair]:
+def redact(items: Iterable[Pair]) -> Iterator[Pair]:
     """The pairs, with the secrets in them replaced."""
     for name, value in items:
         if is_secret_name(name):

@@ -14,16 +14,16 @@ from typing import Any, Iterable, List, Optional, Tuple, Type, TypeVar
 from ._text import (
     WHITESPACE,
     action_lines,
-    header_as_read,
+    get_header,
     is_encodable,
-    lf_lines,
+    split_lines,
     to_bytes,
     to_exact_str,
     to_text,
 )
 from .exceptions import InvalidHeader, LineTooLong, TooManyLines
-from .framing import END_COMMAND, text_start
-from .headers import Headers, Pair, Pairs, redacted, split_line, to_exact_pairs
+from .framing import END_COMMAND, raw_output_start
+from .headers import Headers, Pair, Pairs, redact, split_line, to_exact_pairs
 from .limits import MAX_ACTION_ID, MAX_ACTION_LINE, MAX_ACTION_LINES, MAX_BANNER
 
 M = TypeVar("M", bound="Message")
@@ -85,7 +85,7 @@ class Message:
         wire = self._wire
         if wire.endswith(b"\r\n\r\n") and wire[wire.find(b"\n") - 1] == 0x0D:
             return wire
-        return _with_crlf(lf_lines(wire))
+        return _with_crlf(split_lines(wire))
 
     def _content(self) -> Tuple[Any, ...]:
         """What makes two messages of one type equal."""
@@ -105,7 +105,7 @@ class Message:
 
     def __repr__(self) -> str:
         items = self.headers.items()
-        shown = [f"{_name(n)}: {_truncate(v)}" for n, v in redacted(items[:_REPR_LINES])]
+        shown = [f"{_name(n)}: {_truncate(v)}" for n, v in redact(items[:_REPR_LINES])]
         if len(items) > _REPR_LINES:
             shown.append(f"and {len(items) - _REPR_LINES} more")
         return f"<{type(self).__name__} {', '.join(shown)}>"
@@ -145,12 +145,12 @@ class Action(Message):
     @property
     def name(self) -> str:
         """The value of the ``Action`` header (str), as the server reads it."""
-        return to_text(header_as_read(self.wire, b"Action", skip_empty=True))
+        return to_text(get_header(self.wire, b"Action", skip_empty=True))
 
     @property
     def action_id(self) -> Optional[str]:
         """The ActionID (str) as the server reads it; None where there is none, or an empty one."""
-        return to_text(header_as_read(self.wire, b"ActionID")) or None
+        return to_text(get_header(self.wire, b"ActionID")) or None
 
     def check_server(self, banner: Banner) -> None:
         """Refuse an action that a server of this version would not carry out as it is asked.
@@ -200,7 +200,7 @@ class Response(Message):
             super().__init__(encode_stanza(pairs + [("Output", line) for line in _plain(output)]))
             return
         super().__init__(encode_stanza(pairs)[:-2] + _command_text(_plain(output)))
-        if text_start(self.wire) is None or len(self.headers) != len(pairs):
+        if raw_output_start(self.wire) is None or len(self.headers) != len(pairs):
             raise InvalidHeader(
                 "Response: Follows takes Privilege: Command and an ActionID; leave other "
                 "headers out",
@@ -226,14 +226,14 @@ class Response(Message):
     @property
     def output(self) -> Tuple[str, ...]:
         """The lines of a command's output (tuple of str), from either style of answer."""
-        start = text_start(self.wire)
+        start = raw_output_start(self.wire)
         if start is None:
             return tuple(self.headers.get_all("Output"))
         text = to_text(self.wire[start : -len(END_COMMAND)])
         return tuple((text[:-1] if text.endswith("\n") else text).split("\n")) if text else ()
 
     def _head(self) -> bytes:
-        start = text_start(self.wire)
+        start = raw_output_start(self.wire)
         return super()._head() if start is None else self.wire[:start] + b"\r\n"
 
     def _content(self) -> Tuple[Any, ...]:
@@ -317,7 +317,7 @@ class InvalidAction(Message):
     @property
     def action_id(self) -> Optional[str]:
         """The ActionID (str) as the server reads it; None where there is none, or an empty one."""
-        return to_text(header_as_read(self.wire, b"ActionID")) or None
+        return to_text(get_header(self.wire, b"ActionID")) or None
 
     def _head(self) -> bytes:
         return _with_crlf(action_lines(self.wire))

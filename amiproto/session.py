@@ -79,7 +79,7 @@ class Login:
             return self._plain_action()
         return Action("Challenge", [("AuthType", "MD5")])
 
-    def answer(self, response: Response) -> Optional[Action]:
+    def receive_response(self, response: Response) -> Optional[Action]:
         """The next action (:class:`Action`), or None when the user is in.
 
         :raises LoginFailed: when the server says no, or gives no challenge.
@@ -329,7 +329,7 @@ class Session:
         elif action_id in self._lists:
             self._lists[action_id].wanted = False
 
-    def retract(self, action_id: str) -> None:
+    def cancel(self, action_id: str) -> None:
         """Take an action back of which no byte, or not its last one, has left.
 
         :param action_id: its ActionID (str); one that does not wait is ignored.
@@ -425,7 +425,7 @@ class Session:
 
     def _take_login(self, response: Response) -> Optional[LoggedIn]:
         assert self._login is not None and self._banner is not None
-        action = self._login.answer(response)
+        action = self._login.receive_response(response)
         if action is not None:
             self._ask(action)
             return None

@@ -34,7 +34,7 @@ from amiproto import (
     Role,
     parse_message_send,
 )
-from amiproto._text import header_as_read, to_bytes
+from amiproto._text import get_header, to_bytes
 from amiproto.messaging.variables import effective_variables
 
 from .script import Delay, Disconnect, EventList, Output, Received, Step
@@ -391,7 +391,7 @@ def _shut(sock: socket.socket) -> None:
 
 
 def _read(action: Message, name: bytes) -> bytes:
-    return header_as_read(action.wire, name)
+    return get_header(action.wire, name)
 
 
 def _response(action: Message, name: bytes, message: bytes = b"", lines: bytes = b"") -> Response:

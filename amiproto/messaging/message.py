@@ -10,7 +10,7 @@ from __future__ import annotations
 from binascii import a2b_base64, b2a_base64
 from typing import Any, List, Optional, Tuple, Union
 
-from .._text import header_as_read, to_exact_bytes, to_exact_str, to_text
+from .._text import get_header, to_exact_bytes, to_exact_str, to_text
 from ..exceptions import BodyTooLong, InvalidAddress, InvalidBody, TooManyLines
 from ..headers import Pair, Pairs, to_exact_pairs
 from ..limits import MAX_ACTION_LINE, MAX_ACTION_LINES, MAX_BASE64_BODY, MAX_BODY
@@ -116,8 +116,8 @@ class MessageSend(Action):
     @property
     def body(self) -> bytes:
         """The text as it arrives (bytes)."""
-        encoded = header_as_read(self.wire, b"Base64Body")
-        return decode_base64(encoded) if encoded else header_as_read(self.wire, b"Body")
+        encoded = get_header(self.wire, b"Base64Body")
+        return decode_base64(encoded) if encoded else get_header(self.wire, b"Body")
 
     @property
     def text(self) -> str:
@@ -156,7 +156,7 @@ class MessageSend(Action):
             raise
 
     def _read(self, name: bytes) -> str:
-        return to_text(header_as_read(self.wire, name))
+        return to_text(get_header(self.wire, name))
 
     def _content(self) -> Tuple[Any, ...]:
         return self.to, self.body, self.from_, self.variables, self.destination, self.action_id

@@ -100,7 +100,7 @@ def test_a_session_that_is_full_of_awaited_answers_goes_on(server: LoopbackServe
             client.ping()
         for action_id in ids:
             assert action_id is not None
-            session.retract(action_id)
+            session.cancel(action_id)
         client.ping()
 
 

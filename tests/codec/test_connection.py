@@ -31,7 +31,7 @@ from amiproto import (
     State,
     UnknownMessage,
 )
-from amiproto.connection import kind_of_stanza
+from amiproto.connection import message_class
 from amiproto.limits import MAX_OUTSTANDING
 from tests.strategies import (
     BANNER,
@@ -327,7 +327,7 @@ def test_bytes_like_objects_are_taken() -> None:
     ],
 )
 def test_the_first_header_alone_says_what_a_stanza_is(line: bytes, kind: type) -> None:
-    assert kind_of_stanza(line) is kind
+    assert message_class(line) is kind
     for more in (b"", b"Response: Error\r\nActionID: 1\r\n", b"Event: X\r\n"):
         (message,) = feed(opened(Role.CLIENT), line + b"\r\n" + more + b"\r\n")
         assert type(message) is kind

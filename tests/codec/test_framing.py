@@ -267,9 +267,9 @@ def test_many_stanzas_at_once_take_linear_time(stanza: bytes) -> None:
 # ---- what a client sends ----
 
 
-def actions(data: bytes, keeps_last: bool = True) -> List[Stanza]:
+def actions(data: bytes, keeps_last_byte: bool = True) -> List[Stanza]:
     reader = ActionReader()
-    reader.keeps_last = keeps_last
+    reader.keeps_last_byte = keeps_last_byte
     reader.feed(data)
     return all_of(reader)
 
@@ -310,7 +310,7 @@ def test_without_a_kept_byte_other_sizes_end_the_action() -> None:
     early = []
     for size in range(1020, 3080):
         data = HEAD + b"X: ".ljust(size, b"y") + b"\r\nTo: z\r\n\r\n"
-        found = actions(data, keeps_last=False)
+        found = actions(data, keeps_last_byte=False)
         if len(found) == 2:
             assert found[0][0].rstrip() == HEAD.rstrip() and found[0][1] == LINE_TOO_LONG
             assert found[1] == (b"To: z\r\n\r\n", None)
@@ -362,7 +362,7 @@ _client_streams = st.lists(
 ).map(b"".join)
 
 
-def by_the_book(data: bytes, keeps_last: bool) -> Tuple[List[Stanza], bytes]:
+def by_the_book(data: bytes, keeps_last_byte: bool) -> Tuple[List[Stanza], bytes]:
     """The server's input loop, written as Asterisk's is: a buffer, a cursor, one line a call."""
     found: List[Stanza] = []
     lines: List[bytes] = []
@@ -372,7 +372,7 @@ def by_the_book(data: bytes, keeps_last: bool) -> Tuple[List[Stanza], bytes]:
         if 0 <= end < 1024:
             line, data = data[: end + 1], data[end + 1 :]
         elif len(data) >= 1024:
-            long, data = True, data[1023 if keeps_last else 1024 :]
+            long, data = True, data[1023 if keeps_last_byte else 1024 :]
             continue
         else:
             return found, b"".join(lines) + data
@@ -390,15 +390,15 @@ def by_the_book(data: bytes, keeps_last: bool) -> Tuple[List[Stanza], bytes]:
 
 @given(_client_streams, cuts, st.booleans())
 def test_any_cutting_gives_what_the_servers_loop_gives(
-    data: bytes, places: List[int], keeps_last: bool
+    data: bytes, places: List[int], keeps_last_byte: bool
 ) -> None:
     reader = ActionReader()
-    reader.keeps_last = keeps_last
+    reader.keeps_last_byte = keeps_last_byte
     found: List[Stanza] = []
     for chunk in cut(data, places):
         reader.feed(chunk)
         found += all_of(reader)
-    expected, waiting = by_the_book(data, keeps_last)
+    expected, waiting = by_the_book(data, keeps_last_byte)
     assert found == expected
     assert len(reader) == len(waiting) <= 129 * 1024
 

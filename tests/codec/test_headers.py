@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from amiproto import Headers, UnknownMessage
 from amiproto._text import to_bytes, to_text
-from amiproto.headers import redacted, split_line
+from amiproto.headers import redact, split_line
 from tests.strategies import header_names, line_text
 
 all_pairs = st.lists(st.tuples(header_names, line_text), max_size=8)
@@ -150,7 +150,7 @@ def test_values_under_such_names_are_not_shown(line: str) -> None:
 
 @pytest.mark.parametrize("line", ["Monkey: x", "Keyboard: a=1", "AppData: monkey=5", "Pinned: 1"])
 def test_other_values_are_shown_as_they_are(line: str) -> None:
-    assert list(redacted([split_line(line)])) == [split_line(line)]
+    assert list(redact([split_line(line)])) == [split_line(line)]
 
 
 lines = st.text(st.sampled_from("abAB:( )-\r\n\0\udc80É"), max_size=12).filter(

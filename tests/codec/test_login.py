@@ -37,15 +37,15 @@ def test_md5_answers_the_challenge_with_a_lowercase_digest() -> None:
     assert login.start() == Action("Challenge", {"AuthType": "MD5"})
     key = hashlib.md5(b"840415273geheim").hexdigest()
     expected = [("AuthType", "MD5"), ("Username", "joe"), ("Key", key), ("Events", "off")]
-    assert login.answer(challenge("840415273")) == Action("Login", expected)
-    assert login.answer(SUCCESS) is None
+    assert login.receive_response(challenge("840415273")) == Action("Login", expected)
+    assert login.receive_response(SUCCESS) is None
 
 
 def test_plain_sends_the_secret() -> None:
     login = Login("joe", "geheim", mechanism=PLAIN, events="call,system")
     expected = [("Username", "joe"), ("Secret", "geheim"), ("Events", "call,system")]
     assert login.start() == Action("Login", expected)
-    assert login.answer(SUCCESS) is None
+    assert login.receive_response(SUCCESS) is None
 
 
 @given(st.one_of(st.text(max_size=40), st.binary(max_size=40)), st.integers(0, 10**9).map(str))
@@ -59,7 +59,7 @@ def test_any_secret_is_used_byte_for_byte_or_refused(
         assert set(b"\r\n\0") & set(data) and error.field == "Secret"
         return
     data = secret if isinstance(secret, bytes) else to_bytes(secret)
-    action = login.answer(challenge(digits))
+    action = login.receive_response(challenge(digits))
     assert action is not None
     assert action.headers["Key"] == hashlib.md5(digits.encode() + data).hexdigest()
     (received,) = feed(opened(Role.SERVER), Login("joe", secret, mechanism=PLAIN).start().wire)
@@ -73,7 +73,7 @@ def test_the_digest_works_on_older_pythons(
     original = hashlib.md5
     monkeypatch.setattr(hashlib, "md5", lambda data: original(data))
     login = Login("joe", "geheim")
-    action = login.answer(challenge("1"))
+    action = login.receive_response(challenge("1"))
     assert action is not None and action.headers["Key"] == original(b"1geheim").hexdigest()
 
 
@@ -87,13 +87,13 @@ def test_the_digest_works_where_md5_protects_nothing(monkeypatch: pytest.MonkeyP
         return original(data)
 
     monkeypatch.setattr(hashlib, "md5", strict)
-    action = Login("joe", "geheim").answer(challenge("1"))
+    action = Login("joe", "geheim").receive_response(challenge("1"))
     assert action is not None and action.headers["Key"] == original(b"1geheim").hexdigest()
 
 
 def test_without_a_secret_the_servers_words_are_left_alone() -> None:
     with pytest.raises(LoginFailed) as caught:
-        Login("joe", "").answer(Response("Error", {"Message": "Authentication failed"}))
+        Login("joe", "").receive_response(Response("Error", {"Message": "Authentication failed"}))
     assert caught.value.server_message == "Authentication failed"
 
 
@@ -102,9 +102,9 @@ def test_the_servers_no_is_login_refused(mechanism: str) -> None:
     login = Login("joe", "geheim", mechanism=mechanism)
     no = Response("Error", {"Message": "Authentication failed"}, action_id="7")
     if mechanism == MD5:
-        login.answer(challenge("1"))
+        login.receive_response(challenge("1"))
     with pytest.raises(LoginFailed, match="login of 'joe'.*Authentication failed") as caught:
-        login.answer(no)
+        login.receive_response(no)
     error = caught.value
     assert (error.server_message, error.action_id) == ("Authentication failed", "7")
     assert error.outcome == "not_sent" and "geheim" not in str(error)
@@ -123,7 +123,7 @@ def test_the_servers_no_is_login_refused(mechanism: str) -> None:
 )
 def test_without_a_challenge_the_secret_goes_nowhere(response: Response, words: str) -> None:
     with pytest.raises(LoginFailed) as caught:
-        Login("joe", "geheim").answer(response)
+        Login("joe", "geheim").receive_response(response)
     assert caught.value.server_message == words
 
 
@@ -137,7 +137,7 @@ def test_any_challenge_is_hashed_as_it_came(text: str) -> None:
     value = response.headers["Challenge"]
     if not value:
         return
-    action = login.answer(response)
+    action = login.receive_response(response)
     assert action is not None
     assert action.headers["Key"] == hashlib.md5(to_bytes(value) + b"geheim").hexdigest()
 
@@ -179,7 +179,7 @@ def test_no_repr_shows_a_secret(mechanism: str) -> None:
     login = Login("joe", "S3CR3T", mechanism=mechanism)
     shown = [repr(login), repr(login.start()), repr(challenge("SALT"))]
     if mechanism == MD5:
-        action = login.answer(challenge("SALT"))
+        action = login.receive_response(challenge("SALT"))
         shown.append(repr(action))
         assert hashlib.md5(b"SALTS3CR3T").hexdigest() not in repr(action)
     assert shown[0] == f"<Login 'joe' by {mechanism}>"

@@ -231,7 +231,7 @@ def test_login_carries_the_real_text(mechanism: str, secret: Any) -> None:
     ):
         last = login.start()
         if mechanism == MD5:
-            answer = login.answer(Response("Success", {"Challenge": "12"}))
+            answer = login.receive_response(Response("Success", {"Challenge": "12"}))
             assert answer is not None
             last = answer
         sent.append(last.wire)

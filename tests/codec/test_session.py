@@ -377,8 +377,8 @@ def test_an_abandoned_action_takes_its_answer_along() -> None:
 def test_an_action_that_is_taken_back_waits_no_longer() -> None:
     session, _ = logged_in(max_outstanding=3)
     one, two, three = (key_of(session.send(Action("Ping"))) for _ in range(3))
-    session.retract(two)
-    session.retract("unknown")
+    session.cancel(two)
+    session.cancel("unknown")
     assert session.outstanding == (one, three)
     session.send(Action("Ping", action_id=two))
     answers = feed(session, Response("Error").wire * 3)
@@ -390,7 +390,7 @@ def test_an_action_taken_back_is_not_taken_for_overtaken() -> None:
     for action_id in ("a", "b"):
         session.send(Action("Ping", action_id=action_id))
     feed(session, Response("Success", action_id="b").wire)
-    session.retract("a")
+    session.cancel("a")
     session.send(Action("Ping", action_id="a"))
     (answer,) = feed(session, Response("Error").wire)
     assert answer.action_id == "a"
@@ -1022,5 +1022,5 @@ def test_a_logoff_that_was_taken_back_ends_nothing() -> None:
     session, _ = logged_in()
     logoff = session.send(Action("Logoff"))
     assert logoff.action_id is not None
-    session.retract(logoff.action_id)
+    session.cancel(logoff.action_id)
     assert session.send(Action("Ping")).name == "Ping"

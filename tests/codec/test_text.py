@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 
 from amiproto._text import (
     action_lines,
-    header_as_read,
+    get_header,
     is_encodable,
-    lf_lines,
+    split_lines,
     to_bytes,
     to_exact_bytes,
     to_exact_str,
@@ -97,8 +97,8 @@ def test_anything_else_is_a_type_error_by_name(wrong: Any) -> None:
 
 
 def test_each_lf_ends_a_line_and_takes_one_cr_along() -> None:
-    assert lf_lines(b"a\r\nb\nc\r\r\n\r\n") == [b"a", b"b", b"c\r"]
-    assert lf_lines(b"\n") == []
+    assert split_lines(b"a\r\nb\nc\r\r\n\r\n") == [b"a", b"b", b"c\r"]
+    assert split_lines(b"\n") == []
 
 
 def test_a_nul_ends_a_line_and_in_front_makes_it_blank() -> None:
@@ -127,15 +127,15 @@ def test_a_nul_ends_a_line_and_in_front_makes_it_blank() -> None:
 def test_the_first_header_of_that_name_counts(lines: List[bytes], value: bytes) -> None:
     for end in (b"\r\n", b"\n"):
         wire = b"".join([line + end for line in lines]) + end
-        assert header_as_read(wire, b"To") == value
+        assert get_header(wire, b"To") == value
 
 
 def test_of_actions_the_first_that_is_not_empty_counts() -> None:
     wire = b"Action:  \r\naction: Ping\r\n\r\n"
-    assert header_as_read(wire, b"Action", skip_empty=True) == b"Ping"
-    assert header_as_read(b"Action:\r\n\r\n", b"Action", skip_empty=True) == b""
+    assert get_header(wire, b"Action", skip_empty=True) == b"Ping"
+    assert get_header(b"Action:\r\n\r\n", b"Action", skip_empty=True) == b""
     wire = b"Action:\r\nAction: Ping\r\nAction: Logoff\r\n\r\n"
-    assert header_as_read(wire, b"Action", skip_empty=True) == b"Ping"
+    assert get_header(wire, b"Action", skip_empty=True) == b"Ping"
 
 
 @given(st.lists(st.binary(max_size=8).map(lambda line: line.replace(b"\n", b"")), max_size=6))
@@ -151,6 +151,6 @@ def test_a_value_is_read_as_line_by_line(lines: List[bytes]) -> None:
             for kept in action_lines(wire)
             if kept.lower().startswith(name.lower() + b":")
         ]
-        assert header_as_read(wire, name) == (values or [b""])[0]
+        assert get_header(wire, name) == (values or [b""])[0]
         filled = [value for value in values if value]
-        assert header_as_read(wire, name, skip_empty=True) == (filled or [b""])[0]
+        assert get_header(wire, name, skip_empty=True) == (filled or [b""])[0]

@@ -78,7 +78,7 @@ class Asker:
             self.session.abandon(outstanding[0])
             self.waiting.remove(outstanding[0])
         elif what == 3 and outstanding:
-            self.session.retract(outstanding[-1])
+            self.session.cancel(outstanding[-1])
             # Of a list the answer is on its way, so that there is nothing to take back.
             self.waiting &= set(self.session.outstanding)
 
