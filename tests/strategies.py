@@ -1,7 +1,7 @@
-"""What the codec's tests share: hypothesis strategies, and one way to read a connection to its end.
+"""Hypothesis strategies for AMI messages and streams, and functions that feed and read connections.
 
-The strategies are weighted towards what AMI is known to get wrong: line breaks, blank lines, text
-that looks like a stanza, sizes at a limit, bytes that are no UTF-8.
+The strategies favour input that AMI is known to handle badly: line breaks, blank lines, text that
+looks like a stanza, sizes at a limit, bytes that are not UTF-8.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ from amiproto import (
     Session,
     UnknownMessage,
 )
-from amiproto._text import to_text
+from amiproto._text import WHITESPACE, to_bytes, to_text
 
 BANNER = b"Asterisk Call Manager/5.0.4\r\n"
 OLD_BANNER = b"Asterisk Call Manager/1.3\r\n"
 FOLLOWS = b"Response: Follows\r\nPrivilege: Command\r\n"
 END_COMMAND = b"--END COMMAND--\r\n\r\n"
 
-#: More than any reader may give for one receive_data: whoever passes it hangs.
+#: Calls of next_event after which a connection that keeps returning events counts as hanging.
 MAX_CALLS = 1_000_000
 
 
@@ -48,17 +48,19 @@ _BREAKS = [
     "\r", "\n", "\0", "\r\n", "\r\n\r\n", "hi\r\n\r\nAction: Ping", "\r\n\r\nResponse: Success\r\n",
     "\ud800",
 ]  # fmt: skip
+_NAMES = [
+    "Output", "Variable", "ChanVariable", "ChanVariable(SIP/x-1:2)", "Message", "Secret", "Key",
+    "Challenge", "EventList", "X", "x", " ", "Response", "Event", "Privilege",
+]  # fmt: skip
 
-#: Text one line can hold: no CR, LF or NUL, and every surrogate stands for a byte.
+#: Text that fits into one line: no CR, LF or NUL, and surrogates only for bytes that are not UTF-8.
 line_text = st.one_of(
     st.sampled_from(_AWKWARD),
-    st.text(
-        st.characters(blacklist_characters="\r\n\0", blacklist_categories=["Cs"]), max_size=30
-    ),
+    st.text(st.characters(blacklist_characters="\r\n\0", blacklist_categories=["Cs"]), max_size=30),
     st.binary(max_size=30).map(lambda data: to_text(data.translate(None, b"\r\n\0"))),
 )
 
-#: Any text at all, line breaks and impossible surrogates included.
+#: Any text, line breaks and surrogates that cannot be encoded included.
 any_text = st.one_of(
     line_text,
     st.sampled_from(_BREAKS),
@@ -67,14 +69,11 @@ any_text = st.one_of(
 )
 
 header_names = st.one_of(
-    st.sampled_from(
-        ["Output", "Variable", "ChanVariable", "ChanVariable(SIP/x-1:2)", "Message", "Secret",
-         "Key", "Challenge", "EventList", "X", "x", " ", "Response", "Event", "Privilege"]
-    ),  # fmt: skip
+    st.sampled_from(_NAMES),
     line_text.map(lambda text: text.replace(":", "").replace("(", "") or "N"),
 )
 
-#: Headers that no constructor takes for the first line or for an ActionID.
+#: Headers apart from ActionID and the names that a first line can have.
 pairs = st.lists(
     st.tuples(header_names, line_text).filter(
         lambda pair: pair[0].lower() not in ("action", "actionid", "response", "event")
@@ -95,11 +94,10 @@ maybe_action_ids = st.one_of(st.none(), action_ids)
 
 actions = st.builds(
     Action,
-    line_text.map(lambda text: text if text.strip() and text.lstrip("".join(map(chr, range(33))))
-                  else "Ping"),
+    line_text.map(lambda text: text if to_bytes(text).strip(WHITESPACE) else "Ping"),
     pairs,
     action_id=maybe_action_ids,
-)  # fmt: skip
+)
 
 events = st.builds(Event, line_text, pairs, action_id=maybe_action_ids)
 
@@ -118,7 +116,7 @@ _success = st.builds(
 
 @st.composite
 def follows(draw: st.DrawFn) -> Response:
-    """A command's answer as Asterisk 11 gives it; what that form cannot hold is left out."""
+    """A response to Command as Asterisk 11 writes it, without the CRs that it cannot represent."""
     lines = draw(st.lists(output_lines, max_size=6))
     action_id = draw(maybe_action_ids)
     while True:
@@ -132,7 +130,7 @@ def follows(draw: st.DrawFn) -> Response:
 
 responses = st.one_of(_success, follows())
 
-orphans = st.builds(
+unknown_messages = st.builds(
     UnknownMessage,
     st.lists(st.tuples(header_names, line_text), min_size=1, max_size=6).filter(
         lambda pairs: pairs[0][0].lower() not in ("action", "response", "event")
@@ -147,7 +145,7 @@ banners = st.builds(
     ),
 )
 
-server_messages = st.one_of(responses, events, orphans)
+server_messages = st.one_of(responses, events, unknown_messages)
 messages = st.one_of(actions, server_messages, banners)
 
 
@@ -162,7 +160,7 @@ _raw_lines = st.one_of(
     st.integers(0, 90).map(lambda size: b"Long: ".ljust(size, b"x")),
 )  # fmt: skip
 
-#: Lines with line ends of any kind, cut anywhere into stanzas, or never.
+#: Lines with any line ends, with or without blank lines between them.
 raw_stanzas = st.lists(st.tuples(_raw_lines, _line_ends), max_size=8).map(
     lambda lines: b"".join(line + end for line, end in lines)
 )
@@ -185,7 +183,7 @@ _pieces = st.one_of(
 
 @st.composite
 def streams(draw: st.DrawFn) -> bytes:
-    """What a peer may send, from all right to all wrong, whole or cut off; no banner in front."""
+    """The bytes of a peer after the banner: valid or not, complete or cut off."""
     data = b"".join(draw(st.lists(_pieces, max_size=8)))
     if draw(st.booleans()):
         return data
@@ -199,18 +197,18 @@ banner_lines = st.one_of(
     st.binary(max_size=40),
 )  # fmt: skip
 
-#: Where to cut a stream: taken modulo its length.
+#: Positions at which to cut a stream, modulo its length.
 cuts = st.lists(st.integers(0, 4000), max_size=12)
 
 
 def cut(data: bytes, places: Sequence[int]) -> List[bytes]:
-    """The data in pieces, some of them perhaps empty."""
+    """Cut the data into pieces, some of which may be empty."""
     ends = sorted(place % (len(data) + 1) for place in places)
     return [data[start:end] for start, end in zip([0, *ends], [*ends, len(data)])]
 
 
 def bytewise(data: bytes) -> List[bytes]:
-    """The data byte by byte."""
+    """Cut the data into single bytes."""
     return [data[i : i + 1] for i in range(len(data))]
 
 
@@ -218,7 +216,7 @@ def bytewise(data: bytes) -> List[bytes]:
 
 
 def drain(connection: Union[Connection, Session]) -> List[Any]:
-    """Every event there is now, EndOfStream included."""
+    """Return all available events, including EndOfStream."""
     seen: List[Any] = []
     for _ in range(MAX_CALLS):
         event = connection.next_event()
@@ -227,19 +225,21 @@ def drain(connection: Union[Connection, Session]) -> List[Any]:
         seen.append(event)
         if isinstance(event, EndOfStream):
             return seen
-    raise AssertionError("next_event never comes to an end")
+    raise AssertionError("next_event does not stop returning events")
 
 
 def feed(connection: Union[Connection, Session], data: bytes) -> List[Any]:
-    """The events that these bytes make."""
+    """Pass bytes to a connection and return all events that result."""
     connection.receive_data(data)
     return drain(connection)
 
 
 def exactly(event: Any) -> Any:
-    """An event as a value that equals only the very same one: its bytes, and all read from them."""
+    """Return a value that is equal only for events with the same bytes and the same attributes.
+
+    Messages themselves are equal as soon as their headers are.
+    """
     if isinstance(event, Message):
-        # A message keeps its bytes in one form or another, according to how they came.
         read = [getattr(event, name, None) for name in ("action_id", "output", "reason", "version")]
         return type(event), event.wire, event.headers.items(), read
     return event
@@ -248,7 +248,7 @@ def exactly(event: Any) -> Any:
 def outcome(
     connection: Connection, chunks: Sequence[bytes], *, eof: bool = True
 ) -> Tuple[List[Any], Optional[Tuple[Type[Exception], Any]]]:
-    """Every event of a stream, and the error it ends with, exactly: type and attributes."""
+    """Return all events of a stream, each by :func:`exactly`, and its error: type and attributes."""
     seen: List[Any] = []
     try:
         for chunk in chunks:
@@ -259,7 +259,7 @@ def outcome(
                     break
                 seen.append(exactly(event))
             else:
-                raise AssertionError("next_event never comes to an end")
+                raise AssertionError("next_event does not stop returning events")
         if eof:
             connection.receive_eof()
             seen.extend(map(exactly, drain(connection)))
@@ -269,7 +269,10 @@ def outcome(
 
 
 def opened(role: Role, banner: bytes = BANNER, **limits: int) -> Connection:
-    """A connection whose banner has gone by; under an old one, a command waits for its answer."""
+    """Return a connection after the banner; if that is an old one, with commands in flight.
+
+    A client of Asterisk 11 accepts raw text only as the response to a Command.
+    """
     connection = Connection(role, **limits)
     if role is Role.CLIENT:
         feed(connection, banner)
@@ -282,7 +285,7 @@ def opened(role: Role, banner: bytes = BANNER, **limits: int) -> Connection:
 
 
 def ask(connection: Connection, action_id: Optional[str]) -> bytes:
-    """Let a command wait for its answer, which may be raw text; return its bytes."""
+    """Make a connection send or receive a Command, which may get raw text; return its bytes."""
     command = Action("Command", {"Command": "x"}, action_id=action_id)
     if connection.role is Role.CLIENT:
         return connection.send(command)

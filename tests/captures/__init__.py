@@ -1,11 +1,11 @@
-"""Recorded server streams, and what tests and benchmarks ask of any of them.
+"""Recorded server streams, and functions that decode, encode and count a stream.
 
-Separate from the tests because a fresh live stream has to hold what a recorded one does. README.rst
-says how each was made.
+Tests of a live server use the same functions. README.rst describes how each capture was made.
 """
 
 from __future__ import annotations
 
+import json
 import re
 from collections import Counter
 from pathlib import Path
@@ -25,20 +25,23 @@ from amiproto import (
 
 _HERE = Path(__file__).resolve().parent
 
-#: Every capture there is.
+#: All captures.
 NAMES = ("asterisk-11-style", "asterisk-16", "asterisk-22")
 
-#: Those recorded from a live server.
+#: The captures recorded from a live server.
 RECORDED = NAMES[1:]
+
+#: The expected result of :func:`counts` for each capture.
+COUNTS: Dict[str, Dict[str, int]] = json.loads((_HERE / "counts.json").read_text())
 
 
 def load(name: str) -> bytes:
-    """The bytes of a capture."""
+    """Return the bytes of a capture."""
     return (_HERE / f"{name}.bin").read_bytes()
 
 
 def decode(pieces: Iterable[bytes]) -> Tuple[List[Message], EndOfStream]:
-    """Every message of a stream that arrives in these pieces, and how it ended."""
+    """Decode a stream that arrives in these pieces."""
     pieces = list(pieces)
     connection = Connection(Role.CLIENT)
     commands = _commands(b"".join(pieces))
@@ -64,7 +67,7 @@ def decode(pieces: Iterable[bytes]) -> Tuple[List[Message], EndOfStream]:
 
 
 def encode(messages: Sequence[Message]) -> bytes:
-    """The same stream as a server's connection sends it on, but for surplus blank lines."""
+    """Encode a server's messages as a connection sends them: without surplus blank lines."""
     connection = Connection(Role.SERVER)
     for command in _commands(b"".join([message.wire for message in messages])):
         connection.receive_data(command.wire)
@@ -73,16 +76,17 @@ def encode(messages: Sequence[Message]) -> bytes:
 
 
 def _commands(data: bytes) -> List[Action]:
-    """The commands that were asked for the raw texts in a stream."""
+    """Return the Command actions to which the raw texts of a stream respond."""
     text = rb"(?:^|\n)Response: Follows\r\nPrivilege: Command\r\n(?:ActionID: (.*)\r\n)?"
     ids = re.findall(text, data)
     return [Action("Command", action_id=action_id.decode() or None) for action_id in ids]
 
 
 def surplus(data: bytes, messages: Sequence[Message]) -> List[int]:
-    """Where in a stream there are bytes of no message, which all have to be surplus blank lines.
+    """Return the positions in a stream of blank lines that belong to no message.
 
     A value that ends in a line break makes one, and so does a module that ends its event twice.
+    Any other bytes between messages are an AssertionError.
     """
     found: List[int] = []
     position = 0
@@ -98,7 +102,7 @@ def surplus(data: bytes, messages: Sequence[Message]) -> List[int]:
 
 
 def counts(messages: Sequence[Message]) -> Dict[str, int]:
-    """How many there are of each type, and of each name of a response and an event."""
+    """Count the messages of each type, and the responses and events of each name."""
     found: Counter[str] = Counter()
     for message in messages:
         kind = type(message).__name__
@@ -109,5 +113,5 @@ def counts(messages: Sequence[Message]) -> Dict[str, int]:
 
 
 def table(found: Dict[str, int]) -> str:
-    """Counts as text, one a line."""
+    """Format counts as text, one per line."""
     return "\n".join(f"{count:6} {name}" for name, count in found.items())
