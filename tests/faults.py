@@ -28,7 +28,7 @@ SERVER_PEM = str(CERTS / "server.pem")
 OTHER_PEM = str(CERTS / "other.pem")
 
 #: Bytes of a socket's buffer that is full soon.
-NARROW = 4096
+SMALL_BUFFER = 4096
 
 
 def server_tls() -> ssl.SSLContext:
@@ -61,7 +61,7 @@ def opened(client: Client) -> Iterator[Client]:
         client.close()
 
 
-class Way:
+class Direction:
     """What a proxy does to the bytes of one direction; may be changed while it runs.
 
     :param cut: bytes after which it cuts the connection, both directions at once.
@@ -118,20 +118,20 @@ class Proxy:
         self,
         port: int,
         *,
-        up: Optional[Way] = None,
-        down: Optional[Way] = None,
+        up: Optional[Direction] = None,
+        down: Optional[Direction] = None,
         reset: bool = False,
         host: str = "127.0.0.1",
     ) -> None:
-        self.up = up or Way()
-        self.down = down or Way()
+        self.up = up or Direction()
+        self.down = down or Direction()
         self._target = port
         self._reset = reset
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         self._listener = socket.create_server((host, 0), family=family, backlog=64)
         self.port: int = self._listener.getsockname()[1]
         # What each socket's bytes go to, by which way; and what was read and not let through yet.
-        self._routes: Dict[socket.socket, Tuple[socket.socket, Way]] = {}
+        self._routes: Dict[socket.socket, Tuple[socket.socket, Direction]] = {}
         self._held: Dict[socket.socket, bytes] = {}
         self._wake, self._waker = socket.socketpair()
         self._closing = False
@@ -227,7 +227,7 @@ class Proxy:
         for one in (sock, other):
             self._held.pop(one, None)
             if self._reset:
-                close_by_reset(one)
+                reset_connection(one)
             one.close()
 
     def _cut_all(self) -> None:
@@ -235,16 +235,16 @@ class Proxy:
             self._cut(next(iter(self._routes)))
 
 
-def close_by_reset(sock: socket.socket) -> None:
+def reset_connection(sock: socket.socket) -> None:
     """Close a connection by a reset: linger on, for no time."""
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     sock.close()
 
 
-def narrow_socket(port: int) -> socket.socket:
+def small_buffer_socket(port: int) -> socket.socket:
     """A socket, connected to a port of 127.0.0.1, that holds few bytes the peer has not read."""
     sock = socket.socket()
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, NARROW)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SMALL_BUFFER)
     sock.connect(("127.0.0.1", port))
     return sock
 
@@ -264,33 +264,33 @@ def error_within(seconds: float, call: Callable[[], object]) -> AMIError:
     raise AssertionError(f"{took:.3f} s for a timeout of {seconds} s; {caught.value!r}")
 
 
-def in_thread(function: Callable[[], object]) -> threading.Thread:
+def start_thread(function: Callable[[], object]) -> threading.Thread:
     """A thread that runs a function, started."""
     thread = threading.Thread(target=function, daemon=True)
     thread.start()
     return thread
 
 
-def open_files() -> int:
+def count_open_fds() -> int:
     """How many files and sockets this process has open; 0 where the system does not say."""
     folder = Path("/proc/self/fd")
     return len(list(folder.iterdir())) if folder.is_dir() else 0
 
 
 @contextmanager
-def no_file_left() -> Iterator[None]:
+def assert_no_fd_leak() -> Iterator[None]:
     """Check that a block leaves no more files and sockets open than there were before."""
-    before = open_files()
+    before = count_open_fds()
     yield
     for _ in range(100):
-        if open_files() <= before:
+        if count_open_fds() <= before:
             break
         time.sleep(0.02)  # the other side of a connection
-    assert open_files() <= before
+    assert count_open_fds() <= before
 
 
 @contextmanager
-def on_alarm(handler: Callable[[int, Optional[FrameType]], object]) -> Iterator[None]:
+def alarm_handler(handler: Callable[[int, Optional[FrameType]], object]) -> Iterator[None]:
     """Have a handler of the signal that :func:`signal.setitimer` sends, in a block."""
     old = signal.signal(signal.SIGALRM, handler)
     try:

@@ -30,7 +30,7 @@ class Peer:
         self._start = 0
         #: The actions after the login, and those of them that are not answered yet.
         self.actions: List[Dict[str, str]] = []
-        self.unanswered: List[Dict[str, str]] = []
+        self.pending: List[Dict[str, str]] = []
         #: What is to be written together, while that is being gathered.
         self.gathered: Optional[List[bytes]] = None
 
@@ -75,18 +75,18 @@ class Peer:
         assert action["Action"] == "Login"
         self.send(response(action, "Success", "Message: Authentication accepted"))
 
-    def take_action(self) -> Dict[str, str]:
+    def read_action(self) -> Dict[str, str]:
         """The next action, noted as one to be answered."""
         action = self.read()
         self.actions.append(action)
-        self.unanswered.append(action)
+        self.pending.append(action)
         return action
 
-    def next_unanswered(self) -> Dict[str, str]:
+    def next_pending(self) -> Dict[str, str]:
         """The oldest action that is not answered yet; the next to come where there is none."""
-        if not self.unanswered:
-            self.take_action()
-        return self.unanswered.pop(0)
+        if not self.pending:
+            self.read_action()
+        return self.pending.pop(0)
 
 
 def response(action: Dict[str, str], name: str, *lines: str) -> bytes:

@@ -19,7 +19,7 @@ from typing import Callable, Dict, List, Optional, Type
 
 import pytest
 
-from .faults import NARROW, close_by_reset, server_tls
+from .faults import SMALL_BUFFER, reset_connection, server_tls
 from .peer import Peer, accepted, response
 
 Step = Callable[[Peer], object]
@@ -43,11 +43,11 @@ def send(*parts: bytes) -> Step:
     return lambda peer: peer.send(*parts)
 
 
-def answer(name: str, *lines: str, with_id: bool = True) -> Step:
+def respond(name: str, *lines: str, with_id: bool = True) -> Step:
     """Answer the oldest action that is not answered yet; if there is none, read one first."""
 
     def step(peer: Peer) -> None:
-        action = peer.next_unanswered()
+        action = peer.next_pending()
         peer.send(response(action if with_id else {}, name, *lines))
 
     return step
@@ -55,10 +55,10 @@ def answer(name: str, *lines: str, with_id: bool = True) -> Step:
 
 def accept(peer: Peer) -> None:
     """Answer, in the same way, as Asterisk does to a message that it takes."""
-    peer.send(accepted(peer.next_unanswered()))
+    peer.send(accepted(peer.next_pending()))
 
 
-def together(*steps: Step) -> Step:
+def in_one_write(*steps: Step) -> Step:
     """Steps of which all that they write goes in one write."""
 
     def step(peer: Peer) -> None:
@@ -76,31 +76,31 @@ def together(*steps: Step) -> Step:
 
 def read(peer: Peer) -> None:
     """Read an action, for a later step to answer, if any does."""
-    peer.take_action()
+    peer.read_action()
 
 
 def expect(name: str) -> Step:
     """Read an action, which must be of this name."""
 
     def step(peer: Peer) -> None:
-        action = peer.take_action()
+        action = peer.read_action()
         assert action["Action"] == name, action
 
     return step
 
 
-def skip(peer: Peer) -> None:
+def leave_pending(peer: Peer) -> None:
     """Never answer the oldest action that is not answered yet."""
-    peer.next_unanswered()
+    peer.next_pending()
 
 
-def swallow(peer: Peer) -> None:
+def read_until_eof(peer: Peer) -> None:
     """Read, and answer nothing, until the client leaves."""
     while peer.sock.recv(1 << 16):
         pass
 
 
-def nothing_comes(seconds: float) -> Step:
+def expect_silence(seconds: float) -> Step:
     """Check that the client sends nothing for so long."""
 
     def step(peer: Peer) -> None:
@@ -113,7 +113,7 @@ def nothing_comes(seconds: float) -> Step:
     return step
 
 
-def expect_end(peer: Peer) -> None:
+def expect_eof(peer: Peer) -> None:
     """Check that the client sends no action any more, and nothing of one."""
     with pytest.raises(EOFError):
         peer.read()
@@ -123,7 +123,7 @@ def expect_end(peer: Peer) -> None:
 # -- When, and how often.
 
 
-def times(count: int, *steps: Step) -> Step:
+def repeat(count: int, *steps: Step) -> Step:
     """The same steps so many times."""
 
     def step(peer: Peer) -> None:
@@ -134,9 +134,9 @@ def times(count: int, *steps: Step) -> Step:
     return step
 
 
-def for_ever(*steps: Step) -> Step:
+def repeat_forever(*steps: Step) -> Step:
     """The same steps until the client leaves."""
-    once = times(1, *steps)
+    once = repeat(1, *steps)
 
     def step(peer: Peer) -> None:
         while True:
@@ -146,7 +146,7 @@ def for_ever(*steps: Step) -> Step:
 
 
 #: Accept every action, until the client leaves.
-serve = for_ever(accept)
+accept_all = repeat_forever(accept)
 
 
 def pause(seconds: float) -> Step:
@@ -159,9 +159,9 @@ def hold(peer: Peer) -> None:
     assert peer.go.wait(_LOCK_WAIT), "nobody let the conversation go on"
 
 
-def afterwards(*steps: Step) -> Step:
+def for_later_clients(*steps: Step) -> Step:
     """Steps for each client but the first that comes."""
-    return lambda peer: times(1 if peer.number else 0, *steps)(peer)
+    return lambda peer: repeat(1 if peer.number else 0, *steps)(peer)
 
 
 # -- How it ends.
@@ -169,7 +169,7 @@ def afterwards(*steps: Step) -> Step:
 
 def reset(peer: Peer) -> None:
     """End the connection by a reset."""
-    close_by_reset(peer.sock)
+    reset_connection(peer.sock)
 
 
 def close(peer: Peer) -> None:
@@ -192,14 +192,14 @@ class Script:
         *steps: Step,
         tls: bool = False,
         host: str = "127.0.0.1",
-        narrow: bool = False,
+        small_buffers: bool = False,
     ) -> None:
         self._steps = steps
         self._tls = server_tls() if tls else None
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         self._listener = socket.create_server((host, 0), family=family)
-        if narrow:
-            self._listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, NARROW)
+        if small_buffers:
+            self._listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, SMALL_BUFFER)
         self.port: int = self._listener.getsockname()[1]
         #: The clients that came so far.
         self.peers: List[Peer] = []
@@ -214,11 +214,11 @@ class Script:
         """The actions that steps have read after the login, of all clients."""
         return [action for peer in self.peers for action in peer.actions]
 
-    def go_on(self) -> None:
+    def release(self) -> None:
         """Let conversations go on that are held, and hold none any more."""
         self._go.set()
 
-    def meet(self, sock: socket.socket) -> None:
+    def add_client(self, sock: socket.socket) -> None:
         """Take the steps with a client over a socket that is connected already."""
         peer = Peer(sock, self._go, len(self.peers))
         self.peers.append(peer)
@@ -249,7 +249,7 @@ class Script:
         _shut(self._listener)
         self._accepting.join()
         self._listener.close()
-        self.go_on()
+        self.release()
         for peer in self.peers:
             _shut(peer.sock)
         self.wait_for_end()
@@ -263,7 +263,7 @@ class Script:
             except OSError:
                 return
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            self.meet(sock)
+            self.add_client(sock)
 
     def _talk(self, peer: Peer) -> None:
         try:

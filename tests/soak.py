@@ -13,7 +13,7 @@ from typing import Iterator, List, NamedTuple
 
 from amiclient import ACCEPTED, Client, MessageSend
 from amiclient.loopback import SECRET, USERNAME, LoopbackServer
-from tests.faults import open_files
+from tests.faults import count_open_fds
 
 
 class Sample(NamedTuple):
@@ -53,7 +53,7 @@ def run(count: int, samples: int = 10, window: int = 32) -> List[Sample]:
                 for result in client.send_messages(rest, window=window):
                     assert result.outcome == ACCEPTED, result
                 gc.collect()
-                taken.append(Sample(end, rss_kib(), open_files(), time.monotonic() - start))
+                taken.append(Sample(end, rss_kib(), count_open_fds(), time.monotonic() - start))
     return taken
 
 

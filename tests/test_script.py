@@ -8,12 +8,12 @@ import pytest
 
 from amiclient import MessageSend
 from tests.faults import client_of, opened
-from tests.script import Script, Step, expect, expect_end, log_in, nothing_comes, read
+from tests.script import Script, Step, expect, expect_eof, expect_silence, log_in, read
 
 
 @pytest.mark.parametrize(
     "steps",
-    [(expect("Ping"),), (nothing_comes(5.0),), (read, nothing_comes(0.1)), (expect_end,)],
+    [(expect("Ping"),), (expect_silence(5.0),), (read, expect_silence(0.1)), (expect_eof,)],
     ids=["another action", "something", "something more", "no end"],
 )
 def test_a_step_that_finds_something_else(steps: Sequence[Step]) -> None:

@@ -31,28 +31,28 @@ from amiclient._connection import EventBuffer
 from amiclient.loopback import LoopbackServer
 from amiproto import SHUTTING_DOWN, Event
 from amiproto.limits import MAX_OUTSTANDING
-from tests.faults import client_of, client_over, error_within, in_thread, opened
+from tests.faults import client_of, client_over, error_within, opened, start_thread
 from tests.peer import BANNER, Peer, response
 from tests.script import (
     Script,
     Step,
-    answer,
-    for_ever,
+    accept_all,
+    leave_pending,
     log_in,
     read,
+    read_until_eof,
+    repeat,
+    repeat_forever,
     reset,
+    respond,
     send,
-    serve,
-    skip,
-    swallow,
-    times,
 )
 
 
 def test_events_are_bounded_in_bytes() -> None:
     # 1,000 events are far below the number that is kept, and 60 MB above the bytes.
     event = b"Event: Big\r\n" + b"X: %s\r\n" % (b"x" * 60_000) + b"\r\n"
-    with Script(log_in, read, times(1000, send(event)), serve) as script:
+    with Script(log_in, read, repeat(1000, send(event)), accept_all) as script:
         with client_of(script.port) as client:
             client.ping()
             kept = 0
@@ -79,7 +79,7 @@ def test_bytes_of_events_that_were_taken_count_no_more() -> None:
 
 
 def test_a_server_that_owes_too_many_answers_is_left() -> None:
-    with Script(log_in, swallow) as script, opened(client_of(script.port)) as client:
+    with Script(log_in, read_until_eof) as script, opened(client_of(script.port)) as client:
         session = client._shared().open_connection._session
         for _ in range(MAX_OUTSTANDING):  # as calls that each gave up
             action_id = session.send(Action("Ping")).action_id
@@ -107,9 +107,9 @@ def test_a_session_that_is_full_of_awaited_answers_goes_on(server: LoopbackServe
 def test_reading_the_rest_has_a_deadline() -> None:
     # A Unix socket whose peer floods and then does not let us write.
     ours, theirs = socket.socketpair()
-    flood = for_ever(send(b"Event: Noise\r\n\r\n" * 4000))
+    flood = repeat_forever(send(b"Event: Noise\r\n\r\n" * 4000))
     with Script(log_in, lambda peer: peer.sock.shutdown(socket.SHUT_RD), flood) as script:
-        script.meet(theirs)
+        script.add_client(theirs)
         with opened(client_over(ours, max_events=10)) as client:
             time.sleep(0.05)
             error = error_within(0.5, lambda: client.ping(timeout=0.5))
@@ -117,8 +117,8 @@ def test_reading_the_rest_has_a_deadline() -> None:
 
 
 def test_a_server_that_is_told_to_stop() -> None:
-    refuse = answer("Error", f"Message: {SHUTTING_DOWN}")
-    with Script(log_in, for_ever(refuse)) as script, client_of(script.port) as client:
+    refuse = respond("Error", f"Message: {SHUTTING_DOWN}")
+    with Script(log_in, repeat_forever(refuse)) as script, client_of(script.port) as client:
         with pytest.raises(ActionFailed) as caught:
             client.send_message("sip:a", "b")
         assert caught.value.retryable and caught.value.outcome == FAILED
@@ -157,9 +157,9 @@ def _nonsense(peer: Peer) -> None:
     peer.send(b"X: " + peer.read().get("Secret", "").encode() * 10_000)
 
 
-@pytest.mark.parametrize("step", [_echo, swallow, _nonsense, reset])
+@pytest.mark.parametrize("step", [_echo, read_until_eof, _nonsense, reset])
 def test_no_error_of_a_plain_login_shows_the_secret(step: Step) -> None:
-    with Script(send(BANNER), step, swallow) as script:
+    with Script(send(BANNER), step, read_until_eof) as script:
         client = client_of(script.port, 0.3, username="u", secret=_S, mechanism="plain")
         with pytest.raises(AMIError) as caught:
             client.connect()
@@ -178,8 +178,10 @@ def test_no_error_of_a_plain_login_shows_the_secret(step: Step) -> None:
 
 def test_logs_name_actions_and_never_what_they_hold(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG, "amiclient")
-    reply = answer("Success", "Message: secret words")
-    with Script(log_in, reply, skip, for_ever(reply)) as script, client_of(script.port) as client:
+    reply = respond("Success", "Message: secret words")
+    with Script(log_in, reply, leave_pending, repeat_forever(reply)) as script, client_of(
+        script.port
+    ) as client:
         receipt = client.send_message("sip:alice", "private words", variables={"X-A": "words"})
         with pytest.raises(ResponseTimeout) as caught:
             client.send_message("sip:alice", "silent words", timeout=0.05)
@@ -214,7 +216,7 @@ def test_threads_of_a_new_process_share_one_turn(
                 start.wait()
                 found.append(client._shared())
 
-            threads = [in_thread(look) for _ in range(4)]
+            threads = [start_thread(look) for _ in range(4)]
             for thread in threads:
                 thread.join()
             assert len({id(one) for one in found}) == 1

@@ -23,24 +23,32 @@ from amiclient import (
 )
 from amiclient.loopback import LoopbackServer
 from amiproto import BodyTooLong
-from tests.faults import SERVER_PEM, Proxy, client_of, client_over, in_thread, narrow_socket, opened
+from tests.faults import (
+    SERVER_PEM,
+    Proxy,
+    client_of,
+    client_over,
+    opened,
+    small_buffer_socket,
+    start_thread,
+)
 from tests.script import (
     Script,
     accept,
-    answer,
+    accept_all,
     expect,
-    for_ever,
+    expect_silence,
     hold,
+    in_one_write,
     log_in,
-    nothing_comes,
     pause,
     read,
+    read_until_eof,
+    repeat,
+    repeat_forever,
     reset,
+    respond,
     send,
-    serve,
-    swallow,
-    times,
-    together,
 )
 from tests.soak import run as soak
 
@@ -188,8 +196,8 @@ def test_a_window_has_limits(server: LoopbackServer, window: int) -> None:
 def test_a_window_is_filled_and_over_tls_it_is_one(
     tls: Union[bool, str], options: Dict[str, int], full: int
 ) -> None:
-    in_full = (times(full, read), nothing_comes(0.05), together(times(full, accept)))
-    with Script(log_in, times(5, *in_full), serve, tls=bool(tls)) as script:
+    in_full = (repeat(full, read), expect_silence(0.05), in_one_write(repeat(full, accept)))
+    with Script(log_in, repeat(5, *in_full), accept_all, tls=bool(tls)) as script:
         with client_of(script.port, tls=tls) as client:
             results = list(client.send_messages(_items(5 * full), **options))
             assert _outcomes(results) == [ACCEPTED] * 5 * full
@@ -203,7 +211,9 @@ def test_bulk_over_tls(secure: LoopbackServer) -> None:
 
 
 def test_answers_that_stop_coming() -> None:
-    with Script(log_in, times(5, accept), swallow) as script, client_of(script.port) as client:
+    with Script(log_in, repeat(5, accept), read_until_eof) as script, client_of(
+        script.port
+    ) as client:
         start = time.monotonic()
         results = list(client.send_messages(_items(20), window=4, timeout=0.3))
         assert time.monotonic() - start < 0.6
@@ -219,7 +229,7 @@ def test_answers_that_stop_coming() -> None:
 
 def test_no_time_out_runs_while_the_caller_works_on_a_result() -> None:
     # The second answer comes later than the time-out, and soon after the caller is back.
-    with Script(log_in, accept, pause(0.5), serve) as script, client_of(script.port) as client:
+    with Script(log_in, accept, pause(0.5), accept_all) as script, client_of(script.port) as client:
         results = client.send_messages(_items(3), window=3, timeout=0.3)
         assert next(results).outcome == ACCEPTED
         time.sleep(0.4)
@@ -246,7 +256,7 @@ def test_all_work_of_the_caller_is_added_to_the_time(put_forward: Callable[[floa
             put_forward(100.0)
             yield item
 
-    answer_late = for_ever(pause(0.03), accept)
+    answer_late = repeat_forever(pause(0.03), accept)
     with Script(log_in, answer_late) as script, client_of(script.port, 5.0) as client:
         for result in client.send_messages(items(), window=3):
             assert result.outcome == ACCEPTED
@@ -256,7 +266,7 @@ def test_all_work_of_the_caller_is_added_to_the_time(put_forward: Callable[[floa
 def test_the_time_out_goes_on_where_the_caller_is_back(
     put_forward: Callable[[float], None],
 ) -> None:
-    with Script(log_in, accept, swallow) as script, opened(client_of(script.port)) as client:
+    with Script(log_in, accept, read_until_eof) as script, opened(client_of(script.port)) as client:
         put_forward(100.0)
         results = client.send_messages(_items(3), window=3, timeout=0.2)
         assert next(results).outcome == ACCEPTED
@@ -272,8 +282,8 @@ def test_a_slow_iterable_waits_for_no_answer() -> None:
             time.sleep(0.005)
             yield item
 
-    in_full = (times(3, read), together(times(3, accept)))
-    with Script(log_in, *in_full, serve) as script, client_of(script.port, 1.0) as client:
+    in_full = (repeat(3, read), in_one_write(repeat(3, accept)))
+    with Script(log_in, *in_full, accept_all) as script, client_of(script.port, 1.0) as client:
         assert _outcomes(list(client.send_messages(items(), window=3))) == [ACCEPTED] * 3
 
 
@@ -283,10 +293,12 @@ def test_a_slow_iterable_waits_for_no_other_call() -> None:
         for item in _items(3):
             time.sleep(0.005)
             yield item
-        script.go_on()
+        script.release()
 
-    with Script(log_in, expect("Ping"), hold, serve) as script, client_of(script.port) as client:
-        other = in_thread(client.ping)
+    with Script(log_in, expect("Ping"), hold, accept_all) as script, client_of(
+        script.port
+    ) as client:
+        other = start_thread(client.ping)
         script.wait_for_actions(1)
         start = time.monotonic()
         assert _outcomes(list(client.send_messages(items(), timeout=3.0))) == [ACCEPTED] * 3
@@ -295,9 +307,9 @@ def test_a_slow_iterable_waits_for_no_other_call() -> None:
 
 
 def test_a_result_is_waited_for_while_another_calls() -> None:
-    with Script(log_in, expect("Ping"), pause(0.2), serve) as script:
+    with Script(log_in, expect("Ping"), pause(0.2), accept_all) as script:
         with client_of(script.port) as client:
-            other = in_thread(client.ping)
+            other = start_thread(client.ping)
             script.wait_for_actions(1)
             assert _outcomes(list(client.send_messages(_items(3)))) == [ACCEPTED] * 3
             other.join()
@@ -326,12 +338,12 @@ def test_a_link_that_is_cut_mid_way(server: LoopbackServer, after: int, reset: b
 @pytest.mark.parametrize("window", [32, 1024])
 def test_a_server_that_stops_reading(window: int) -> None:
     items = [MessageSend("sip:a", f"{number:04}" + "x" * 1000) for number in range(2000)]
-    with Script(log_in, hold, for_ever(read), narrow=True) as script:
-        with opened(client_over(narrow_socket(script.port))) as client:
+    with Script(log_in, hold, repeat_forever(read), small_buffers=True) as script:
+        with opened(client_over(small_buffer_socket(script.port))) as client:
             start = time.monotonic()
             results = list(client.send_messages(items, window=window, timeout=0.5))
             assert time.monotonic() - start < 1.0
-        script.go_on()
+        script.release()
         script.wait_for_end()
     outcomes = _outcomes(results)
     flying = outcomes.count(UNKNOWN)
@@ -346,8 +358,10 @@ def test_a_server_that_does_not_read_until_it_has_written() -> None:
     # Both sides' buffers are full, over and over: only who reads while it writes gets through.
     noise = send((b"Event: Noise\r\nText: " + b"x" * 5000 + b"\r\n\r\n") * 10)
     items = [MessageSend("sip:a", f"{number:04}" + "x" * 1000) for number in range(300)]
-    with Script(log_in, for_ever(read, together(noise, accept)), narrow=True) as script:
-        with opened(client_over(narrow_socket(script.port), max_events=0)) as client:
+    with Script(
+        log_in, repeat_forever(read, in_one_write(noise, accept)), small_buffers=True
+    ) as script:
+        with opened(client_over(small_buffer_socket(script.port), max_events=0)) as client:
             results = list(client.send_messages(items, window=256, timeout=20.0))
             assert _outcomes(results) == [ACCEPTED] * 300
 
@@ -364,13 +378,13 @@ def test_what_is_left_of_a_bulk_when_the_client_closes(server: LoopbackServer) -
 
 
 def test_what_was_on_its_way_is_given_up_by_who_stops_early() -> None:
-    late = (times(4, read), hold, together(times(4, accept)))
-    with Script(log_in, accept, *late, serve) as script, client_of(script.port) as client:
+    late = (repeat(4, read), hold, in_one_write(repeat(4, accept)))
+    with Script(log_in, accept, *late, accept_all) as script, client_of(script.port) as client:
         results = client.send_messages(_items(20), window=5)
         for result in results:
             break
         results.close()
-        script.go_on()
+        script.release()
         receipt = client.send_message("sip:a", "after")
         assert receipt.response.action_id == receipt.action_id
         assert list(client.events(timeout=0)) == []
@@ -378,11 +392,11 @@ def test_what_was_on_its_way_is_given_up_by_who_stops_early() -> None:
 
 
 def test_answers_that_another_call_read_go_with_their_bulk() -> None:
-    with Script(log_in, times(5, read), accept, hold, serve) as script:
+    with Script(log_in, repeat(5, read), accept, hold, accept_all) as script:
         with client_of(script.port) as client:
             results = client.send_messages(_items(5), window=5)
             assert next(results).outcome == ACCEPTED
-            script.go_on()
+            script.release()
             client.ping()  # behind the other four answers
             assert len(client._shared().open_connection._answers) == 4
             results.close()
@@ -391,7 +405,7 @@ def test_answers_that_another_call_read_go_with_their_bulk() -> None:
 
 
 def test_what_was_on_its_way_when_another_closed_is_unknown() -> None:
-    with Script(log_in, accept, swallow) as script, client_of(script.port) as client:
+    with Script(log_in, accept, read_until_eof) as script, client_of(script.port) as client:
         results = client.send_messages(_items(8), window=5)
         assert next(results).outcome == ACCEPTED
         client.close()
@@ -401,12 +415,12 @@ def test_what_was_on_its_way_when_another_closed_is_unknown() -> None:
 
 
 def test_answers_that_came_before_a_write_failed_count() -> None:
-    rest = (hold, together(times(3, accept)), reset)
-    with Script(log_in, times(5, read), accept, *rest) as script:
+    rest = (hold, in_one_write(repeat(3, accept)), reset)
+    with Script(log_in, repeat(5, read), accept, *rest) as script:
         with opened(client_of(script.port)) as client:
             results = client.send_messages(_items(8), window=5)
             assert next(results).outcome == ACCEPTED
-            script.go_on()
+            script.release()
             script.wait_for_end()
             assert _outcomes(list(results)) == [ACCEPTED] * 3 + [UNKNOWN] + [NOT_SENT] * 3
 
@@ -433,8 +447,8 @@ def test_memory_and_files_do_not_grow() -> None:
 
 
 def test_an_answer_of_another_name_is_unknown() -> None:
-    goodbye = answer("Goodbye", "Message: Message successfully sent")
-    with Script(log_in, accept, goodbye, accept, swallow) as script:
+    goodbye = respond("Goodbye", "Message: Message successfully sent")
+    with Script(log_in, accept, goodbye, accept, read_until_eof) as script:
         with client_of(script.port, 0.5) as client:
             results = list(client.send_messages(_items(3), window=1))
             assert _outcomes(results) == [ACCEPTED, UNKNOWN, ACCEPTED]

@@ -10,7 +10,7 @@ import pytest
 from amiclient import MessageSend
 from amiclient.loopback import LoopbackServer
 from tests.faults import client_of, opened
-from tests.script import Script, accept, hold, log_in, read, times, together
+from tests.script import Script, accept, hold, in_one_write, log_in, read, repeat
 
 Kind = Callable[[List[MessageSend]], Iterable[MessageSend]]
 
@@ -40,15 +40,15 @@ def test_the_numbers_of_what_is_left(
     kind: Kind, count: int, wanted: int, unread: int, under_way: int, rest: str
 ) -> None:
     # The window of four is full before an answer comes, and again before the next one does.
-    one_by_one = (times(4, read), accept, read, accept)
-    at_once = (times(4, read), together(accept, accept))
+    one_by_one = (repeat(4, read), accept, read, accept)
+    at_once = (repeat(4, read), in_one_write(accept, accept))
     with Script(log_in, *(one_by_one if wanted == 2 else at_once), hold) as script:
         with opened(client_of(script.port)) as client:
             results = client.send_messages(kind(_messages(count)), window=4)
             assert [next(results).outcome for _ in range(wanted)] == ["accepted"] * wanted
             with pytest.warns(ResourceWarning) as caught:
                 del results
-            script.go_on()
+            script.release()
     assert str(caught[0].message) == (
         f"send_messages() was dropped after {wanted} results: {unread} more were not read, "
         f"{under_way} messages may be on their way, and {rest}; iterate to the end, or call close()"

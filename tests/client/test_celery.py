@@ -18,7 +18,7 @@ import pytest
 
 from amiclient import ACCEPTED, FAILED, NOT_SENT, UNKNOWN
 from amiclient.loopback import LoopbackServer
-from tests.faults import Proxy, Way
+from tests.faults import Direction, Proxy
 from tests.readme import ROOT
 
 _COUNT = 200
@@ -96,7 +96,8 @@ def test_a_worker_that_is_killed_in_the_middle(
         servers = [stack.enter_context(LoopbackServer()) for _ in range(2)]
         # Slow answers, so that the worker dies with messages on their way.
         proxies = [
-            stack.enter_context(Proxy(server.port, down=Way(pause=0.01))) for server in servers
+            stack.enter_context(Proxy(server.port, down=Direction(pause=0.01)))
+            for server in servers
         ]
         with socket.create_server(("127.0.0.1", 0)) as listener:
             nobody = listener.getsockname()[1]

@@ -21,7 +21,7 @@ import pytest
 
 from amiclient import ACCEPTED, NOT_SENT, AMIError, Event, EventOverflow, MessageSend, NotConnected
 from amiclient.loopback import LoopbackServer
-from tests.faults import client_of, in_thread
+from tests.faults import client_of, start_thread
 
 #: Calls in all; AMICLIENT_EVERY_BYTE=1 makes as many as the promise is about.
 _CALLS = 5000 if os.environ.get("AMICLIENT_EVERY_BYTE") else 1200
@@ -145,9 +145,9 @@ def test_everything_at_once() -> None:
         # raises in one of them, no caller gets: it is only told, as an error of the test.
         gc.disable()
         try:
-            helpers = [in_thread(make_noise), in_thread(keep_open)]
+            helpers = [start_thread(make_noise), start_thread(keep_open)]
             callers = [
-                in_thread(partial(call, f"thread {number}", _CALLS // _THREADS))
+                start_thread(partial(call, f"thread {number}", _CALLS // _THREADS))
                 for number in range(_THREADS)
             ]
             number = 0

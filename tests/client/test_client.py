@@ -50,17 +50,17 @@ from amiclient.loopback import SECRET, LoopbackServer, Output
 from amiproto import Message, UnknownMessage
 from tests.faults import (
     SERVER_PEM,
+    Direction,
     Proxy,
-    Way,
+    alarm_handler,
+    assert_no_fd_leak,
     client_of,
     client_over,
     error_within,
-    in_thread,
-    narrow_socket,
-    no_file_left,
-    on_alarm,
     opened,
     raise_interrupt,
+    small_buffer_socket,
+    start_thread,
 )
 from tests.peer import BANNER, Peer, accepted
 from tests.readme import ROOT
@@ -69,20 +69,20 @@ from tests.script import (
     Script,
     Step,
     accept,
-    afterwards,
-    answer,
+    accept_all,
     expect,
-    expect_end,
-    for_ever,
+    expect_eof,
+    for_later_clients,
     hold,
+    in_one_write,
     log_in,
     pause,
     read,
+    read_until_eof,
+    repeat,
+    repeat_forever,
+    respond,
     send,
-    serve,
-    swallow,
-    times,
-    together,
 )
 
 # -- A server that behaves.
@@ -298,7 +298,7 @@ def test_an_error_in_a_block_closes_at_once(server: LoopbackServer) -> None:
 def test_leaving_a_block_waits_two_seconds_at_the_most(
     timeout: Optional[float], most: float
 ) -> None:
-    with Script(log_in, swallow) as script:
+    with Script(log_in, read_until_eof) as script:
         start = time.monotonic()
         with client_of(script.port, timeout):
             pass
@@ -306,7 +306,7 @@ def test_leaving_a_block_waits_two_seconds_at_the_most(
 
 
 def test_every_path_closes_the_socket(server: LoopbackServer) -> None:
-    with no_file_left():
+    with assert_no_fd_leak():
         for _ in range(3):
             with client_of(server.port) as client:
                 client.ping()
@@ -378,14 +378,14 @@ def test_a_server_that_closes_at_once() -> None:
     ids=["nothing", "half", "banner", "no TLS"],
 )
 def test_a_server_that_never_answers(said: bytes, tls: Union[bool, str], words: str) -> None:
-    with Script(send(said), swallow) as script:
+    with Script(send(said), read_until_eof) as script:
         error = error_within(0.3, client_of(script.port, 0.3, tls=tls).connect)
     assert type(error) is ConnectTimeout and error.outcome == NOT_SENT and error.retryable
     assert words in str(error)
 
 
 def test_an_answer_of_error_to_the_message() -> None:
-    with Script(log_in, answer("Error", "Message: Message failed to send.")) as script:
+    with Script(log_in, respond("Error", "Message: Message failed to send.")) as script:
         with client_of(script.port) as client:
             with pytest.raises(ActionFailed, match="Message failed to send."):
                 client.send_message("pjsip:a", "x")
@@ -404,12 +404,12 @@ def test_an_answer_of_error_to_the_message() -> None:
         send(b"x" * 5000),
         send(b"\x00" * 300),
         send(b"Asterisk Call Manager\r\n"),
-        for_ever(send(b"x" * 5000)),
+        repeat_forever(send(b"x" * 5000)),
     ],
     ids=["http", "ssh", "smtp", "blank", "long", "nul", "no version", "endless"],
 )
 def test_what_speaks_something_else(step: Step) -> None:
-    with Script(step, swallow) as script:
+    with Script(step, read_until_eof) as script:
         with pytest.raises(NotAnAMIServer) as caught:
             client_of(script.port).connect()
     assert caught.value.outcome == NOT_SENT
@@ -425,15 +425,15 @@ def test_plain_to_the_port_of_tls_and_the_reverse(
 
 
 def test_nonsense_in_mid_login() -> None:
-    with Script(send(BANNER, b"Response: " + b"x" * 70_000), swallow) as script:
+    with Script(send(BANNER, b"Response: " + b"x" * 70_000), read_until_eof) as script:
         with pytest.raises(NotAnAMIServer, match="line of over"):
             client_of(script.port).connect()
 
 
 def test_nonsense_while_nobody_reads() -> None:
-    with Script(log_in, hold, send(b"Response: " + b"x" * 70_000), swallow) as script:
+    with Script(log_in, hold, send(b"Response: " + b"x" * 70_000), read_until_eof) as script:
         with opened(client_of(script.port)) as client:
-            script.go_on()
+            script.release()
             time.sleep(0.1)  # it waits to be read before the next action
             with pytest.raises(SendFailed, match="line of over"):
                 client.ping()
@@ -455,7 +455,7 @@ def test_a_dripping_server_does_not_stretch_the_deadline(server: LoopbackServer)
 
 
 def test_a_dripping_login_does_not_stretch_the_deadline(server: LoopbackServer) -> None:
-    with Proxy(server.port, down=Way(size=1, pause=0.02)) as proxy:
+    with Proxy(server.port, down=Direction(size=1, pause=0.02)) as proxy:
         error = error_within(0.3, client_of(proxy.port, 0.3).connect)
         assert type(error) is ConnectTimeout
 
@@ -473,7 +473,7 @@ def test_a_drip_that_is_in_time_is_in_time(server: LoopbackServer) -> None:
 
 @pytest.mark.parametrize("size", [1, 2, 3, 7, 16, 61])
 def test_answers_split_anywhere(server: LoopbackServer, size: int) -> None:
-    with Proxy(server.port, down=Way(size=size)) as proxy, client_of(proxy.port) as client:
+    with Proxy(server.port, down=Direction(size=size)) as proxy, client_of(proxy.port) as client:
         for number in range(5):
             client.send_message("sip:a", str(number))
         with pytest.raises(ActionFailed):
@@ -482,10 +482,12 @@ def test_answers_split_anywhere(server: LoopbackServer, size: int) -> None:
 
 
 def test_answers_glued_together() -> None:
-    glued = together(
-        send(EVENT), accept, answer("Error", "Message: no"), send(EVENT), accept, send(EVENT)
+    glued = in_one_write(
+        send(EVENT), accept, respond("Error", "Message: no"), send(EVENT), accept, send(EVENT)
     )
-    with Script(log_in, times(3, read), glued, serve) as script, client_of(script.port) as client:
+    with Script(log_in, repeat(3, read), glued, accept_all) as script, client_of(
+        script.port
+    ) as client:
         messages = [MessageSend("sip:a", text) for text in "abc"]
         results = list(client.send_messages(messages, window=3))
         assert [result.outcome for result in results] == [ACCEPTED, FAILED, ACCEPTED]
@@ -494,8 +496,8 @@ def test_answers_glued_together() -> None:
 
 
 def test_events_by_the_thousand_between_answers() -> None:
-    noisily = (read, send(EVENT * 4000), together(accept, send(EVENT)))
-    with Script(log_in, times(3, *noisily)) as script:
+    noisily = (read, send(EVENT * 4000), in_one_write(accept, send(EVENT)))
+    with Script(log_in, repeat(3, *noisily)) as script:
         with client_of(script.port, events="on") as client:
             for _ in range(3):
                 assert client.send_message("sip:a", "b").outcome == ACCEPTED
@@ -520,7 +522,7 @@ def test_events_by_the_thousand_between_answers() -> None:
 def test_a_flood_without_end_does_not_stretch_the_deadline(
     noise: bytes, tls: Union[bool, str]
 ) -> None:
-    with Script(log_in, read, for_ever(send(noise)), tls=bool(tls)) as script:
+    with Script(log_in, read, repeat_forever(send(noise)), tls=bool(tls)) as script:
         with opened(client_of(script.port, tls=tls)) as client:
             for _ in range(2):  # in the next call the flood is there from the start
                 error = error_within(0.4, lambda: client.ping(timeout=0.4))
@@ -540,7 +542,7 @@ def test_answers_in_a_flood_of_events_are_found() -> None:
             except OSError:
                 pass  # the client is gone
 
-        thread = in_thread(write)
+        thread = start_thread(write)
         try:
             while True:
                 action = peer.read()
@@ -556,7 +558,7 @@ def test_answers_in_a_flood_of_events_are_found() -> None:
 
 
 def test_a_flood_that_takes_all_the_time_lets_nothing_leave() -> None:
-    with Script(log_in, for_ever(send(EVENT * 5000))) as script:
+    with Script(log_in, repeat_forever(send(EVENT * 5000))) as script:
         with opened(client_of(script.port, max_events=10)) as client:
             time.sleep(0.1)
             for _ in range(100):
@@ -569,7 +571,7 @@ def test_a_flood_that_takes_all_the_time_lets_nothing_leave() -> None:
 
 def test_answers_without_action_id() -> None:
     answers = [
-        answer(name, "Message: words", with_id=False) for name in ("Success", "Error", "Success")
+        respond(name, "Message: words", with_id=False) for name in ("Success", "Error", "Success")
     ]
     with Script(log_in, *answers) as script, client_of(script.port) as client:
         client.send_message("sip:a", "1")
@@ -580,14 +582,14 @@ def test_answers_without_action_id() -> None:
 
 @pytest.mark.parametrize("with_id", [True, False])
 def test_an_answer_that_comes_after_its_caller_gave_up(with_id: bool) -> None:
-    late = answer("Error", "Message: late", with_id=with_id)
-    mine = answer("Success", "Message: mine", with_id=with_id)
-    with Script(log_in, read, hold, late, mine, serve) as script:
+    late = respond("Error", "Message: late", with_id=with_id)
+    mine = respond("Success", "Message: mine", with_id=with_id)
+    with Script(log_in, read, hold, late, mine, accept_all) as script:
         with client_of(script.port) as client:
             with pytest.raises(ResponseTimeout) as caught:
                 client.send_message("sip:a", "1", timeout=0.05)
             assert caught.value.outcome == UNKNOWN and caught.value.action_id
-            script.go_on()
+            script.release()
             receipt = client.send_message("sip:a", "2")
             assert (receipt.outcome, receipt.server_message) == (ACCEPTED, "mine")
             assert list(client.events(timeout=0)) == []  # the late one is dropped, not an event
@@ -608,7 +610,7 @@ def test_an_answer_in_the_last_moment_counts() -> None:
 
 @pytest.mark.parametrize("action", [MessageSend("sip:a", "b"), Action("Ping")])
 def test_goodbye_in_place_of_an_answer_leaves_it_open(action: Action) -> None:
-    goodbye = answer("Goodbye", "Message: Thanks for all the fish.", with_id=False)
+    goodbye = respond("Goodbye", "Message: Thanks for all the fish.", with_id=False)
     with Script(log_in, goodbye) as script, client_of(script.port) as client:
         with pytest.raises(OutcomeUnknown, match="Goodbye") as caught:
             client.send_action(action)
@@ -616,7 +618,7 @@ def test_goodbye_in_place_of_an_answer_leaves_it_open(action: Action) -> None:
 
 
 def test_a_response_of_another_name_is_no_receipt() -> None:
-    with Script(log_in, answer("Perhaps", "Message: who knows")) as script:
+    with Script(log_in, respond("Perhaps", "Message: who knows")) as script:
         with client_of(script.port) as client, pytest.raises(OutcomeUnknown, match="Perhaps"):
             client.send_message("sip:a", "b")
 
@@ -636,7 +638,7 @@ def test_a_shutdown_in_the_middle() -> None:
 
 
 def test_a_dead_connection_is_seen_before_a_byte_leaves() -> None:
-    with Script(log_in, afterwards(accept)) as script:  # as one that restarts
+    with Script(log_in, for_later_clients(accept)) as script:  # as one that restarts
         client = client_of(script.port)
         client.connect()
         time.sleep(0.05)
@@ -664,7 +666,7 @@ def test_a_reset_in_the_middle(server: LoopbackServer) -> None:
                 client.ping()
             errors.append(caught.value)
 
-        thread = in_thread(call)
+        thread = start_thread(call)
         time.sleep(0.1)
         proxy.cut()
         thread.join()
@@ -678,7 +680,9 @@ def test_a_reset_in_the_middle(server: LoopbackServer) -> None:
     ids=["line", "stanza"],
 )
 def test_an_answer_over_the_limits_ends_the_connection(said: bytes) -> None:
-    with Script(log_in, read, send(said), swallow) as script, client_of(script.port) as client:
+    with Script(log_in, read, send(said), read_until_eof) as script, client_of(
+        script.port
+    ) as client:
         with pytest.raises(ConnectionLost, match="the server sent a") as caught:
             client.send_message("sip:a", "b")
         assert caught.value.outcome == UNKNOWN
@@ -702,23 +706,23 @@ _Calls: List[Callable[[Client, float], object]] = [
 def test_each_call_ends_by_its_own_timeout(
     call: Callable[[Client, float], object], timeout: float
 ) -> None:
-    with Script(log_in, swallow) as script, opened(client_of(script.port, None)) as client:
+    with Script(log_in, read_until_eof) as script, opened(client_of(script.port, None)) as client:
         error = error_within(max(timeout, 0.2), lambda: call(client, timeout))
         assert type(error) is ResponseTimeout
         assert client.connected  # the session goes on
 
 
 def test_logoff_closes_whether_there_is_an_answer_or_not() -> None:
-    with Script(log_in, swallow) as script, opened(client_of(script.port)) as client:
+    with Script(log_in, read_until_eof) as script, opened(client_of(script.port)) as client:
         with pytest.raises(ResponseTimeout):
             client.logoff(timeout=0.1)
         assert not client.connected
 
 
 def test_no_call_of_another_comes_between_goodbye_and_the_end() -> None:
-    goodbye = answer("Goodbye", "Message: Thanks for all the fish.")
+    goodbye = respond("Goodbye", "Message: Thanks for all the fish.")
     errors: List[AMIError] = []
-    with Script(log_in, expect("Logoff"), hold, goodbye, expect_end) as script:
+    with Script(log_in, expect("Logoff"), hold, goodbye, expect_eof) as script:
         with opened(client_of(script.port)) as client:
 
             def call() -> None:
@@ -726,12 +730,12 @@ def test_no_call_of_another_comes_between_goodbye_and_the_end() -> None:
                     client.ping()
                 errors.append(caught.value)
 
-            leaving = in_thread(client.logoff)
+            leaving = start_thread(client.logoff)
             script.wait_for_actions(1)
-            calling = in_thread(call)
+            calling = start_thread(call)
             while calling.is_alive() and not client._shared().wanted:
                 time.sleep(0.001)
-            script.go_on()
+            script.release()
             leaving.join()
             calling.join()
         script.wait_for_end()
@@ -739,12 +743,12 @@ def test_no_call_of_another_comes_between_goodbye_and_the_end() -> None:
 
 
 def test_the_client_s_timeout_is_that_of_calls_that_name_none() -> None:
-    with Script(log_in, swallow) as script, opened(client_of(script.port, 0.2)) as client:
+    with Script(log_in, read_until_eof) as script, opened(client_of(script.port, 0.2)) as client:
         assert type(error_within(0.2, client.ping)) is ResponseTimeout
 
 
 def test_no_timeout_waits() -> None:
-    with Script(log_in, times(2, read, pause(0.3), accept)) as script:
+    with Script(log_in, repeat(2, read, pause(0.3), accept)) as script:
         with client_of(script.port, 0.1) as client:
             client.ping(timeout=None)
             client.ping(timeout=float("inf"))
@@ -790,7 +794,7 @@ def test_a_gap_in_the_events_is_told_where_it_is() -> None:
         log_in,
         read, events_of(0, 1, 2, 3, 4), accept,
         read, events_of(10, 11, 12, 13, 14), accept,
-        hold, events_of(20), serve,
+        hold, events_of(20), accept_all,
     ) as script, client_of(script.port, events="on", max_events=3) as client:  # fmt: skip
         client.ping()
         seen: List[str] = []
@@ -801,13 +805,13 @@ def test_a_gap_in_the_events_is_told_where_it_is() -> None:
             seen.extend(event.headers["Number"] for event in events)
         assert seen == ["0", "1", "2"]
         assert caught.value.actual == 7
-        script.go_on()
+        script.release()
         assert next(client.events()).headers["Number"] == "20"
 
 
 def test_what_belongs_to_no_action_is_among_the_events() -> None:
     strange = send(b"Nonsense: x\r\n\r\n", b"Response: Success\r\nActionID: other\r\n\r\n")
-    with Script(log_in, strange, swallow) as script, client_of(script.port, 0.3) as client:
+    with Script(log_in, strange, read_until_eof) as script, client_of(script.port, 0.3) as client:
         first, second = client.events()
         assert isinstance(first, UnknownMessage) and isinstance(second, Response)
 
@@ -821,7 +825,7 @@ def test_a_break_while_waiting_for_events(server: LoopbackServer) -> None:
 
 def test_two_listeners_do_not_keep_each_other_busy(server: LoopbackServer) -> None:
     with client_of(server.port, events="on") as client:
-        waiting = in_thread(lambda: list(client.events(timeout=0.4)))
+        waiting = start_thread(lambda: list(client.events(timeout=0.4)))
         time.sleep(0.1)
         start = time.process_time()
         assert list(client.events(timeout=0.1)) == []  # its turn does not come in time
@@ -831,8 +835,8 @@ def test_two_listeners_do_not_keep_each_other_busy(server: LoopbackServer) -> No
 
 
 def test_a_call_that_takes_all_the_time_of_another() -> None:
-    with Script(log_in, read, hold, serve) as script, client_of(script.port) as client:
-        calling = in_thread(client.ping)
+    with Script(log_in, read, hold, accept_all) as script, client_of(script.port) as client:
+        calling = start_thread(client.ping)
         time.sleep(0.1)
         error = error_within(0.2, lambda: client.ping(timeout=0.2))
         assert type(error) is SendTimeout and "another thread" in str(error)
@@ -842,7 +846,7 @@ def test_a_call_that_takes_all_the_time_of_another() -> None:
         client.timeout = 0.1
         with pytest.raises(ConnectTimeout, match="another thread"):
             client.connect()
-        script.go_on()
+        script.release()
         calling.join()
         client.ping(timeout=5.0)
 
@@ -878,7 +882,7 @@ def test_threads_share_a_client(server: LoopbackServer) -> None:
 @pytest.mark.parametrize("opening", [False, True], ids=["call", "opening"])
 def test_closing_ends_what_another_thread_does(opening: bool, tls: Union[bool, str]) -> None:
     steps, kind = ((), SendFailed) if opening else ((log_in,), ConnectionLost)
-    with Script(*steps, swallow, tls=bool(tls) and not opening) as script:
+    with Script(*steps, read_until_eof, tls=bool(tls) and not opening) as script:
         client = client_of(script.port, 5.0, tls=tls)
         call: Callable[[], None] = client.connect
         if not opening:
@@ -891,7 +895,7 @@ def test_closing_ends_what_another_thread_does(opening: bool, tls: Union[bool, s
                 call()
             ended.set()
 
-        thread = in_thread(run)
+        thread = start_thread(run)
         time.sleep(0.1)
         start = time.monotonic()
         client.close()
@@ -987,7 +991,7 @@ def test_an_interrupted_call_closes_the_connection(
 ) -> None:
     with Proxy(server.port) as proxy, opened(client_of(proxy.port)) as client:
         proxy.down.stall = len(proxy.down.passed)
-        with on_alarm(raise_interrupt), pytest.raises(KeyboardInterrupt):
+        with alarm_handler(raise_interrupt), pytest.raises(KeyboardInterrupt):
             signal.setitimer(signal.ITIMER_REAL, 0.1)
             call(client)
         assert not client.connected
@@ -1006,8 +1010,8 @@ def test_an_interrupt_while_looking_closes_the_connection() -> None:
         signal.setitimer(signal.ITIMER_REAL, 0.001)
 
     for _ in range(50):
-        with Script(log_in, for_ever(send(EVENT * 500))) as script:
-            with opened(client_of(script.port)) as client, on_alarm(handler):
+        with Script(log_in, repeat_forever(send(EVENT * 500))) as script:
+            with opened(client_of(script.port)) as client, alarm_handler(handler):
                 time.sleep(0.02)  # there is much to look at
                 signal.setitimer(signal.ITIMER_REAL, 0.01)
                 with pytest.raises(KeyboardInterrupt) as caught:
@@ -1024,7 +1028,7 @@ def test_an_interrupt_while_looking_closes_the_connection() -> None:
 def test_a_write_that_fails_with_nothing_to_read(server: LoopbackServer) -> None:
     # Of a server that closes then, and of one that does not: whichever is seen first, the failing
     # write or the server's end, nothing has left.
-    with Script(log_in, expect_end, hold) as script:
+    with Script(log_in, expect_eof, hold) as script:
         for port in (server.port, script.port):
             sock = socket.create_connection(("127.0.0.1", port))
             with opened(client_over(sock)) as client:
@@ -1039,8 +1043,8 @@ def test_a_write_that_fails_with_nothing_to_read(server: LoopbackServer) -> None
 
 def test_an_action_that_left_in_part_closes_the_connection() -> None:
     big = Action("Status", [("X", "y" * 1000)] * 100)
-    with Script(log_in, hold, swallow, narrow=True) as script:
-        with opened(client_over(narrow_socket(script.port))) as client:
+    with Script(log_in, hold, read_until_eof, small_buffers=True) as script:
+        with opened(client_over(small_buffer_socket(script.port))) as client:
             with pytest.raises(SendTimeout) as caught:
                 client.send_action(big, timeout=0.2)
             assert caught.value.outcome == NOT_SENT
@@ -1049,8 +1053,8 @@ def test_an_action_that_left_in_part_closes_the_connection() -> None:
 
 
 def test_an_action_that_did_not_leave_at_all_is_taken_back() -> None:
-    with Script(log_in, hold, serve, narrow=True) as script:
-        with client_over(narrow_socket(script.port)) as client:
+    with Script(log_in, hold, accept_all, small_buffers=True) as script:
+        with client_over(small_buffer_socket(script.port)) as client:
             unknown: List[str] = []
             for _ in range(10_000):
                 with pytest.raises(AMIError) as caught:
@@ -1061,7 +1065,7 @@ def test_an_action_that_did_not_leave_at_all_is_taken_back() -> None:
                 if isinstance(caught.value, ResponseTimeout):
                     assert caught.value.action_id is not None
                     unknown.append(caught.value.action_id)
-            script.go_on()
+            script.release()
             if client.connected:  # it was taken back whole
                 client.ping()
                 assert [action["ActionID"] for action in script.actions][:-1] == unknown
@@ -1081,12 +1085,12 @@ def test_an_answer_before_the_action_has_left_is_no_answer() -> None:
     big = Action("Status", [("X", "y" * 1000)] * 100)
     hasty = send(b"Response: Error\r\nMessage: too early\r\n\r\n")
     with Script(
-        log_in, read_a_part, hasty, hold, check_that_the_rest_is_missing, narrow=True
-    ) as script, opened(client_over(narrow_socket(script.port))) as client:
+        log_in, read_a_part, hasty, hold, check_that_the_rest_is_missing, small_buffers=True
+    ) as script, opened(client_over(small_buffer_socket(script.port))) as client:
         with pytest.raises(SendFailed) as caught:
             client.send_action(big)
         assert caught.value.outcome == NOT_SENT
-        script.go_on()
+        script.release()
 
 
 # -- Secrets.
@@ -1138,7 +1142,7 @@ def test_the_repr_says_whether_it_is_open(server: LoopbackServer) -> None:
 
 def test_a_silent_end_of_a_block_is_logged(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG, "amiclient")
-    with Script(log_in, swallow) as script, client_of(script.port, 0.2):
+    with Script(log_in, read_until_eof) as script, client_of(script.port, 0.2):
         pass
     (record,) = [record for record in caplog.records if "goodbye" in record.getMessage()]
     words = "no goodbye from the server: the action left and no answer came"

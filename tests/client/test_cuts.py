@@ -26,7 +26,7 @@ from amiclient import (
     TLSError,
 )
 from amiclient.loopback import LoopbackServer
-from tests.faults import SERVER_PEM, Proxy, Way, client_of, server_tls
+from tests.faults import SERVER_PEM, Direction, Proxy, client_of, server_tls
 
 pytestmark = pytest.mark.slow
 
@@ -87,7 +87,7 @@ def _session(port: int, tag: str, tls: bool, timeout: float, stop_at_failure: bo
 
 
 def _run(
-    server: LoopbackServer, tag: str, tls: bool, up: Way, down: Way,
+    server: LoopbackServer, tag: str, tls: bool, up: Direction, down: Direction,
     timeout: float = 5.0, stop_at_failure: bool = False, reset: bool = False,
 ) -> _Run:  # fmt: skip
     with Proxy(server.port, up=up, down=down, reset=reset) as proxy:
@@ -161,12 +161,16 @@ def _check_cut(run: _Run, tls: bool) -> None:
 def _cut(tls: bool, stride: int, reset: bool) -> None:
     runs: List[_Run] = []
     with LoopbackServer(tls=server_tls() if tls else None) as server:
-        whole = _run(server, "whole", tls, Way(), Way())
+        whole = _run(server, "whole", tls, Direction(), Direction())
         assert [step.error for step in whole.steps] == [None] * 5
         for place in _places(whole.up, tls, stride):
-            runs.append(_run(server, f"up {place}", tls, Way(cut=place), Way(), reset=reset))
+            runs.append(
+                _run(server, f"up {place}", tls, Direction(cut=place), Direction(), reset=reset)
+            )
         for place in _places(whole.down, tls, stride):
-            runs.append(_run(server, f"down {place}", tls, Way(), Way(cut=place), reset=reset))
+            runs.append(
+                _run(server, f"down {place}", tls, Direction(), Direction(cut=place), reset=reset)
+            )
     received = _Received(server)
     for run in [whole, *runs]:
         _check_cut(run, tls)
@@ -203,12 +207,16 @@ def _is_late(run: _Run) -> bool:
 @pytest.mark.parametrize("tls", [False, True], ids=["plain", "tls"])
 def test_a_link_that_stalls_anywhere(tls: bool) -> None:
     with LoopbackServer(tls=server_tls() if tls else None) as server:
-        whole = _run(server, "whole", tls, Way(), Way())
+        whole = _run(server, "whole", tls, Direction(), Direction())
 
         def run(job: Tuple[str, int, int]) -> _Run:
             way, place, attempt = job
             tag = f"{way} {place} {attempt}"
-            ways = (Way(stall=place), Way()) if way == "up" else (Way(), Way(stall=place))
+            ways = (
+                (Direction(stall=place), Direction())
+                if way == "up"
+                else (Direction(), Direction(stall=place))
+            )
             return _run(server, tag, tls, *ways, timeout=_TIMEOUT, stop_at_failure=True)
 
         stride = _TLS_STALLS if tls else _STALLS

@@ -26,7 +26,7 @@ from amiproto import (
     Response,
     parse_message_send,
 )
-from tests.faults import client_of, in_thread
+from tests.faults import client_of, start_thread
 from tests.readme import ROOT, block, run
 
 COUNT = 50
@@ -79,7 +79,7 @@ def test_the_manual_s_coroutine_ends_in_time_and_closes() -> None:
         with pytest.raises(asyncio.TimeoutError):
             asyncio.run(talk(server.port))
         with pytest.raises(ConnectionError):
-            in_thread(server.close)
+            start_thread(server.close)
             asyncio.run(talk(server.port))
 
 
@@ -118,7 +118,7 @@ class Relay:
         self._target = port
         self._change = change
         self.log: List[Message] = []
-        self._thread = in_thread(self._serve)
+        self._thread = start_thread(self._serve)
 
     def __enter__(self) -> Relay:
         return self

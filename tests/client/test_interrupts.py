@@ -20,9 +20,18 @@ import pytest
 import amiclient
 import amiproto
 from amiclient import AMIError, ConnectionLost, MessageSend, ReentrantCall
-from tests.faults import SERVER_PEM, client_of, no_file_left, on_alarm, opened
+from tests.faults import SERVER_PEM, alarm_handler, assert_no_fd_leak, client_of, opened
 from tests.peer import Peer
-from tests.script import Script, accept, for_ever, log_in, send, skip, swallow, together
+from tests.script import (
+    Script,
+    accept,
+    in_one_write,
+    leave_pending,
+    log_in,
+    read_until_eof,
+    repeat_forever,
+    send,
+)
 
 #: Where it is struck. Python 3.12.1 crashes when a tracer of bytecodes raises, and 3.13.0 tells of
 #: some of them only: there it is at every line.
@@ -74,10 +83,10 @@ def _run_until(number: int, call: Callable[[], object]) -> Tuple[int, Optional[B
 
 def _tell(peer: Peer) -> None:
     """Accept an action, with an event after it; or never answer a message to sip:silent."""
-    if peer.take_action().get("To") == "sip:silent":
-        skip(peer)
+    if peer.read_action().get("To") == "sip:silent":
+        leave_pending(peer)
     else:
-        together(accept, send(b"Event: Tick\r\n\r\n"))(peer)
+        in_one_write(accept, send(b"Event: Tick\r\n\r\n"))(peer)
 
 
 def _texts(script: Script) -> List[str]:
@@ -176,7 +185,7 @@ def test_an_interrupt_at_every_bytecode(
 ) -> None:
     # Python swallows what is raised in __del__; pytest would keep it, and all that it holds.
     monkeypatch.setattr(sys, "unraisablehook", lambda unraisable: None)
-    with no_file_left(), Script(log_in, for_ever(_tell), tls=bool(tls)) as script:
+    with assert_no_fd_leak(), Script(log_in, repeat_forever(_tell), tls=bool(tls)) as script:
         case = _Case(script, tls)
         # In a thread of its own, which such exceptions leave with a context that is none.
         with ThreadPoolExecutor(1) as pool:
@@ -224,7 +233,7 @@ def test_a_handler_that_calls_the_same_client(stride: int) -> None:
             sys.settrace(old)
         return seen
 
-    with Script(log_in, for_ever(_tell)) as script:
+    with Script(log_in, repeat_forever(_tell)) as script:
         case = _Case(script, False)
         case.client.connect()
         number = 1
@@ -240,8 +249,8 @@ def test_a_handler_that_calls_the_same_client(stride: int) -> None:
 
 @pytest.mark.skipif(os.name != "posix", reason="needs signals")
 def test_a_handler_that_closes_ends_the_call_it_came_into() -> None:
-    with Script(log_in, swallow) as script, opened(client_of(script.port, None)) as client:
-        with on_alarm(lambda number, frame: client.close()):
+    with Script(log_in, read_until_eof) as script, opened(client_of(script.port, None)) as client:
+        with alarm_handler(lambda number, frame: client.close()):
             signal.setitimer(signal.ITIMER_REAL, 0.1)
             with pytest.raises(ConnectionLost, match="the client was closed"):
                 client.ping()

@@ -22,20 +22,28 @@ from amiclient import (
 from amiclient._connection import SendQueue
 from amiclient._transport import Closed, Deadline
 from amiclient.loopback import LoopbackServer, no_response
-from tests.faults import SERVER_PEM, Proxy, client_of, client_over, in_thread, narrow_socket, opened
+from tests.faults import (
+    SERVER_PEM,
+    Proxy,
+    client_of,
+    client_over,
+    opened,
+    small_buffer_socket,
+    start_thread,
+)
 from tests.script import (
     Script,
     Step,
     accept,
-    answer,
+    accept_all,
     expect,
     hold,
+    leave_pending,
     log_in,
     pause,
     read,
-    serve,
-    skip,
-    swallow,
+    read_until_eof,
+    respond,
 )
 
 
@@ -46,8 +54,8 @@ def test_a_record_that_left_in_part_is_not_forgotten() -> None:
     the action had left.
     """
     for attempt in range(160):
-        with Script(log_in, hold, serve, tls=True, narrow=True) as script, opened(
-            client_over(narrow_socket(script.port), tls=SERVER_PEM, tls_hostname="localhost")
+        with Script(log_in, hold, accept_all, tls=True, small_buffers=True) as script, opened(
+            client_over(small_buffer_socket(script.port), tls=SERVER_PEM, tls_hostname="localhost")
         ) as client:
             link = client._shared().link
             assert link is not None
@@ -63,7 +71,7 @@ def test_a_record_that_left_in_part_is_not_forgotten() -> None:
                 assert not client.connected
                 if not link._outbox._offset:
                     return  # a whole record was seen to be kept
-            script.go_on()
+            script.release()
             if client.connected:
                 receipt = client.send_action(Action("Long-Name"))
                 last = script.actions[-1]
@@ -123,15 +131,17 @@ def test_what_came_before_a_write_failed_is_read_all_the_same(server: LoopbackSe
 
 def test_an_action_that_the_socket_does_not_hold_leaves_in_parts() -> None:
     lines = [(f"X-{number}", "x" * 1000) for number in range(100)]
-    with Script(log_in, pause(0.1), answer("Success"), narrow=True) as script:
-        with opened(client_over(narrow_socket(script.port))) as client:
+    with Script(log_in, pause(0.1), respond("Success"), small_buffers=True) as script:
+        with opened(client_over(small_buffer_socket(script.port))) as client:
             client.send_action(Action("Long", lines), timeout=5.0)
         (sent,) = script.actions
     assert [(name, sent[name]) for name, _ in lines] == lines
 
 
 def test_results_end_where_the_client_is_opened_anew() -> None:
-    with Script(log_in, accept, read, swallow) as script, opened(client_of(script.port)) as client:
+    with Script(log_in, accept, read, read_until_eof) as script, opened(
+        client_of(script.port)
+    ) as client:
         results = client.send_messages([MessageSend("sip:a", "x")] * 3, window=2)
         assert next(results).outcome == "accepted"
         client.connect()
@@ -156,7 +166,7 @@ def test_closing_ends_what_was_opened_anew_before_its_turn() -> None:
             ]
             threads = []
             for call in calls:
-                threads.append(in_thread(call))
+                threads.append(start_thread(call))
                 time.sleep(0.05)
             start = time.monotonic()
             client.close()
@@ -175,8 +185,8 @@ def test_a_bulk_whose_write_fails_has_sent_nothing() -> None:
 
 
 def test_a_message_that_left_in_part_and_was_forgotten_closes() -> None:
-    with Script(log_in, hold, swallow, narrow=True) as script:
-        with opened(client_over(narrow_socket(script.port))) as client:
+    with Script(log_in, hold, read_until_eof, small_buffers=True) as script:
+        with opened(client_over(small_buffer_socket(script.port))) as client:
             messages = [MessageSend("sip:a", "x" * 1000) for _ in range(500)]
             results = client.send_messages(messages, window=500, timeout=5.0)
             bulk = results._bulk
@@ -189,22 +199,22 @@ def test_a_message_that_left_in_part_and_was_forgotten_closes() -> None:
             assert not client.connected
 
 
-@pytest.mark.parametrize(("second", "outcome"), [(accept, "accepted"), (skip, "unknown")])
+@pytest.mark.parametrize(("second", "outcome"), [(accept, "accepted"), (leave_pending, "unknown")])
 def test_a_message_on_its_way_while_another_thread_calls(second: Step, outcome: str) -> None:
     # The two messages, and the call of the other thread, which comes before the second's answer.
-    with Script(log_in, read, read, accept, expect("Ping"), second, hold, serve) as script:
+    with Script(log_in, read, read, accept, expect("Ping"), second, hold, accept_all) as script:
         with client_of(script.port, 5.0) as client:
             messages = [MessageSend("sip:a", text) for text in "ab"]
             results = client.send_messages(messages, timeout=0.3)
             assert next(results).outcome == "accepted"
-            thread = in_thread(client.ping)
+            thread = start_thread(client.ping)
             time.sleep(0.1)
             (result,) = results
             assert result.outcome == outcome
             if result.error is not None:
                 assert result.error.action_id == script.actions[1]["ActionID"]
             assert client.connected
-            script.go_on()
+            script.release()
             thread.join()
             client.ping()
             assert not client._shared().open_connection._answers
@@ -247,7 +257,7 @@ def test_closing_is_finished_where_it_is_interrupted(
 def test_closing_waits_for_what_cannot_be_ended(server: LoopbackServer) -> None:
     with opened(client_of(server.port)) as client:
         # As the look-up of a name in connect().
-        thread = in_thread(
+        thread = start_thread(
             lambda: client._shared().run_locked(lambda: time.sleep(0.3), Deadline(1))
         )
         time.sleep(0.05)
@@ -259,8 +269,8 @@ def test_closing_waits_for_what_cannot_be_ended(server: LoopbackServer) -> None:
 
 def test_a_bulk_left_half_way_ends_the_wait_of_a_listener() -> None:
     """The server waits for the rest of a message that nobody wants to send any more."""
-    with Script(log_in, accept, hold, narrow=True) as script:
-        with opened(client_over(narrow_socket(script.port), events="on")) as client:
+    with Script(log_in, accept, hold, small_buffers=True) as script:
+        with opened(client_over(small_buffer_socket(script.port), events="on")) as client:
             results = client.send_messages(
                 [MessageSend("sip:a", "x" * 1000) for _ in range(1000)], window=1000
             )

@@ -12,7 +12,7 @@ import pytest
 
 from amiclient import ACCEPTED, AMIError, Client, ConnectionLost, Event, MessageSend, NotConnected
 from amiclient.loopback import LoopbackServer
-from tests.faults import SERVER_PEM, client_of, in_thread, opened, server_tls
+from tests.faults import SERVER_PEM, client_of, opened, server_tls, start_thread
 from tests.script import Script, log_in, read
 
 
@@ -24,7 +24,7 @@ def _listen(client: Client, numbers: List[int]) -> threading.Thread:
             for event in client.events(timeout=None):
                 numbers.append(int(event.headers["Number"]))
 
-    thread = in_thread(listen)
+    thread = start_thread(listen)
     time.sleep(0.05)
     return thread
 
@@ -40,7 +40,7 @@ def test_calls_go_through_and_no_event_is_lost(tls: Union[bool, str]) -> None:
                 for number in range(first, first + 40):
                     assert client.send_message("sip:a", str(number)).outcome == ACCEPTED
 
-            callers = [in_thread(partial(call, first)) for first in range(0, 160, 40)]
+            callers = [start_thread(partial(call, first)) for first in range(0, 160, 40)]
             for number in range(200):
                 server.send_event(Event("Tick", [("Number", str(number))]))
                 time.sleep(0.001)
@@ -91,7 +91,7 @@ def test_a_listener_ends_by_its_time_out_beside_calls(server: LoopbackServer) ->
             while not stop.is_set():
                 client.ping()
 
-        thread = in_thread(call)
+        thread = start_thread(call)
         start = time.monotonic()
         assert list(client.events(timeout=0.3)) == []
         assert 0.25 < time.monotonic() - start < 1.5
@@ -108,7 +108,7 @@ def _listen_to_the_end(client: Client, errors: List[AMIError]) -> threading.Thre
         except AMIError as error:
             errors.append(error)
 
-    thread = in_thread(listen)
+    thread = start_thread(listen)
     time.sleep(0.1)
     return thread
 

@@ -29,7 +29,7 @@ from amiclient.loopback import __main__ as program
 from amiclient.loopback import no_response, refuse
 from amiproto import Message
 from tests.command.shell import Screen
-from tests.faults import SERVER_PEM, client_of, in_thread, open_files, opened, server_tls
+from tests.faults import SERVER_PEM, client_of, count_open_fds, opened, server_tls, start_thread
 
 if TYPE_CHECKING:
     from amiclient.loopback.script import HandlerResult
@@ -55,7 +55,7 @@ _LOGIN = b"Action: Login\r\nUsername: loopback\r\nSecret: loopback\r\n\r\n"
 
 
 def test_it_opens_and_closes_again_and_again() -> None:
-    before = open_files()
+    before = count_open_fds()
     server = LoopbackServer()
     server.close()
     ports = set()
@@ -67,7 +67,7 @@ def test_it_opens_and_closes_again_and_again() -> None:
         ports.add(server.port)
     assert len(ports) == 1  # as a client that connects again would want it
     assert [message.text for message in server.messages] == ["0", "1", "2"]
-    assert open_files() == before
+    assert count_open_fds() == before
 
 
 def test_it_closes_with_clients_still_there() -> None:
@@ -103,7 +103,7 @@ def test_it_closes_while_clients_come() -> None:
                     except OSError:
                         pass
 
-            thread = in_thread(come)
+            thread = start_thread(come)
             time.sleep(0.005)
         stop.set()
         thread.join()
@@ -317,7 +317,7 @@ def test_it_serves_and_prints_until_a_signal(
 
     monkeypatch.setattr(program, "LoopbackServer", Noted)
     monkeypatch.setattr(sys, "stdout", out)
-    thread = in_thread(talk)
+    thread = start_thread(talk)
     try:
         assert program.main(["--port", str(port)] if asks_for_port else []) == 0
     finally:

@@ -36,7 +36,7 @@ from amiclient import (
     SendTimeout,
 )
 from amiclient.loopback import LoopbackServer
-from tests.faults import Proxy, client_of, in_thread
+from tests.faults import Proxy, client_of, start_thread
 
 pytestmark = pytest.mark.slow
 
@@ -286,7 +286,7 @@ class ClientMachine(RuleBasedStateMachine):
                 self.listener_errors.append(error)
 
         self.stop_listening.clear()
-        self.listener = in_thread(listen)
+        self.listener = start_thread(listen)
 
     @precondition(lambda self: self.listener is not None)
     @rule()

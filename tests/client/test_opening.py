@@ -29,14 +29,14 @@ from tests.faults import (
     OTHER_PEM,
     SERVER_PEM,
     Proxy,
+    alarm_handler,
     client_of,
     client_over,
     error_within,
-    on_alarm,
     opened,
     raise_interrupt,
 )
-from tests.script import Script, log_in, serve, swallow
+from tests.script import Script, accept_all, log_in, read_until_eof
 
 
 @contextmanager
@@ -148,7 +148,7 @@ def test_a_connection_that_nobody_takes_ends_by_the_deadline(
 
 @pytest.mark.skipif(os.name != "posix", reason="needs signals")
 def test_an_interrupt_while_connecting_leaves_no_socket() -> None:
-    with _full_backlog() as port, on_alarm(raise_interrupt):
+    with _full_backlog() as port, alarm_handler(raise_interrupt):
         signal.setitimer(signal.ITIMER_REAL, 0.1)
         with pytest.raises(KeyboardInterrupt):
             client_of(port).connect()
@@ -270,14 +270,14 @@ def test_a_file_is_trusted_as_it_is(
 )
 def test_a_file_that_holds_no_certificate(path: str, words: str) -> None:
     # And nothing is opened: an empty path must not mean a connection in the clear.
-    with Script(swallow) as script:
+    with Script(read_until_eof) as script:
         with pytest.raises(TLSError, match=f"no certificate can be read.*{words}"):
             client_of(script.port, tls=path).connect()
         assert script.peers == []
 
 
 def test_a_wait_for_the_answer_to_tls_does_not_spin() -> None:
-    with Script(swallow) as script:
+    with Script(read_until_eof) as script:
         client = client_of(script.port, 0.4, tls=SERVER_PEM)
         start = time.thread_time()
         with pytest.raises(ConnectTimeout, match="no answer to TLS in time"):
@@ -305,7 +305,7 @@ def test_each_line_is_a_record_and_no_record_is_over_1024_bytes() -> None:
     context = ssl.create_default_context(cafile=SERVER_PEM)
     context.maximum_version = ssl.TLSVersion.TLSv1_2
     context.set_ciphers("ECDHE-RSA-AES128-GCM-SHA256")
-    with Script(log_in, serve, tls=True) as script, Proxy(script.port) as proxy:
+    with Script(log_in, accept_all, tls=True) as script, Proxy(script.port) as proxy:
         with opened(client_of(proxy.port, tls=context)) as client:
             variables = {f"X-{number}": "v" * 900 for number in range(5)}
             client.send_message("pjsip:a", "b" * 900, variables=variables)
@@ -342,8 +342,8 @@ def test_a_socket_that_is_given(server: LoopbackServer, secure: LoopbackServer) 
 
 def test_a_socket_that_is_no_tcp() -> None:
     ours, theirs = socket.socketpair()
-    with Script(log_in, serve) as script:
-        script.meet(theirs)
+    with Script(log_in, accept_all) as script:
+        script.add_client(theirs)
         with client_over(ours) as client:
             client.send_message("sip:a", "b")
 

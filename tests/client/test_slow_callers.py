@@ -8,8 +8,8 @@ from typing import Iterator, List
 import pytest
 
 from amiclient import ACCEPTED, MessageSend
-from tests.faults import SERVER_PEM, client_of, in_thread
-from tests.script import Script, expect, hold, log_in, serve
+from tests.faults import SERVER_PEM, client_of, start_thread
+from tests.script import Script, accept_all, expect, hold, log_in
 
 pytestmark = pytest.mark.slow
 
@@ -29,7 +29,7 @@ def test_a_slow_caller_breaks_nothing(window: int, slow: str) -> None:
                 time.sleep(_WORK)
             yield MessageSend("sip:a", str(number))
 
-    with Script(log_in, serve) as script, client_of(script.port, _TIMEOUT) as client:
+    with Script(log_in, accept_all) as script, client_of(script.port, _TIMEOUT) as client:
         start = time.monotonic()
         outcomes: List[str] = []
         for result in client.send_messages(messages(), window=window):
@@ -42,7 +42,7 @@ def test_a_slow_caller_breaks_nothing(window: int, slow: str) -> None:
 
 
 def test_a_slow_caller_over_tls() -> None:
-    with Script(log_in, serve, tls=True) as script:
+    with Script(log_in, accept_all, tls=True) as script:
         with client_of(script.port, _TIMEOUT, tls=SERVER_PEM) as client:
             outcomes = []
             for result in client.send_messages(MessageSend("sip:a", text) for text in "abc"):
@@ -52,7 +52,7 @@ def test_a_slow_caller_over_tls() -> None:
 
 
 def test_the_window_is_full_while_the_caller_works() -> None:
-    with Script(log_in, serve) as script, client_of(script.port) as client:
+    with Script(log_in, accept_all) as script, client_of(script.port) as client:
         messages = [MessageSend("sip:a", str(number)) for number in range(40)]
         for done, _ in enumerate(client.send_messages(messages, window=4), start=1):
             # Here, in the caller's code, the next ones are with the server.
@@ -67,7 +67,7 @@ def test_a_message_leaves_while_the_next_is_made() -> None:
             yield MessageSend("sip:a", str(number))
             script.wait_for_actions(number + 1)
 
-    with Script(log_in, serve) as script, client_of(script.port) as client:
+    with Script(log_in, accept_all) as script, client_of(script.port) as client:
         results = list(client.send_messages(messages(), window=32))
         assert [result.outcome for result in results] == [ACCEPTED] * 3
     assert [action["Body"] for action in script.actions[:3]] == ["0", "1", "2"]
@@ -82,7 +82,7 @@ def test_a_result_is_given_before_the_next_slow_message_is_made() -> None:
             made.append(number)
             yield MessageSend("sip:a", str(number))
 
-    with Script(log_in, serve) as script, client_of(script.port) as client:
+    with Script(log_in, accept_all) as script, client_of(script.port) as client:
         results = client.send_messages(messages(), window=32)
         assert next(results).outcome == ACCEPTED
         assert len(made) <= 3
@@ -95,10 +95,12 @@ def test_a_slow_caller_waits_for_no_call_of_another() -> None:
         for number in range(3):
             time.sleep(0.1)
             yield MessageSend("sip:a", str(number))
-        script.go_on()
+        script.release()
 
-    with Script(log_in, expect("Ping"), hold, serve) as script, client_of(script.port) as client:
-        other = in_thread(client.ping)
+    with Script(log_in, expect("Ping"), hold, accept_all) as script, client_of(
+        script.port
+    ) as client:
+        other = start_thread(client.ping)
         time.sleep(0.05)
         results = client.send_messages(messages())
         assert [result.outcome for result in results] == [ACCEPTED] * 3

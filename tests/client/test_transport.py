@@ -12,9 +12,9 @@ from typing import Iterator, Tuple
 import pytest
 
 from amiclient._transport import Closed, Deadline, Expired, Transport
-from tests.faults import SERVER_PEM, Proxy, in_thread
+from tests.faults import SERVER_PEM, Proxy, start_thread
 from tests.peer import Peer
-from tests.script import Script, hold, send, swallow
+from tests.script import Script, hold, read_until_eof, send
 
 Pair = Tuple[Transport, socket.socket]
 
@@ -115,7 +115,7 @@ def test_it_comes_back_when_there_is_room_to_write(pair: Pair) -> None:
                 time.sleep(0.001)
 
     done = threading.Event()
-    thread = in_thread(drain)
+    thread = start_thread(drain)
     assert transport.receive_before(True, Deadline(5.0)) is None
     assert transport.send(b"x") == 1
     done.set()
@@ -194,7 +194,7 @@ def _secured(port: int, ragged: bool) -> ssl.SSLSocket:
 
 
 def test_what_tls_has_read_ahead_is_readable() -> None:
-    with Script(send(b"abc"), swallow, tls=True) as script:
+    with Script(send(b"abc"), read_until_eof, tls=True) as script:
         sock = _secured(script.port, True)
         assert sock.recv(1) == b"a"
         transport = _transport(sock)
@@ -206,7 +206,7 @@ def test_what_tls_has_read_ahead_is_readable() -> None:
 
 @pytest.mark.parametrize("ragged", [True, False])
 def test_an_end_without_the_goodbye_of_tls_is_an_end(ragged: bool) -> None:
-    with Script(send(b"abc"), swallow, tls=True) as script, Proxy(script.port) as proxy:
+    with Script(send(b"abc"), read_until_eof, tls=True) as script, Proxy(script.port) as proxy:
         transport = _transport(_secured(proxy.port, ragged))
         # The proxy has nothing unread then, and its end is no reset.
         assert transport.receive_before(False, Deadline(5.0)) == b"abc"
@@ -265,12 +265,12 @@ def test_a_goodbye_of_tls_is_an_end() -> None:
 
 
 def test_half_a_record_is_nothing_yet() -> None:
-    steps = (send(b"first"), hold, send(b"second"), swallow)
+    steps = (send(b"first"), hold, send(b"second"), read_until_eof)
     with Script(*steps, tls=True) as script, Proxy(script.port) as proxy:
         transport = _transport(_secured(proxy.port, True))
         assert transport.receive_before(False, Deadline(5.0)) == b"first"
         proxy.down.stall = len(proxy.down.passed) + 7
-        script.go_on()
+        script.release()
         with pytest.raises(Expired):
             transport.receive_before(False, Deadline(0.1))
         threading.Timer(0.1, setattr, (proxy.down, "stall", None)).start()
@@ -279,10 +279,12 @@ def test_half_a_record_is_nothing_yet() -> None:
 
 
 def test_bytes_that_are_no_tls_break_the_connection() -> None:
-    with Script(hold, send(b"abc"), swallow, tls=True) as script, Proxy(script.port) as proxy:
+    with Script(hold, send(b"abc"), read_until_eof, tls=True) as script, Proxy(
+        script.port
+    ) as proxy:
         transport = _transport(_secured(proxy.port, True))
         proxy.down.rewrite = lambda data: b"\xff" * len(data)
-        script.go_on()
+        script.release()
         with pytest.raises(Closed):
             transport.receive_before(False, Deadline(5.0))
         transport.close()

@@ -26,21 +26,21 @@ from tests.command.shell import (
     one_line,
     signal_here,
 )
-from tests.faults import Proxy, Way, in_thread
+from tests.faults import Direction, Proxy, start_thread
 from tests.peer import Peer
 from tests.readme import ROOT
 from tests.script import (
     Script,
     Step,
     accept,
+    accept_all,
     close,
     hold,
     log_in,
     pause,
     read,
-    serve,
-    swallow,
-    times,
+    read_until_eof,
+    repeat,
 )
 
 needs_signals = pytest.mark.skipif(os.name != "posix", reason="needs signals and pipes")
@@ -216,7 +216,7 @@ def test_a_server_that_dies_half_way_and_retries(
     told: List[Any] = []
     for attempt in range(20):
         # Cut in the middle of what the client sends, so that some is lost on the way.
-        with Proxy(server.port, up=Way(cut=4_000 if attempt < 4 else None)) as proxy:
+        with Proxy(server.port, up=Direction(cut=4_000 if attempt < 4 else None)) as proxy:
             option = "--retry" if attempt else "--batch"
             code, out, err = run.logged_in(proxy.port, option, str(path))
         results = lines_of(out)
@@ -324,7 +324,7 @@ def test_a_slow_pipe_is_sent_as_it_comes(run: Runner, server: LoopbackServer, pi
             seen.append(len(server.messages))
         os.close(pipe)
 
-    thread = in_thread(write)
+    thread = start_thread(write)
     code, out, err = run.logged_in(server.port, "--batch", "-")
     thread.join()
     assert code == 0 and seen == [1, 2, 3] and len(lines_of(out)) == 3
@@ -337,12 +337,12 @@ def test_a_slow_pipe_is_sent_as_it_comes(run: Runner, server: LoopbackServer, pi
 def test_the_connection_ends_while_a_pipe_is_silent(
     run: Runner, pipe: int, step: Step, outcome: str, code: int
 ) -> None:
-    def go_on(peer: Peer) -> None:
+    def release(peer: Peer) -> None:
         os.write(pipe, b'{"to": "pjsip:a", "body": "2"}\n{"to": "", "body": "3"}\n')
         os.close(pipe)
 
     os.write(pipe, b'{"to": "pjsip:a", "body": "1"}\n')
-    with Script(log_in, step, close, pause(0.05), go_on) as script:
+    with Script(log_in, step, close, pause(0.05), release) as script:
         ended, out, err = run.logged_in(script.port, "--batch", "-")
     assert ended == code
     assert [(line["outcome"], line["retryable"]) for line in lines_of(out)] == [
@@ -359,7 +359,7 @@ def test_a_signal_leaves_every_line_accounted_for(
 ) -> None:
     count = 100
     before = signal.getsignal(signum)
-    with Script(log_in, times(39, accept), read, signal_here(signum), serve) as script:
+    with Script(log_in, repeat(39, accept), read, signal_here(signum), accept_all) as script:
         ended, out, err = run.logged_in(script.port, "--batch", batch(tmp_path / "in", count))
     assert ended == code
     results = lines_of(out)
@@ -389,7 +389,7 @@ def test_a_signal_while_a_pipe_is_silent(
         time.sleep(0.05)
         os.kill(os.getpid(), signal.SIGTERM)
 
-    thread = in_thread(interrupt)
+    thread = start_thread(interrupt)
     code, out, err = run.logged_in(server.port, "--batch", "-")
     thread.join()
     assert code == 143
@@ -401,12 +401,12 @@ def test_a_second_signal_ends_at_once(tmp_path: Path) -> None:
     def terminate(peer: Peer) -> None:
         child.send_signal(signal.SIGTERM)
 
-    with Script(log_in, read, hold, terminate, pause(0.3), terminate, swallow) as script:
+    with Script(log_in, read, hold, terminate, pause(0.3), terminate, read_until_eof) as script:
         child = subprocess.Popen(
             command("--batch", batch(tmp_path / "in", 3)), cwd=ROOT, env=environment(script.port),
             stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
         )  # fmt: skip
-        script.go_on()
+        script.release()
         assert child.wait(20) == -signal.SIGTERM
 
 

@@ -32,7 +32,7 @@ from tests.command.shell import (
 )
 from tests.faults import OTHER_PEM, SERVER_PEM, server_tls
 from tests.readme import ROOT
-from tests.script import Script, Step, answer, log_in, read, send, swallow
+from tests.script import Script, Step, log_in, read, read_until_eof, respond, send
 
 # -- The five errors, and what else can go wrong, each by a process of its own.
 
@@ -55,9 +55,9 @@ def test_no_server_listening() -> None:
     ("steps", "code", "words"),
     [
         ((), 75, "closed the connection before the login"),
-        ((swallow,), 75, "in time"),
+        ((read_until_eof,), 75, "in time"),
         # Such texts can end in a stray LF; still it is one line.
-        ((log_in, answer("Error", "Message: Message failed to send.\n")), 69,
+        ((log_in, respond("Error", "Message: Message failed to send.\n")), 69,
          "Message failed to send."),
         ((log_in, read), 74, "may have been carried out"),
         ((send(b"SSH-2.0-OpenSSH_9.2\r\n"),), 76, "not the banner"),
@@ -65,7 +65,7 @@ def test_no_server_listening() -> None:
     ids=["closes", "is silent", "refuses", "breaks off", "is no manager"],
 )  # fmt: skip
 def test_servers_that_give_no_receipt(steps: Tuple[Step, ...], code: int, words: str) -> None:
-    timeout = ["--timeout", "0.3"] if swallow in steps else []
+    timeout = ["--timeout", "0.3"] if read_until_eof in steps else []
     with Script(*steps) as script:
         start = time.monotonic()
         ended, out, err = process(*MESSAGE, *timeout, env=environment(script.port))
@@ -87,7 +87,7 @@ def test_a_message_that_cannot_be_sent(server: LoopbackServer) -> None:
 
 @pytest.mark.skipif(os.name != "posix", reason="needs signals")
 def test_interrupted() -> None:
-    with Script(swallow) as script:
+    with Script(read_until_eof) as script:
         child = subprocess.Popen(
             command(*MESSAGE), cwd=ROOT, env=environment(script.port), stderr=subprocess.PIPE
         )
@@ -349,7 +349,7 @@ def test_standard_input_that_cannot_be_read(run: Runner, monkeypatch: pytest.Mon
 )
 def test_interrupted_here(run: Runner, signum: signal.Signals, code: int, word: str) -> None:
     before = signal.getsignal(signum)
-    with Script(log_in, read, signal_here(signum), swallow) as script:
+    with Script(log_in, read, signal_here(signum), read_until_eof) as script:
         ended, out, err = run.logged_in(script.port, *MESSAGE, "--to", "sip:b", "--to", "sip:c")
     assert (ended, out) == (code, "")
     assert err.splitlines() == [
@@ -381,7 +381,7 @@ def test_any_number_of_signals_is_noted_in_silence() -> None:
 def test_a_signal_that_is_ignored_stays_so(run: Runner) -> None:
     before = signal.signal(signal.SIGTERM, signal.SIG_IGN)
     try:
-        with Script(log_in, read, signal_here(signal.SIGTERM), answer("Success")) as script:
+        with Script(log_in, read, signal_here(signal.SIGTERM), respond("Success")) as script:
             assert run.logged_in(script.port, *MESSAGE)[0] == 0
     finally:
         signal.signal(signal.SIGTERM, before)

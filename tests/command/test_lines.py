@@ -15,7 +15,7 @@ from amiclient.command import records as source
 from amiclient.command.records import MAX_LINE, Line, Source, read_csv, read_json
 from amiclient.command.signals import Signals
 from amiproto import LocalProtocolError
-from tests.faults import in_thread
+from tests.faults import start_thread
 
 needs_pipes = pytest.mark.skipif(os.name != "posix", reason="needs pipes that can be waited for")
 
@@ -88,7 +88,7 @@ def test_what_is_on_its_way_at_a_signal_is_still_read(
         interrupts.note()
         os.kill(os.getpid(), signal.SIGTERM)
         given = Source(pipe.fileno(), interrupts)
-        thread = in_thread(write)
+        thread = start_thread(write)
         assert given.read_line() == b"line\n"
         thread.join()
 

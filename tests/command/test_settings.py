@@ -13,7 +13,7 @@ from amiclient.command import config as settings
 from amiclient.loopback import LoopbackServer
 from tests.command.shell import MESSAGE, Runner, one_line
 from tests.faults import SERVER_PEM, server_tls
-from tests.script import Script, swallow
+from tests.script import Script, read_until_eof
 
 USER = ["--username", "me"]
 
@@ -104,7 +104,7 @@ def test_1_is_a_port(run: Runner) -> None:
 
 
 def test_less_than_a_second_is_a_time(run: Runner) -> None:
-    with Script(swallow) as script:
+    with Script(read_until_eof) as script:
         code, out, err = run.logged_in(script.port, *MESSAGE, "--timeout", "0.05")
     one_line(code, 75, err, "in time")
 
