@@ -13,12 +13,15 @@ the server decides goes into ``check_server``. Say at each rule on which version
 """
 
 from . import chan_sip, pjsip, xmpp  # noqa: F401  (each registers its technology)
+from .fields import MessageFields, field_keys
 from .message import MessageSend, parse_message_send, split_body
 from .variables import escape_variable, parse_variables
 
 __all__ = [
+    "MessageFields",
     "MessageSend",
     "escape_variable",
+    "field_keys",
     "parse_message_send",
     "parse_variables",
     "split_body",

@@ -12,11 +12,11 @@ from __future__ import annotations
 
 import re
 from types import MappingProxyType
-from typing import List, Optional, Pattern
+from typing import Pattern
 
 from ..exceptions import InvalidVariable
-from ..headers import Pair
 from ..limits import MAX_ACTION_LINE, MAX_DATAGRAM
+from .fields import MessageFields
 from .technology import Technology
 
 #: What may stand in a user as it is (RFC 3261, user): both stacks leave it so.
@@ -128,22 +128,15 @@ class SIPTechnology(Technology):
 
     __slots__ = ()
 
-    def check(
-        self,
-        to: str,
-        from_: Optional[str],
-        destination: Optional[str],
-        body: bytes,
-        variables: List[Pair],
-    ) -> None:
+    def check(self, fields: MessageFields) -> None:
         """Refuse what one datagram does not hold, too."""
-        super().check(to, from_, destination, body, variables)
-        if len(variables) < _MANY_VARIABLES:
+        super().check(fields)
+        if len(fields.variables) < _MANY_VARIABLES:
             return
-        size = len(body) + _SERVERS_HEADERS
-        size += sum([len(f"{name}: {value}\r\n".encode()) for name, value in variables])
+        size = len(fields.body) + _SERVERS_HEADERS
+        size += sum([len(f"{name}: {value}\r\n".encode()) for name, value in fields.variables])
         # The addresses stand in several headers of the request.
-        size += 3 * len(f"{to}{from_}{destination}".encode())
+        size += 3 * len(f"{fields.to}{fields.from_}{fields.destination}".encode())
         if size > MAX_DATAGRAM:
             raise InvalidVariable(
                 f"the message would have about {size} bytes and a SIP datagram holds "

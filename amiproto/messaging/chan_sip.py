@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import re
-from typing import List, Optional
 
 from ..exceptions import InvalidAddress, InvalidVariable
-from ..headers import Pair
 from ..limits import MAX_SIP_NAME, MAX_SIP_VARIABLES
 from ._sip import (
     ESCAPE,
@@ -18,6 +16,7 @@ from ._sip import (
     explain_brackets,
     explain_invalid_uri,
 )
+from .fields import MessageFields
 from .technology import register
 
 # All of the following was seen on 16.28.
@@ -70,8 +69,9 @@ class SIP(SIPTechnology):
     __slots__ = ()
     name = "sip"
 
-    def check_target(self, field: str, target: str) -> None:
+    def check_target(self, fields: MessageFields) -> None:
         """Refuse what is neither a peer, user@peer nor user@host:port."""
+        field, target = fields.target_header, fields.target
         rest = target[len("sip:") :]
         found = re.fullmatch(_TARGET, rest)
         if found is None or re.match("(?i)sips?:", rest):
@@ -83,17 +83,18 @@ class SIP(SIPTechnology):
         if user is not None:
             _check_length(field, "user", _escaped_size(user.encode()))
 
-    def check_to_with_destination(self, to: str, destination: str) -> None:
+    def check_to_with_destination(self, fields: MessageFields) -> None:
         """Refuse a To of its own: chan_sip makes no use of it."""
-        if to != destination:
+        if fields.to != fields.destination:
             raise InvalidAddress(
                 "where there is a Destination, sip makes no use of To; give the destination as To, "
                 "too",
                 field="To",
             )
 
-    def check_from(self, from_: Optional[str]) -> None:
+    def check_from(self, fields: MessageFields) -> None:
         """Refuse a From that chan_sip would change, cut or drop."""
+        from_ = fields.from_
         if from_ is None:
             return
         if "<" not in from_:
@@ -126,11 +127,11 @@ class SIP(SIPTechnology):
                 field=name,
             )
 
-    def check_variables(self, variables: List[Pair]) -> None:
+    def check_variables(self, fields: MessageFields) -> None:
         """Refuse more than chan_sip keeps."""
-        super().check_variables(variables)
+        super().check_variables(fields)
         # A Content-Type takes the place of chan_sip's own.
-        count = len([name for name, _ in variables if name.lower() != "content-type"])
+        count = len([name for name, _ in fields.variables if name.lower() != "content-type"])
         if count > MAX_SIP_VARIABLES:
             raise InvalidVariable(
                 f"{count} variables, and chan_sip keeps {MAX_SIP_VARIABLES}, then drops headers; "

@@ -8,15 +8,19 @@ The text of a message: ``Body`` or ``Base64Body``, how much fits, and cutting wh
 from __future__ import annotations
 
 from binascii import a2b_base64, b2a_base64
-from typing import Any, List, Optional, Tuple, Union
+from dataclasses import fields as dataclass_fields
+from typing import Any, Dict, List, Optional, Tuple, Type, TypeVar, Union
 
 from .._text import get_header, to_exact_bytes, to_exact_str, to_text
 from ..exceptions import BodyTooLong, InvalidAddress, InvalidBody, TooManyLines
 from ..headers import Pair, Pairs, to_exact_pairs
 from ..limits import MAX_ACTION_LINE, MAX_ACTION_LINES, MAX_BASE64_BODY, MAX_BODY
 from ..messages import Action, Banner, Message, check_action_id, encode_action
+from .fields import MessageFields
 from .technology import check_technology, get_technology
 from .variables import effective_variables, variable_headers
+
+S = TypeVar("S", bound="MessageSend")
 
 
 class MessageSend(Action):
@@ -56,7 +60,7 @@ class MessageSend(Action):
     :raises LineTooLong, TooManyLines: for what the server's buffers cannot hold.
     """
 
-    __slots__ = ()
+    __slots__ = ("_fields",)
 
     def __init__(
         self,
@@ -67,57 +71,69 @@ class MessageSend(Action):
         destination: Optional[str] = None,
         action_id: Optional[str] = None,
     ) -> None:
-        to = to_exact_str(to, "to")
-        from_ = None if from_ is None else to_exact_str(from_, "from_")
-        destination = None if destination is None else to_exact_str(destination, "destination")
-        text = _plain_body(body)
-        named = [] if variables is None else to_exact_pairs(variables, "variables")
-        if destination is None:
-            check_technology("To", to)
-        else:
-            check_technology("Destination", destination)
-        technology = get_technology(to if destination is None else destination)
-        technology.check(to, from_, destination, text, named)
+        fields = MessageFields(
+            to=to_exact_str(to, "to"),
+            from_=None if from_ is None else to_exact_str(from_, "from_"),
+            destination=(None if destination is None else to_exact_str(destination, "destination")),
+            body=_plain_body(body),
+            variables=(() if variables is None else tuple(to_exact_pairs(variables, "variables"))),
+        )
+        check_technology(fields.target_header, fields.target)
+        get_technology(fields.target).check(fields)
         pairs = [("Action", "MessageSend")]
         if action_id is not None:
             action_id = to_exact_str(action_id, "action_id")
             check_action_id(action_id)
             pairs.append(("ActionID", action_id))
-        pairs.append(("To", to))
-        if from_ is not None:
-            pairs.append(("From", from_))
-        if destination is not None:
-            pairs.append(("Destination", destination))
+        for name, header in _ADDRESSES:
+            value = getattr(fields, name)
+            if value is not None:
+                pairs.append((header, value))
         # The body has a line, and so has the ActionID that a session adds where there is none.
         others = len(pairs) + 1 + (action_id is None)
-        headers = variable_headers(named, MAX_ACTION_LINES - others)
+        headers = variable_headers(fields.variables, MAX_ACTION_LINES - others)
         count = others + len(headers)
         if count > MAX_ACTION_LINES:
             raise TooManyLines(
-                f"the message has {len(named)} variables and its action over {MAX_ACTION_LINES} "
-                "lines; send fewer variables",
+                f"the message has {len(fields.variables)} variables and its action over "
+                f"{MAX_ACTION_LINES} lines; send fewer variables",
                 field="Variable",
                 limit=MAX_ACTION_LINES,
                 actual=count,
                 action_id=action_id,
             )
-        Message.__init__(self, encode_action([*pairs, *headers, body_header(text)]))
+        Message.__init__(self, encode_action([*pairs, *headers, body_header(fields.body)]))
+        self._fields: Optional[MessageFields] = fields
+
+    @classmethod
+    def from_wire(cls: Type[S], wire: bytes) -> S:
+        """Return a message of just these bytes, as if received; nothing is checked."""
+        message = super().from_wire(wire)
+        message._fields = None
+        return message
+
+    @property
+    def fields(self) -> MessageFields:
+        """The fields of the message as the server reads them (:class:`MessageFields`)."""
+        fields = self._fields
+        if fields is None:
+            fields = self._fields = _read_fields(self.wire)
+        return fields
 
     @property
     def to(self) -> str:
         """The ``To`` header (str)."""
-        return self._read(b"To")
+        return self.fields.to
 
     @property
     def from_(self) -> Optional[str]:
         """The ``From`` header (str), or None."""
-        return self._read(b"From") or None
+        return self.fields.from_
 
     @property
     def body(self) -> bytes:
         """The text as it arrives (bytes)."""
-        encoded = get_header(self.wire, b"Base64Body")
-        return decode_base64(encoded) if encoded else get_header(self.wire, b"Body")
+        return self.fields.body
 
     @property
     def text(self) -> str:
@@ -127,17 +143,17 @@ class MessageSend(Action):
     @property
     def variables(self) -> Tuple[Pair, ...]:
         """The variables in order: pairs of name and value (str), before escaping."""
-        return effective_variables(self.wire)
+        return self.fields.variables
 
     @property
     def destination(self) -> Optional[str]:
         """The ``Destination`` header (str), or None."""
-        return self._read(b"Destination") or None
+        return self.fields.destination
 
     @property
     def technology(self) -> str:
         """What stands before the first colon of the destination, in lower case (str)."""
-        return (self.destination or self.to).partition(":")[0].lower()
+        return self.fields.technology
 
     def check_server(self, banner: Banner) -> None:
         """Refuse what this version of the server would not send as it is asked.
@@ -147,19 +163,15 @@ class MessageSend(Action):
             beside a Destination (exact on 16.28, ignored on 22.10), and one that repeats it with an
             endpoint and a name (exact on 22.10).
         """
-        to, from_, destination = self.to, self.from_, self.destination
-        technology = get_technology(to if destination is None else destination)
+        fields = self.fields
         try:
-            technology.check_server(to, from_, destination, banner)
+            get_technology(fields.target).check_server(fields, banner)
         except InvalidAddress as error:
             error.action_id = self.action_id
             raise
 
-    def _read(self, name: bytes) -> str:
-        return to_text(get_header(self.wire, name))
-
     def _content(self) -> Tuple[Any, ...]:
-        return self.to, self.body, self.from_, self.variables, self.destination, self.action_id
+        return self.fields, self.action_id
 
     def __repr__(self) -> str:
         return (
@@ -182,6 +194,25 @@ def parse_message_send(action: Action) -> MessageSend:
         and its ``wire`` is the action's.
     """
     return MessageSend.from_wire(action.wire)
+
+
+#: The fields that are one header each, sent and read unchanged: their names and the headers.
+_ADDRESSES = [
+    (field.name, field.metadata["header"])
+    for field in dataclass_fields(MessageFields)
+    if field.name not in ("body", "variables")
+]
+
+
+def _read_fields(wire: bytes) -> MessageFields:
+    """Return the fields of a MessageSend as the server reads them."""
+    found: Dict[str, Any] = {
+        name: to_text(get_header(wire, header.encode())) or None for name, header in _ADDRESSES
+    }
+    found["to"] = found["to"] or ""
+    encoded = get_header(wire, b"Base64Body")
+    body = decode_base64(encoded) if encoded else get_header(wire, b"Body")
+    return MessageFields(body=body, variables=effective_variables(wire), **found)
 
 
 def _plain_body(body: Union[str, bytes]) -> bytes:

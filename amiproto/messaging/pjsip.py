@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from typing import Optional
 
 from ..exceptions import InvalidAddress, InvalidVariable
 from ..messages import Banner
@@ -19,6 +18,7 @@ from ._sip import (
     explain_brackets,
     explain_invalid_uri,
 )
+from .fields import MessageFields
 from .technology import register
 
 # All of the following was seen on 16.28 and 22.10 unless it says otherwise.
@@ -108,8 +108,9 @@ class PJSIP(SIPTechnology):
     __slots__ = ()
     name = "pjsip"
 
-    def check_target(self, field: str, target: str) -> None:
+    def check_target(self, fields: MessageFields) -> None:
         """Refuse what would reach another than it says, or the same under another address."""
+        field, target = fields.target_header, fields.target
         rest = target[len("pjsip:") :]
         if rest[-1] == " ":
             # There is no endpoint of that name, and yet it is Success.
@@ -131,9 +132,10 @@ class PJSIP(SIPTechnology):
                 field=field,
             )
 
-    def check_to_with_destination(self, to: str, destination: str) -> None:
+    def check_to_with_destination(self, fields: MessageFields) -> None:
         """Refuse a To that no version puts into the To header as it is."""
-        if to != destination and not re.fullmatch(_TO_HEADER_OF_16, to):
+        to = fields.to
+        if to != fields.destination and not re.fullmatch(_TO_HEADER_OF_16, to):
             uri = to[6:] if to.startswith("pjsip:") else to
             advice = (
                 explain_brackets(uri)
@@ -148,19 +150,19 @@ class PJSIP(SIPTechnology):
                 field="To",
             )
 
-    def check_from(self, from_: Optional[str]) -> None:
+    def check_from(self, fields: MessageFields) -> None:
         """Refuse a From that every version would change or drop."""
+        from_ = fields.from_
         if from_ is not None and not re.fullmatch(_FROM, from_):
             raise InvalidAddress(
                 f"pjsip would change or drop the From {from_!r}: {_from_advice(from_)}",
                 field="From",
             )
 
-    def check_server(
-        self, to: str, from_: Optional[str], destination: Optional[str], banner: Banner
-    ) -> None:
+    def check_server(self, fields: MessageFields, banner: Banner) -> None:
         """Refuse what 16.28 and 22.10 do not both carry, where it is not the one that does."""
-        super().check_server(to, from_, destination, banner)
+        super().check_server(fields, banner)
+        to, from_, destination = fields.to, fields.from_, fields.destination
         if from_ is not None and ";" in from_ and "@" in from_ and (banner.major or 0) < _AMI_OF_22:
             raise InvalidAddress(
                 f"a server of AMI {banner.version} cuts the From {from_!r} at its semicolon; leave "

@@ -10,12 +10,12 @@ The registry: which technology a target names.
 from __future__ import annotations
 
 import re
-from typing import Dict, List, Optional, Type, TypeVar
+from typing import Dict, Type, TypeVar
 
 from ..exceptions import InvalidAddress, InvalidBody, InvalidVariable
-from ..headers import Pair
 from ..limits import AMI_WITHOUT_DESTINATION
 from ..messages import Banner
+from .fields import MessageFields
 
 _CONTROL = re.compile("[\x00-\x1f\x7f]")
 _SURROGATE = re.compile("[\ud800-\udfff]")
@@ -33,65 +33,55 @@ class Technology:
     #: What stands before the first colon of a target.
     name = ""
 
-    def check(
-        self,
-        to: str,
-        from_: Optional[str],
-        destination: Optional[str],
-        body: bytes,
-        variables: List[Pair],
-    ) -> None:
+    def check(self, fields: MessageFields) -> None:
         """Refuse a message that would not arrive as it is asked for.
 
         :raises InvalidAddress, InvalidBody, InvalidVariable: naming what would happen to it.
         """
-        check_address("To", to)
-        if from_ is not None:
-            check_address("From", from_)
-        self.check_from(from_)
-        if destination is None:
-            self.check_target("To", to)
-        else:
-            check_address("Destination", destination)
-            self.check_target("Destination", destination)
-            self.check_to_with_destination(to, destination)
-        self.check_body(body)
-        self.check_variables(variables)
+        check_address("To", fields.to)
+        if fields.from_ is not None:
+            check_address("From", fields.from_)
+        self.check_from(fields)
+        if fields.destination is not None:
+            check_address("Destination", fields.destination)
+        self.check_target(fields)
+        if fields.destination is not None:
+            self.check_to_with_destination(fields)
+        self.check_body(fields)
+        self.check_variables(fields)
 
-    def check_server(
-        self, to: str, from_: Optional[str], destination: Optional[str], banner: Banner
-    ) -> None:
+    def check_server(self, fields: MessageFields, banner: Banner) -> None:
         """Refuse a message that is exact on some versions of the server, and not on this one.
 
         :raises InvalidAddress: naming what would happen to it.
         """
-        if destination is not None and banner.major in AMI_WITHOUT_DESTINATION:
+        if fields.destination is not None and banner.major in AMI_WITHOUT_DESTINATION:
             raise InvalidAddress(
                 f"a server of AMI {banner.version} knows no Destination and would route by "
                 "To; put the destination there",
                 field="Destination",
             )
 
-    def check_target(self, field: str, target: str) -> None:
+    def check_target(self, fields: MessageFields) -> None:
         """Refuse a To, or a Destination, that would lead elsewhere or take more along."""
 
-    def check_to_with_destination(self, to: str, destination: str) -> None:
+    def check_to_with_destination(self, fields: MessageFields) -> None:
         """Refuse a To that does not route, and that the phone would not see as it is written."""
 
-    def check_from(self, from_: Optional[str]) -> None:
+    def check_from(self, fields: MessageFields) -> None:
         """Refuse a From that the phone would not see as it is written."""
 
-    def check_body(self, body: bytes) -> None:
+    def check_body(self, fields: MessageFields) -> None:
         """Refuse a text that no encoding carries unchanged."""
-        if 0 in body:
+        if 0 in fields.body:
             raise InvalidBody(
                 "the text holds a NUL, where the server would cut it off; remove it", field="Body"
             )
 
-    def check_variables(self, variables: List[Pair]) -> None:
+    def check_variables(self, fields: MessageFields) -> None:
         """Refuse variables that would be dropped, changed, or do damage."""
         seen = set()
-        for name, value in variables:
+        for name, value in fields.variables:
             self.check_name(name)
             self.check_value(name, value)
             lowered = name.lower()
@@ -162,10 +152,10 @@ TECHNOLOGIES: Dict[str, Technology] = {}
 
 _AMI = Technology()
 
-C = TypeVar("C", bound=Type[Technology])
+T = TypeVar("T", bound=Technology)
 
 
-def register(technology: C) -> C:
+def register(technology: Type[T]) -> Type[T]:
     """Add a technology to :data:`TECHNOLOGIES`; a decorator for its class."""
     TECHNOLOGIES[technology.name] = technology()
     return technology

@@ -6,7 +6,7 @@ Originate, Setvar's kin and others take the same header.
 from __future__ import annotations
 
 import re
-from typing import Dict, List, Tuple
+from typing import Dict, Iterable, List, Tuple
 
 from .._text import WHITESPACE, action_lines, to_text
 from ..exceptions import LineTooLong
@@ -40,7 +40,7 @@ def escape_variable(value: str) -> str:
     return _SPECIAL.sub(r"\\\g<0>", value)
 
 
-def variable_headers(variables: List[Pair], most: int) -> List[Pair]:
+def variable_headers(variables: Iterable[Pair], most: int) -> List[Pair]:
     """The headers, name and value, that set these variables, in their order.
 
     Each has one of its own, or, where that would make more than ``most`` headers, as many in one

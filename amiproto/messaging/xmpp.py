@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import re
-from typing import List, Optional
 
 from ..exceptions import InvalidAddress, InvalidBody, InvalidVariable
-from ..headers import Pair
+from .fields import MessageFields
 from .technology import Technology, register
 
 #: What XML 1.0 cannot hold (its production [2] Char) and the server puts raw into the stream
@@ -21,28 +20,28 @@ class XMPP(Technology):
     __slots__ = ()
     name = "xmpp"
 
-    def check_to_with_destination(self, to: str, destination: str) -> None:
+    def check_to_with_destination(self, fields: MessageFields) -> None:
         """Refuse a To of its own: res_xmpp makes no use of it."""
-        if to != destination:
+        if fields.to != fields.destination:
             raise InvalidAddress(
                 "where there is a Destination, xmpp makes no use of To; give the destination as "
                 "To, too",
                 field="To",
             )
 
-    def check_from(self, from_: Optional[str]) -> None:
+    def check_from(self, fields: MessageFields) -> None:
         """Refuse a message without From: it names the account that sends."""
-        if from_ is None:
+        if fields.from_ is None:
             raise InvalidAddress(
                 "an xmpp message needs a From; give 'xmpp:' and the account's section of xmpp.conf",
                 field="From",
             )
 
-    def check_body(self, body: bytes) -> None:
+    def check_body(self, fields: MessageFields) -> None:
         """Refuse what would break the server's XML stream."""
-        super().check_body(body)
+        super().check_body(fields)
         try:
-            found = re.search(_NOT_XML, body.decode())
+            found = re.search(_NOT_XML, fields.body.decode())
         except UnicodeDecodeError:
             raise InvalidBody(
                 "the text is no UTF-8, which would break the server's XML stream; send UTF-8",
@@ -55,9 +54,9 @@ class XMPP(Technology):
                 field="Body",
             )
 
-    def check_variables(self, variables: List[Pair]) -> None:
+    def check_variables(self, fields: MessageFields) -> None:
         """Refuse any: res_xmpp ignores them all."""
-        if variables:
+        if fields.variables:
             raise InvalidVariable(
                 "an xmpp message carries no variables: the server ignores them all; leave them out",
                 field="Variable",
