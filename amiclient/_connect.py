@@ -68,7 +68,7 @@ def open_transport(transport: Transport, host: str, port: int, deadline: Deadlin
         if left is not None:
             left /= len(addresses) - number  # so that one that hangs leaves time for the others
         try:
-            transport.adopt(socket.socket(family, kind, protocol))
+            transport.attach(socket.socket(family, kind, protocol))
         except OSError as error:
             failure = error  # a kernel without IPv6
             continue
@@ -124,7 +124,7 @@ def start_tls(
         # What fails here would leave a socket open in wrap_socket (Python before 3.12).
         server_name.encode("idna")
         transport.sock.getpeername()
-        transport.adopt(
+        transport.attach(
             context.wrap_socket(
                 transport.sock, server_hostname=server_name, do_handshake_on_connect=False
             )

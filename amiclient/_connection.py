@@ -1,7 +1,7 @@
 """One open connection with its session: writes, reads, and keeps answers until they are asked for.
 
 The client knows how to open one, whose turn it is, and what callers like to see.
-A link is used by the call whose turn it is, but for ``wake``, ``forget`` and
+A connection is used by the call whose turn it is, but for ``wake``, ``forget`` and
 ``take``, which any thread may call at any time. It is used up when it fails.
 
 Actions of which some byte has not left yet, and how they are cut into writes.
@@ -39,7 +39,7 @@ from amiproto import (
 )
 from amiproto.limits import MAX_OUTSTANDING
 
-from ._lock import Claim, FairLock, LockTimeout
+from ._lock import Waiter, FairLock, LockTimeout
 from ._transport import Closed, Deadline, Expired, Transport
 from .exceptions import EventOverflow, ReentrantCall
 from .results import not_connected_error, unanswered_error
@@ -83,52 +83,43 @@ class AMIConnection:
     """
 
     def __init__(self, transport: Transport, session: Session, events: EventBuffer) -> None:
-        self._transport = transport
+        self.transport = transport
         self._session = session
-        self._outbox = SendQueue(transport.is_tls)
-        self._answers: Dict[str, ActionResult] = {}
+        self._send_queue = SendQueue(transport.is_tls)
+        self._results: Dict[str, ActionResult] = {}
         self._cancelled: Deque[str] = deque()
         self.events = events
         #: Why nothing can be sent any more, or None.
         self.failure: Optional[str] = None
 
-    @property
-    def is_tls(self) -> bool:
-        """Whether the connection has TLS on it."""
-        return self._transport.is_tls
-
     # -- For any thread at any time.
 
-    def wake(self) -> None:
-        """Make the wait of the call whose turn it is end, so that it looks who else wants one."""
-        self._transport.wake()
-
-    def forget(self, action_ids: Iterable[str]) -> None:
+    def cancel(self, action_ids: Iterable[str]) -> None:
         """Wait no longer for actions: those that have not left will not leave in a later turn."""
         self._cancelled.extend(action_ids)
 
-    def take(self, action_id: str) -> Optional[ActionResult]:
+    def pop_result(self, action_id: str) -> Optional[ActionResult]:
         """The answer to an action, once, if it has come."""
-        return self._answers.pop(action_id, None)
+        return self._results.pop(action_id, None)
 
     # -- For the call whose turn it is.
 
     def close(self, why: str) -> None:
         """Close the connection; ``why`` is told to whoever still wants something of it."""
         if self.failure is None:
-            self.failure = self._transport.ending or why
-        self._transport.close()
+            self.failure = self.transport.close_reason or why
+        self.transport.close()
 
     def log_in(self, deadline: Deadline) -> None:
         """Read the banner and log in.
 
-        :raises Expired, Closed: as :meth:`step`.
+        :raises Expired, Closed: as :meth:`pump`.
         :raises LoginFailed: when the server does not let the user in.
         """
         refused: Optional[LoginFailed] = None
         try:
             while not self._session.logged_in:
-                self.step(deadline)
+                self.pump(deadline)
                 self._queue_login()
         except LoginFailed as error:
             refused = error
@@ -144,29 +135,29 @@ class AMIConnection:
         # frame that an error passes through.
         data = self._session.data_to_send()
         if data:
-            self._outbox.put("", data)
+            self._send_queue.append("", data)
 
     def call(self, action: Action, deadline: Deadline) -> ActionResult:
         """Send an action and wait for its answer.
 
         :raises NotSent, OutcomeUnknown, LocalProtocolError: as :meth:`Client.send_message`.
         """
-        self.look(deadline)
-        ticket = self.put(action)
+        self.check_alive(deadline)
+        pending = self.enqueue(action)
         while True:
             reason: Union[Expired, Closed, None] = None
             try:
-                self.step(deadline)
+                self.pump(deadline)
             except (Expired, Closed) as error:
                 reason = error.with_traceback(None)  # which would hold this frame for ever
-            answer = self.take(ticket.action_id)  # it may have come right before the end
+            answer = self.pop_result(pending.action_id)  # it may have come right before the end
             if answer is not None:
-                ticket.log(answer.response.name)
+                pending.log(answer.response.name)
                 return answer
             if reason is not None:
-                raise self.give_up(ticket, reason) from reason
+                raise self.abandon(pending, reason) from reason
 
-    def look(self, deadline: Deadline) -> None:
+    def check_alive(self, deadline: Deadline) -> None:
         """Read what has come unasked, so that a dead connection is seen before anything leaves.
 
         :raises SendFailed: when it is dead.
@@ -179,8 +170,8 @@ class AMIConnection:
         except (Expired, Closed) as error:
             raise unanswered_error(error, left=False) from error
 
-    def put(self, action: Action) -> PendingAction:
-        """Take an action to be written by the next :meth:`step` or :meth:`flush`.
+    def enqueue(self, action: Action) -> PendingAction:
+        """Take an action to be written by the next :meth:`pump` or :meth:`flush`.
 
         :raises LocalProtocolError: as :meth:`amiproto.Session.send`.
         :raises SendFailed: when the server owes so many answers that it takes no more actions.
@@ -195,7 +186,7 @@ class AMIConnection:
             self.close(f"the server left {error.limit} actions without an answer")
             raise unanswered_error(Closed(self.failure), left=False) from error
         assert action.action_id is not None
-        self._outbox.put(action.action_id, action.wire)
+        self._send_queue.append(action.action_id, action.wire)
         return PendingAction(action.action_id, action.name)
 
     def flush(self, deadline: Deadline) -> None:
@@ -205,7 +196,7 @@ class AMIConnection:
         except Closed:
             pass
 
-    def step(self, deadline: Deadline) -> None:
+    def pump(self, deadline: Deadline) -> None:
         """Write what there is room for; wait for something to come, and read it.
 
         Returns with nothing read when another thread ended the wait.
@@ -217,7 +208,7 @@ class AMIConnection:
             self._write(deadline)
             if self.failure is not None:  # before this, or by an action forgotten half-way
                 raise Closed(self.failure)
-            data = self._transport.receive_before(bool(self._outbox), deadline)
+            data = self.transport.receive_before(bool(self._send_queue), deadline)
             if data is not None:
                 self._feed(data)
         except Closed as error:
@@ -226,43 +217,43 @@ class AMIConnection:
             raise
 
     def next_event(
-        self, deadline: Deadline, wanted: Callable[[], bool]
+        self, deadline: Deadline, has_waiters: Callable[[], bool]
     ) -> Optional[UnsolicitedMessage]:
         """The next event; None when another call wants the connection.
 
-        :raises Expired, Closed: as :meth:`step`.
+        :raises Expired, Closed: as :meth:`pump`.
         :raises EventOverflow: where some were lost.
         """
         while not self.events:
-            if wanted():
+            if has_waiters():
                 return None
-            self.step(deadline)
-        return self.events.take()
+            self.pump(deadline)
+        return self.events.popleft()
 
-    def give_up(self, ticket: PendingAction, reason: Union[Expired, Closed]) -> AMIError:
+    def abandon(self, pending: PendingAction, reason: Union[Expired, Closed]) -> AMIError:
         """Wait no longer for an action, and say what may have become of it."""
-        error = unanswered_error(reason, self._drop(ticket.action_id), ticket.action_id)
-        ticket.log(error.outcome)
+        error = unanswered_error(reason, self._cancel(pending.action_id), pending.action_id)
+        pending.log(error.outcome)
         return error
 
-    def _drop(self, action_id: str) -> bool:
+    def _cancel(self, action_id: str) -> bool:
         """Wait no longer for an action, and say whether its last byte has left."""
-        if action_id in self._outbox:
-            if self._outbox.take_back(action_id) or self._transport.has_partial_record:
+        if action_id in self._send_queue:
+            if self._send_queue.remove(action_id) or self.transport.has_partial_record:
                 # The server waits for the rest, and would take the next action for it.
                 self.close("an action was given up when a part of it had left")
             self._session.cancel(action_id)
             return False
         self._session.abandon(action_id)
-        self._answers.pop(action_id, None)
+        self._results.pop(action_id, None)
         return True
 
     def _write(self, deadline: Deadline) -> None:
         while self._cancelled:
-            self._drop(self._cancelled.popleft())
-        while self._outbox and self.failure is None:
+            self._cancel(self._cancelled.popleft())
+        while self._send_queue and self.failure is None:
             try:
-                count = self._transport.send(self._outbox.piece())
+                count = self.transport.send(self._send_queue.next_chunk())
             except Closed as error:
                 try:
                     self._drain(deadline)  # answers from before are answers
@@ -272,7 +263,7 @@ class AMIConnection:
                 raise
             if not count:
                 return
-            self._outbox.took(count)
+            self._send_queue.advance(count)
 
     def _drain(self, deadline: Deadline) -> None:
         """Read what has come, without waiting for more.
@@ -281,9 +272,9 @@ class AMIConnection:
         """
         try:
             for _ in range(_MAX_DRAIN_READS):
-                if not self._transport.readable():
+                if not self.transport.readable():
                     return
-                data = self._transport.receive()
+                data = self.transport.receive()
                 if data is None:
                     return
                 self._feed(data)
@@ -306,12 +297,12 @@ class AMIConnection:
                 if event is NEED_DATA:
                     return
                 if isinstance(event, ActionResult):
-                    if self._outbox and event.action_id in self._outbox:
+                    if self._send_queue and event.action_id in self._send_queue:
                         # Whatever this answers: were it taken, the rest would still leave.
                         raise RemoteProtocolError(
                             "the server answered before it was asked; close the connection"
                         )
-                    self._answers[event.action_id] = event
+                    self._results[event.action_id] = event
                 elif isinstance(event, (Event, Response, UnknownMessage)):
                     self.events.add(event)
                 elif isinstance(event, EndOfStream):
@@ -341,11 +332,11 @@ class SendQueue:
     def __contains__(self, action_id: str) -> bool:
         return any(queued == action_id for queued, _ in self._queue)
 
-    def put(self, action_id: str, wire: bytes) -> None:
+    def append(self, action_id: str, wire: bytes) -> None:
         """Append an action."""
         self._queue.append((action_id, wire))
 
-    def piece(self) -> bytes:
+    def next_chunk(self) -> bytes:
         """What to write next, in one write."""
         first = self._queue[0][1]
         start = self._offset
@@ -358,13 +349,13 @@ class SendQueue:
             return first[start:]
         return b"".join([wire for _, wire in self._queue])[start:]
 
-    def took(self, count: int) -> None:
-        """Note that so many bytes (int) of :meth:`piece` have left."""
+    def advance(self, count: int) -> None:
+        """Note that so many bytes (int) of :meth:`next_chunk` have left."""
         self._offset += count
         while self._queue and self._offset >= len(self._queue[0][1]):
             self._offset -= len(self._queue.popleft()[1])
 
-    def take_back(self, action_id: str) -> bool:
+    def remove(self, action_id: str) -> bool:
         """Take an action out; say whether a part of it has left, so that the rest is missed."""
         for index, (queued, _) in enumerate(self._queue):
             if queued == action_id:
@@ -393,22 +384,22 @@ class EventBuffer:
         self._max_bytes = max_bytes
         self._events: Deque[UnsolicitedMessage] = deque()
         self._bytes = 0
-        self._lost = 0  # how many came after the last that is kept
+        self._dropped = 0  # how many came after the last that is kept
 
     def __bool__(self) -> bool:
-        return bool(self._events or self._lost)
+        return bool(self._events or self._dropped)
 
     def add(self, event: UnsolicitedMessage) -> None:
         """Keep an event, if there is room."""
         # None after a gap is kept, so that the gap is told where it is.
         size = self._bytes + len(event.wire)
-        if self._lost or len(self._events) >= self._max_events or size > self._max_bytes:
-            self._lost += 1
+        if self._dropped or len(self._events) >= self._max_events or size > self._max_bytes:
+            self._dropped += 1
         else:
             self._events.append(event)
             self._bytes = size
 
-    def take(self) -> Optional[UnsolicitedMessage]:
+    def popleft(self) -> Optional[UnsolicitedMessage]:
         """The oldest event, or None.
 
         :raises EventOverflow: where some were lost, once.
@@ -417,8 +408,8 @@ class EventBuffer:
             event = self._events.popleft()
             self._bytes -= len(event.wire)
             return event
-        if self._lost:
-            lost, self._lost = self._lost, 0
+        if self._dropped:
+            lost, self._dropped = self._dropped, 0
             raise EventOverflow(
                 f"{lost} events were lost, as over {self._max_events} of them, or over "
                 f"{self._max_bytes} bytes, came and nobody asked; ask more often, or for fewer",
@@ -436,18 +427,13 @@ class ClientState:
     """A connection, or none, and the turns on it, in one process."""
 
     def __init__(self) -> None:
-        self._turns = FairLock()
+        self.lock = FairLock()
         #: The connection as it is being opened, and from then on.
         self.transport: Optional[Transport] = None
         #: The connection once the login is done.
-        self.link: Optional[AMIConnection] = None
+        self.connection: Optional[AMIConnection] = None
         #: The version of AMI that the server's banner named.
         self.server_version: Optional[str] = None
-
-    @property
-    def wanted(self) -> bool:
-        """Whether a call waits for its turn that does more than to listen."""
-        return self._turns.wanted
 
     @property
     def open_connection(self) -> AMIConnection:
@@ -455,10 +441,10 @@ class ClientState:
 
         :raises NotConnected: where there is none.
         """
-        link = self.link
-        if link is None or link.failure is not None:
-            raise not_connected_error(None if link is None else link.failure)
-        return link
+        connection = self.connection
+        if connection is None or connection.failure is not None:
+            raise not_connected_error(None if connection is None else connection.failure)
+        return connection
 
     def run_locked(self, work: Callable[[], T], deadline: Deadline, listens: bool = False) -> T:
         """Do something when it is this call's turn.
@@ -471,16 +457,16 @@ class ClientState:
         :raises LockTimeout: when the deadline passes before it is.
         :raises ReentrantCall: when this thread is in the middle of another call.
         """
-        turns = self._turns
-        turn = Claim(self._wake if listens else None)
-        if turns.is_in_call(turn.thread):
+        turns = self.lock
+        turn = Waiter(self.wake if listens else None)
+        if turns.is_used_by(turn.thread):
             raise ReentrantCall(
                 "this thread is in the middle of another call of this client, from which a signal "
                 "handler or __del__ came here; nothing was sent: call later, or use another client"
             )
         try:
             try:
-                turns.take(turn, deadline)
+                turns.acquire(turn, deadline)
                 return work()
             except (AMIError, Expired, Closed):
                 raise
@@ -488,47 +474,49 @@ class ClientState:
                 self._interrupted(turn)
                 raise
             finally:
-                turns.give_back(turn)
+                turns.release(turn)
         except BaseException:
             self._interrupted(turn)
-            turns.give_back(turn)
+            turns.release(turn)
             raise
 
-    def _interrupted(self, turn: Claim) -> None:
-        if self._turns.has(turn):
-            self.close("a call was interrupted")
+    def _interrupted(self, turn: Waiter) -> None:
+        if self.lock.is_held_by(turn):
+            self.close_locked("a call was interrupted")
 
-    def close(self, why: str) -> None:
+    def close_locked(self, why: str) -> None:
         """Close the connection, if there is one; for the call whose turn it is."""
-        if self.link is not None:
-            self.link.close(why)
+        if self.connection is not None:
+            self.connection.close(why)
         if self.transport is not None:
             self.transport.close()
 
-    def end(self, why: str) -> None:
+    def close(self, why: str) -> None:
         """Close the connection, whoever uses it, from any thread."""
         try:
-            self._end(why)
+            self._close(why)
         except BaseException:  # an interrupt: what was begun is finished
-            self._end(why)
+            self._close(why)
             raise
 
-    def _end(self, why: str) -> None:
+    def _close(self, why: str) -> None:
         while True:
             if self.transport is not None:
-                self.transport.end(why)
+                self.transport.request_close(why)
             try:
-                self.run_locked(lambda: self._forget(why), Deadline(_CLOSING))
+                self.run_locked(lambda: self._reset(why), Deadline(_CLOSING))
                 return
             except LockTimeout:
                 pass  # another call had its turn first, and may have opened the client anew
             except ReentrantCall:
                 return  # that call ends by what was said to it, and closes
 
-    def _forget(self, why: str) -> None:
-        self.close(why)
-        self.link = self.transport = None
+    def _reset(self, why: str) -> None:
+        self.close_locked(why)
+        self.connection = self.transport = None
 
-    def _wake(self) -> None:
-        if self.link is not None:
-            self.link.wake()
+    def wake(self) -> None:
+        """Interrupt the current wait, so that a listener releases the lock."""
+        transport = self.transport
+        if transport is not None:
+            transport.wake()

@@ -1,9 +1,9 @@
-"""Whose turn it is on a connection that threads share: first come, first served.
+"""A fair lock for the threads that share a connection, safe against signal handlers.
 
-Not a lock of :mod:`threading`: an exception of a signal handler can strike between the taking of
-such a lock and the ``try`` that follows, or between a ``with`` block's last step and its exit, and
-leaves it taken. Here a turn is an object of its call: to give it back twice does no harm, and to
-give it back without having it neither, so that a call can clean up wherever it was interrupted.
+A lock of :mod:`threading` is not enough: if a signal handler raises between the acquisition and the
+following ``try``, or while a ``with`` block is left, the lock stays held. Here each call has a
+:class:`Waiter`, and :meth:`FairLock.release` does nothing if that waiter neither holds the lock nor
+waits for it. A call can therefore always release, however often and wherever it was interrupted.
 """
 
 from __future__ import annotations
@@ -14,88 +14,87 @@ from typing import Callable, Deque, Dict, Optional
 
 from ._transport import Deadline, Expired
 
-#: The one key of the dictionary that holds who has the turn: its ``setdefault`` is atomic.
+#: The only key of the dictionary with the holder: ``setdefault`` acquires the lock atomically.
 _HOLDER = "holder"
 
 
 class LockTimeout(Expired):
-    """The deadline passed while other calls had the connection."""
+    """The deadline passed while other calls held the lock."""
 
 
-class Claim:
-    """One call's claim to the connection.
+class Waiter:
+    """A call that waits for the lock or holds it.
 
-    :param give_way: for a call that only listens: asks it, from another thread, to give the
-        connection up.
+    :param on_contention: for a call that only listens: a function that any other thread may call to
+        make it release the lock. None for a call that keeps the lock until it is done.
     """
 
-    __slots__ = ("thread", "give_way", "_bell")
+    __slots__ = ("thread", "on_contention", "_bell")
 
-    def __init__(self, give_way: Optional[Callable[[], None]] = None) -> None:
+    def __init__(self, on_contention: Optional[Callable[[], None]] = None) -> None:
         self.thread = get_ident()
-        self.give_way = give_way
+        self.on_contention = on_contention
         self._bell = allocate_lock()
 
-    def ring(self) -> None:
-        """Wake whoever waits for this turn up; once more changes nothing."""
+    def notify(self) -> None:
+        """Wake this waiter; several calls count as one."""
         try:
             self._bell.release()
         except RuntimeError:
-            pass  # it was rung already
+            pass  # it was notified already
 
     def wait(self, seconds: Optional[float]) -> None:
-        """Wait to be rung; None waits for ever."""
+        """Wait for :meth:`notify`, for at most the given time; None waits without limit."""
         self._bell.acquire(timeout=-1 if seconds is None else seconds)
 
 
 class FairLock:
-    """The turns on one client, in one process."""
+    """A lock that is granted first come, first served."""
 
     def __init__(self) -> None:
-        self._holder: Dict[str, Claim] = {}
-        self._waiting: Deque[Claim] = deque()
+        self._holder: Dict[str, Waiter] = {}
+        self._waiting: Deque[Waiter] = deque()
 
-    @property
-    def wanted(self) -> bool:
-        """Whether a call waits for its turn that does more than to listen."""
-        return any(turn.give_way is None for turn in list(self._waiting))
+    def has_waiters(self) -> bool:
+        """Return True if a call waits that does more than listen."""
+        return any(waiter.on_contention is None for waiter in list(self._waiting))
 
-    def has(self, turn: Claim) -> bool:
-        """Whether this is the turn that has the connection."""
-        return self._holder.get(_HOLDER) is turn
+    def is_held_by(self, waiter: Waiter) -> bool:
+        """Return True if the waiter holds the lock."""
+        return self._holder.get(_HOLDER) is waiter
 
-    def is_in_call(self, thread: int) -> bool:
-        """Whether a thread has the turn or waits for it."""
-        return any(turn.thread == thread for turn in [*self._holder.values(), *self._waiting])
+    def is_used_by(self, thread: int) -> bool:
+        """Return True if a call of the thread holds the lock or waits for it."""
+        return any(waiter.thread == thread for waiter in [*self._holder.values(), *self._waiting])
 
-    def take(self, turn: Claim, deadline: Deadline) -> None:
-        """Wait for a turn; :meth:`give_back` has to follow, whatever happened.
+    def acquire(self, waiter: Waiter, deadline: Deadline) -> None:
+        """Acquire the lock; :meth:`release` must follow, whatever is raised.
 
-        :raises LockTimeout: when the deadline passes first.
+        :raises LockTimeout: if the deadline passes first.
         """
         holder = self._holder
-        if not self._waiting and holder.setdefault(_HOLDER, turn) is turn:
+        if not self._waiting and holder.setdefault(_HOLDER, waiter) is waiter:
             return
-        turn.wait(0)  # so that the next wait lasts until it is rung
-        self._waiting.append(turn)
-        while self._waiting[0] is not turn or holder.setdefault(_HOLDER, turn) is not turn:
-            other = holder.get(_HOLDER)
-            if other is not None and other.give_way is not None and turn.give_way is None:
-                other.give_way()
-            left = deadline.remaining()
-            if left == 0.0:
+        waiter.wait(0)  # from here on, wait() lasts until notify()
+        self._waiting.append(waiter)
+        while self._waiting[0] is not waiter or holder.setdefault(_HOLDER, waiter) is not waiter:
+            current = holder.get(_HOLDER)
+            if current is not None and current.on_contention and waiter.on_contention is None:
+                current.on_contention()
+            remaining = deadline.remaining()
+            if remaining == 0.0:
                 raise LockTimeout
-            turn.wait(left)
-        self._waiting.remove(turn)
+            waiter.wait(remaining)
+        self._waiting.remove(waiter)
 
-    def give_back(self, turn: Claim) -> None:
-        """End a turn, or the wait for it, and wake up whose turn it is then."""
-        if self.has(turn):
+    def release(self, waiter: Waiter) -> None:
+        """Release the lock, or stop waiting for it, and wake the next waiter."""
+        if self.is_held_by(waiter):
             del self._holder[_HOLDER]
         if self._waiting:
-            if turn in self._waiting:
-                self._waiting.remove(turn)
+            if waiter in self._waiting:
+                self._waiting.remove(waiter)
             try:
-                self._waiting[0].ring()
+                self._waiting[0].notify()
             except IndexError:
-                pass  # it waited alone, or the other waits no more
+                pass  # the last one has stopped waiting

@@ -1,4 +1,4 @@
-"""Many messages over one link: several on their way at once, results in order.
+"""Many messages over one connection: several on their way at once, results in order.
 
 Not in the client, because it is the one call that is spread over many turns, and over the code
 of its caller, which may take its time between them.
@@ -42,12 +42,12 @@ _SLOW_CALLER = 0.001
 class _Entry(Generic[Item]):
     """A message whose result was not yielded yet."""
 
-    __slots__ = ("item", "message", "ticket", "deadline", "postponed", "result")
+    __slots__ = ("item", "message", "pending", "deadline", "postponed", "result")
 
     def __init__(self, item: Item, postponed: float) -> None:
         self.item = item
         self.message: Optional[MessageSend] = None
-        self.ticket: Optional[PendingAction] = None
+        self.pending: Optional[PendingAction] = None
         #: When to give up; it starts when the message can leave. Seconds in the caller's code
         #: before that, which are not this message's.
         self.deadline: Optional[Deadline] = None
@@ -63,8 +63,8 @@ class _Entry(Generic[Item]):
         self.result = SendResult(self.item, None, error)
 
     def answer(self, answer: ActionResult) -> None:
-        assert self.ticket is not None
-        self.ticket.log(answer.response.name)
+        assert self.pending is not None
+        self.pending.log(answer.response.name)
         try:
             self.result = SendResult(self.item, receipt_of(answer))
         except AMIError as error:
@@ -84,15 +84,15 @@ class SendPipeline(Generic[Item]):
         window: int,
         timeout: Optional[float],
     ) -> None:
-        self._current = current
-        self._shared = current()
-        self._link = self._shared.open_connection
+        self._current_state = current
+        self._state = current()
+        self._connection = self._state.open_connection
         self._iterator = iter(messages)
-        self._window = 1 if self._link.is_tls else window
+        self._window = 1 if self._connection.transport.is_tls else window
         self._timeout = timeout
         self._entries: Deque[_Entry[Item]] = deque()
         self._exhausted = False
-        self._trouble: Optional[Exception] = None
+        self._iterator_error: Optional[Exception] = None
         self._postponed = 0.0  # seconds in the caller's code up to now
         self._yielded = 0
 
@@ -109,9 +109,9 @@ class SendPipeline(Generic[Item]):
             f"may be on their way, and {some + ' was not sent' if rest else 'nothing is left'}"
         )
 
-    def leave(self) -> None:
+    def cancel(self) -> None:
         """Want no more results, and leave no message behind that would be sent later."""
-        self._forget()
+        self._cancel_pending()
         self._entries.clear()
         self._exhausted = True
 
@@ -122,21 +122,21 @@ class SendPipeline(Generic[Item]):
             try:
                 yield from self._results()
             finally:
-                self._forget()
+                self._cancel_pending()
         except BaseException:
-            self._forget()
+            self._cancel_pending()
             raise
 
-    def _forget(self) -> None:
+    def _cancel_pending(self) -> None:
         entries = list(self._entries)
-        self._link.forget([entry.ticket.action_id for entry in entries if entry.ticket])
+        self._connection.cancel([entry.pending.action_id for entry in entries if entry.pending])
 
     def _results(self) -> Iterator[SendResult[Item]]:
         entries = self._entries
         is_slow = False
         while True:
             if is_slow or not entries or entries[0].result is None:
-                self._take_messages()
+                self._read_messages()
                 if not entries:
                     break
                 self._exchange(wait=entries[0].result is None)
@@ -149,10 +149,10 @@ class SendPipeline(Generic[Item]):
             away = monotonic() - start
             self._postponed += away
             is_slow = away > _SLOW_CALLER
-        if self._trouble is not None:
-            raise self._trouble
+        if self._iterator_error is not None:
+            raise self._iterator_error
 
-    def _take_messages(self) -> None:
+    def _read_messages(self) -> None:
         # Outside of any turn: what the caller's iterable does may take its time.
         entries = self._entries
         while not self._exhausted and len(entries) < self._window:
@@ -166,7 +166,7 @@ class SendPipeline(Generic[Item]):
                 self._exhausted = True
                 return
             except Exception as error:  # raised when the messages before it are settled
-                self._exhausted, self._trouble = True, error
+                self._exhausted, self._iterator_error = True, error
                 return
             if away > _SLOW_CALLER:
                 self._exchange(wait=False)
@@ -178,9 +178,9 @@ class SendPipeline(Generic[Item]):
         first = next((entry for entry in self._entries if entry.result is None), None)
         if first is None:
             return
-        if self._current() is not self._shared:
-            self._link.close("it belongs to the process that opened it")
-            self._collect(self._link, wait=False)
+        if self._current_state() is not self._state:
+            self._connection.close("it belongs to the process that opened it")
+            self._collect(self._connection, wait=False)
             return
         for entry in self._entries:
             if entry.deadline is None:
@@ -188,7 +188,7 @@ class SendPipeline(Generic[Item]):
                 entry.postponed = self._postponed
         deadline = self._deadline_of(first) if wait else Deadline(_LOCK_WAIT)
         try:
-            self._shared.run_locked(lambda: self._exchange_now(deadline, wait), deadline)
+            self._state.run_locked(lambda: self._exchange_locked(deadline, wait), deadline)
         except LockTimeout as error:
             if wait:
                 self._abandon_without_lock(first, error)
@@ -199,71 +199,75 @@ class SendPipeline(Generic[Item]):
         entry.postponed = self._postponed
         return entry.deadline
 
-    def _exchange_now(self, deadline: Deadline, wait: bool) -> None:
-        link = self._link
-        if link.failure is None:
+    def _exchange_locked(self, deadline: Deadline, wait: bool) -> None:
+        connection = self._connection
+        if connection.failure is None:
             try:
-                link.look(Deadline(None))
+                connection.check_alive(Deadline(None))
             except SendFailed:
-                pass  # a message that was not put has not been sent, and _put says so
+                pass  # a message that was not put has not been sent, and _enqueue says so
         for entry in self._entries:
-            if entry.result is None and entry.ticket is None:
-                self._put(link, entry)
-        link.flush(deadline)
-        self._collect(link, wait)
+            if entry.result is None and entry.pending is None:
+                self._enqueue(connection, entry)
+        connection.flush(deadline)
+        self._collect(connection, wait)
 
-    def _put(self, link: AMIConnection, entry: _Entry[Item]) -> None:
+    def _enqueue(self, connection: AMIConnection, entry: _Entry[Item]) -> None:
         assert entry.message is not None
         try:
-            if link.failure is not None:
-                raise not_connected_error(link.failure)
-            entry.ticket = link.put(entry.message)
+            if connection.failure is not None:
+                raise not_connected_error(connection.failure)
+            entry.pending = connection.enqueue(entry.message)
         except AMIError as error:
             entry.fail(error)
 
-    def _collect(self, link: AMIConnection, wait: bool) -> None:
+    def _collect(self, connection: AMIConnection, wait: bool) -> None:
         """Take what came, and wait until the first entry has its result, if it is to."""
         reason: Union[Expired, Closed, None] = None
-        if link.failure is not None:
-            reason = Closed(link.failure)
+        if connection.failure is not None:
+            reason = Closed(connection.failure)
         first = self._entries[0]
         for entry in self._entries:
             while entry.result is None:
-                answer = None if entry.ticket is None else link.take(entry.ticket.action_id)
+                answer = (
+                    None
+                    if entry.pending is None
+                    else connection.pop_result(entry.pending.action_id)
+                )
                 if answer is not None:
                     entry.answer(answer)
                 elif reason is not None:
-                    entry.fail(self._given_up(link, entry, reason))
-                    reason = Closed(link.failure)
+                    entry.fail(self._given_up(connection, entry, reason))
+                    reason = Closed(connection.failure)
                 elif not wait or entry is not first:
                     return
                 else:
                     try:
-                        link.step(self._deadline_of(entry))
+                        connection.pump(self._deadline_of(entry))
                     except (Expired, Closed) as error:
                         # Answers come in order: after one that does not come, none will.
                         reason = error.with_traceback(None)
-                        link.close("an answer did not come in time")
+                        connection.close("an answer did not come in time")
 
     def _given_up(
-        self, link: AMIConnection, entry: _Entry[Item], reason: Union[Expired, Closed]
+        self, connection: AMIConnection, entry: _Entry[Item], reason: Union[Expired, Closed]
     ) -> AMIError:
-        if entry.ticket is None:
-            return not_connected_error(link.failure)
-        return link.give_up(entry.ticket, reason)
+        if entry.pending is None:
+            return not_connected_error(connection.failure)
+        return connection.abandon(entry.pending, reason)
 
     def _abandon_without_lock(self, entry: _Entry[Item], reason: LockTimeout) -> None:
         # Another thread has the connection, and goes on to have it.
-        ticket = entry.ticket
-        if ticket is None:
+        pending = entry.pending
+        if pending is None:
             entry.fail(unanswered_error(reason, left=False))
             return
-        answer = self._link.take(ticket.action_id)
+        answer = self._connection.pop_result(pending.action_id)
         if answer is not None:
             entry.answer(answer)
             return
-        self._link.forget([ticket.action_id])
-        entry.fail(unanswered_error(Expired(), left=True, action_id=ticket.action_id))
+        self._connection.cancel([pending.action_id])
+        entry.fail(unanswered_error(Expired(), left=True, action_id=pending.action_id))
 
 
 class SendResults(Generic[Item]):
@@ -274,16 +278,16 @@ class SendResults(Generic[Item]):
     (:class:`ResourceWarning`) with what was left.
     """
 
-    def __init__(self, bulk: SendPipeline[Item]) -> None:
+    def __init__(self, pipeline: SendPipeline[Item]) -> None:
         # Not one object: what it is dropped with must not hold it.
-        self._bulk = bulk
-        self._steps = bulk.run()
+        self._pipeline = pipeline
+        self._results = pipeline.run()
 
     def __iter__(self) -> SendResults[Item]:
         return self
 
     def __next__(self) -> SendResult[Item]:
-        return next(self._steps)
+        return next(self._results)
 
     def close(self) -> None:
         """Want no more results.
@@ -291,12 +295,12 @@ class SendResults(Generic[Item]):
         Messages that have not been taken from the iterable stay there; up to a window of them is
         on its way, and may be delivered.
         """
-        self._steps.close()
-        self._bulk.leave()
+        self._results.close()
+        self._pipeline.cancel()
 
     def __del__(self) -> None:
-        self._steps.close()
-        left = self._bulk.describe_unfinished()
+        self._results.close()
+        left = self._pipeline.describe_unfinished()
         if left:
             warnings.warn(
                 f"send_messages() was dropped {left}; iterate to the end, or call close()",

@@ -39,15 +39,15 @@ class Transport:
         self._sock: Optional[socket.socket] = None
         self._waker: Optional[Waker] = Waker()
         self._wait: Optional[Wait] = None
-        self._again: Tuple[Type[BaseException], ...] = (BlockingIOError, InterruptedError)
+        self._would_block: Tuple[Type[BaseException], ...] = (BlockingIOError, InterruptedError)
         #: Whether writes go through TLS.
         self.is_tls = False
         #: Whether TLS keeps a part of a record that was not written: it has to go before any other.
         self.has_partial_record = False
         #: Why another thread ended the connection, or None.
-        self.ending: Optional[str] = None
+        self.close_reason: Optional[str] = None
 
-    def adopt(self, sock: socket.socket) -> None:
+    def attach(self, sock: socket.socket) -> None:
         """Take a socket, owned from here on, in place of any before: the same with TLS on it."""
         old, self._sock = self._sock, sock
         if old is not None:
@@ -57,7 +57,7 @@ class Transport:
             import ssl
 
             self.is_tls = True
-            self._again += (ssl.SSLWantReadError, ssl.SSLWantWriteError)
+            self._would_block += (ssl.SSLWantReadError, ssl.SSLWantWriteError)
         assert self._waker is not None
         self._wait = (_poll if hasattr(select, "poll") else _select)(sock, self._waker)
 
@@ -73,9 +73,9 @@ class Transport:
         if waker is not None:
             waker.wake()
 
-    def end(self, why: str) -> None:
+    def request_close(self, why: str) -> None:
         """End the connection for whoever uses it, in another thread; closing is up to them."""
-        self.ending = why
+        self.close_reason = why
         self.wake()
 
     def close(self) -> None:
@@ -95,15 +95,15 @@ class Transport:
         :raises Closed: when another thread has ended the connection.
         """
         assert self._wait is not None and self._waker is not None
-        if self.ending is None:
+        if self.close_reason is None:
             ready = self._wait(write, seconds)
             if not ready:
                 raise Expired
             if ready != [self._waker.fileno()]:
                 return True
             self._waker.clear()
-        if self.ending is not None:
-            raise Closed(self.ending)
+        if self.close_reason is not None:
+            raise Closed(self.close_reason)
         return False
 
     def readable(self) -> bool:
@@ -123,7 +123,7 @@ class Transport:
         assert self._sock is not None
         try:
             return self._sock.recv(_CHUNK)
-        except self._again:
+        except self._would_block:
             return None
         except OSError as error:
             if (
@@ -163,7 +163,7 @@ class Transport:
             count = self._sock.send(data)
             self.has_partial_record = False
             return count
-        except self._again:
+        except self._would_block:
             self.has_partial_record = self.is_tls
             return 0
         except OSError as error:

@@ -169,6 +169,7 @@ class Client:
         *,
         username: str,
         secret: Union[str, bytes],
+        sock: Optional[socket.socket] = None,
         timeout: Optional[float] = 10.0,
         tls: Optional[TLS] = False,
         tls_hostname: Optional[str] = None,
@@ -192,45 +193,11 @@ class Client:
         self._max_events = checked_number(max_events, "max_events", 0)
         self._max_event_bytes = checked_number(max_event_bytes, "max_event_bytes", 0)
         Login(username, self._secret, mechanism=mechanism, events=events)  # may refuse
-        self._is_from_socket = False
-        self._given: Optional[socket.socket] = None
+        self._sock = sock
+        self._is_from_socket = sock is not None
         # By process, as the child of a fork has none of the threads that may have a turn, and
         # must not speak on its parent's connection.
         self._by_process: Dict[int, ClientState] = {}
-
-    @classmethod
-    def from_socket(
-        cls,
-        sock: socket.socket,
-        *,
-        username: str,
-        secret: Union[str, bytes],
-        timeout: Optional[float] = 10.0,
-        tls: Optional[TLS] = False,
-        tls_hostname: Optional[str] = None,
-        mechanism: str = MD5,
-        events: str = "off",
-        max_events: int = MAX_EVENTS,
-        max_event_bytes: int = MAX_EVENT_BYTES,
-    ) -> Client:
-        """A client over a socket that is connected already: a tunnel, a proxy, a test.
-
-        The socket, which may have TLS on it, belongs to the client from then on. :meth:`connect`,
-        or the ``with`` statement, logs in over it, once: there is no address to open it again.
-
-        :param sock: a connected stream socket.
-
-        The others are as for the class; with ``tls``, the certificate is checked for
-        ``tls_hostname``, or else for 127.0.0.1.
-        """
-        client = cls(
-            username=username, secret=secret, timeout=timeout, tls=tls, tls_hostname=tls_hostname,
-            mechanism=mechanism, events=events, max_events=max_events,
-            max_event_bytes=max_event_bytes,
-        )  # fmt: skip
-        client._given = sock
-        client._is_from_socket = True
-        return client
 
     @classmethod
     def from_url(cls, url: str) -> Client:
@@ -250,13 +217,13 @@ class Client:
     @property
     def connected(self) -> bool:
         """Whether the client is open, as far as is known without asking the server."""
-        link = self._shared().link
-        return link is not None and link.failure is None
+        connection = self._state().connection
+        return connection is not None and connection.failure is None
 
     @property
     def server_version(self) -> Optional[str]:
         """The version of AMI that the server's banner named (str), or None before one came."""
-        return self._shared().server_version
+        return self._state().server_version
 
     def connect(self) -> None:
         """Open the connection and log in; a connection that is open is closed first.
@@ -268,9 +235,9 @@ class Client:
         :raises LoginFailed: when the server does not accept the user and secret.
         """
         deadline = Deadline(self.timeout)
-        shared = self._shared()
+        state = self._state()
         try:
-            shared.run_locked(lambda: self._open(shared, deadline), deadline)
+            state.run_locked(lambda: self._open(state, deadline), deadline)
         except LockTimeout as error:
             raise login_ended_error(error, self._where) from None
 
@@ -280,10 +247,10 @@ class Client:
         The call of another thread ends with an error. From a signal handler in the middle of a
         call, that call ends so, too, when the handler returns.
         """
-        self._shared().end("the client was closed")
-        given, self._given = self._given, None
-        if given is not None:
-            given.close()
+        self._state().close("the client was closed")
+        sock, self._sock = self._sock, None
+        if sock is not None:
+            sock.close()
 
     def logoff(self, *, timeout: Timeout = CLIENT_TIMEOUT) -> None:
         """Say goodbye to the server (``Action: Logoff``), wait for its answer, and close."""
@@ -313,14 +280,14 @@ class Client:
         :raises OutcomeUnknown: when it left, and no answer came.
         """
         message = MessageSend(to, body, from_, variables, destination)
-        return receipt_of(self._ask(message, timeout))
+        return receipt_of(self._execute(message, timeout))
 
     def send(self, message: MessageSend, *, timeout: Timeout = CLIENT_TIMEOUT) -> Receipt:
         """Send a message that is built already; otherwise as :meth:`send_message`.
 
         :param message: an :class:`amiproto.MessageSend`; one without ActionID gets one.
         """
-        return receipt_of(self._ask(message, timeout))
+        return receipt_of(self._execute(message, timeout))
 
     def send_messages(
         self,
@@ -354,7 +321,7 @@ class Client:
         :raises NotConnected: when the client is not open; no message is taken then.
         """
         checked_number(window, "window", 1, MAX_WINDOW)
-        return SendResults(SendPipeline(self._shared, messages, window, self._seconds(timeout)))
+        return SendResults(SendPipeline(self._state, messages, window, self._seconds(timeout)))
 
     def send_action(self, action: Action, *, timeout: Timeout = CLIENT_TIMEOUT) -> ActionResult:
         """Send any action, and return the server's answer, with its events where it is a list.
@@ -434,28 +401,28 @@ class Client:
     def _seconds(self, timeout: Timeout) -> Optional[float]:
         return self.timeout if isinstance(timeout, ClientTimeout) else checked_timeout(timeout)
 
-    def _shared(self) -> ClientState:
+    def _state(self) -> ClientState:
         # Of two threads that come here first, both get the same one.
         return self._by_process.setdefault(os.getpid(), ClientState())
 
-    def _ask(self, action: Action, timeout: Timeout, last: bool = False) -> ActionResult:
+    def _execute(self, action: Action, timeout: Timeout, last: bool = False) -> ActionResult:
         deadline = Deadline(self._seconds(timeout))
-        shared = self._shared()
+        state = self._state()
 
         def ask() -> ActionResult:
             try:
-                return shared.open_connection.call(action, deadline)
+                return state.open_connection.call(action, deadline)
             finally:
                 if last:
-                    shared.close("the client logged off")
+                    state.close_locked("the client logged off")
 
         try:
-            return shared.run_locked(ask, deadline)
+            return state.run_locked(ask, deadline)
         except LockTimeout as error:
             raise unanswered_error(error, left=False) from None
 
     def _call(self, action: Action, timeout: Timeout, last: bool = False) -> ActionResult:
-        answer = self._ask(action, timeout, last)
+        answer = self._execute(action, timeout, last)
         name = answer.response.name
         if name == "Error":
             raise refused(answer)
@@ -469,19 +436,19 @@ class Client:
 
         def listen() -> Optional[UnsolicitedMessage]:
             nonlocal listened
-            link = shared.link
-            if link is None or not link.events:
-                link = shared.open_connection
-            if listened not in (None, link):
+            connection = state.connection
+            if connection is None or not connection.events:
+                connection = state.open_connection
+            if listened not in (None, connection):
                 # What came between the two connections has reached nobody.
                 raise Closed("the client was opened anew")
-            listened = link
-            return link.next_event(deadline, lambda: shared.wanted)
+            listened = connection
+            return connection.next_event(deadline, state.lock.has_waiters)
 
         while True:
-            shared = self._shared()
+            state = self._state()
             try:
-                event = shared.run_locked(listen, deadline, listens=True)
+                event = state.run_locked(listen, deadline, listens=True)
             except Expired:
                 return
             except Closed as error:
@@ -490,13 +457,13 @@ class Client:
                 yield event
                 deadline = Deadline(timeout)
 
-    def _open(self, shared: ClientState, deadline: Deadline) -> None:
+    def _open(self, state: ClientState, deadline: Deadline) -> None:
         for pid in list(self._by_process):
-            if self._by_process[pid] is not shared:  # a copy of the parent's, who goes on with its
-                self._by_process.pop(pid).close("it belongs to the process that opened it")
-        shared.close("the client was opened anew")
-        shared.link = None
-        shared.transport = transport = Transport()
+            if self._by_process[pid] is not state:  # a copy of the parent's, who goes on with its
+                self._by_process.pop(pid).close_locked("it belongs to the process that opened it")
+        state.close_locked("the client was opened anew")
+        state.connection = None
+        state.transport = transport = Transport()
         reason: Union[Expired, Closed, None] = None
         try:
             self._connect(transport, deadline)
@@ -508,13 +475,13 @@ class Client:
                 events=self._event_mask,
             )
             events = EventBuffer(self._max_events, self._max_event_bytes)
-            link = AMIConnection(transport, session, events)
+            connection = AMIConnection(transport, session, events)
             try:
-                link.log_in(deadline)
+                connection.log_in(deadline)
             finally:
                 banner = session.banner
-                shared.server_version = None if banner is None else banner.version
-            shared.link = link
+                state.server_version = None if banner is None else banner.version
+            state.connection = connection
         except AMIError:
             transport.close()
             raise
@@ -524,11 +491,11 @@ class Client:
         if reason is not None:
             # Not out of that error: its frames have seen what passed at the login.
             raise login_ended_error(reason, self._where)
-        logger.debug("logged in at %s, AMI %s", self._where, shared.server_version)
+        logger.debug("logged in at %s, AMI %s", self._where, state.server_version)
 
     def _connect(self, transport: Transport, deadline: Deadline) -> None:
         if self._is_from_socket:
-            sock, self._given = self._given, None
+            sock, self._sock = self._sock, None
             if sock is None:
                 raise NotConnected(
                     "this client was made of a socket, which is used up; make a new one",
@@ -538,7 +505,7 @@ class Client:
                 raise ConnectError(
                     "the socket that was given is closed; give an open one", field="sock"
                 )
-            transport.adopt(sock)
+            transport.attach(sock)
             set_socket_options(sock)
         # Before a connection is opened: what is wrong with a file is no reason to open one.
         context = None if self._tls is None else tls_context(self._tls)

@@ -46,9 +46,7 @@ def client_of(port: int, timeout: Optional[float] = 10.0, **options: object) -> 
 
 def client_over(sock: socket.socket, **options: object) -> Client:
     """The same over a socket that is connected already."""
-    return Client.from_socket(
-        sock, username=USERNAME, secret=SECRET, **options  # type: ignore[arg-type]
-    )
+    return Client(sock=sock, username=USERNAME, secret=SECRET, **options)  # type: ignore[arg-type]
 
 
 @contextmanager

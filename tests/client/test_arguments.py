@@ -38,7 +38,7 @@ def test_an_argument_is_refused_by_its_name(name: str, value: Any, kind: type) -
     if name not in ("host", "port"):
         left, right = socket.socketpair()
         with left, right, pytest.raises(kind, match=f"^{name} is "):
-            Client.from_socket(left, **arguments)
+            Client(sock=left, **arguments)
 
 
 def test_what_is_no_secret_is_named_and_not_shown() -> None:
@@ -84,7 +84,7 @@ def test_a_secret_of_bytes_that_can_change_is_copied(server: LoopbackServer) -> 
 def test_a_client_of_a_socket_names_no_address() -> None:
     left, right = socket.socketpair()
     right.close()
-    client = Client.from_socket(left, username="u", secret="s")
+    client = Client(sock=left, username="u", secret="s")
     assert repr(client) == "<Client 'u' at a given socket, closed>"
     with pytest.raises(Exception, match="a given socket") as caught:
         client.connect()

@@ -69,18 +69,18 @@ def test_bytes_of_events_that_were_taken_count_no_more() -> None:
     for _ in range(3):
         for _ in range(3):
             events.add(event)
-        assert [events.take() for _ in range(3)] == [event] * 3
-        assert events.take() is None and not events
+        assert [events.popleft() for _ in range(3)] == [event] * 3
+        assert events.popleft() is None and not events
     for _ in range(4):
         events.add(event)
-    assert [events.take() for _ in range(3)] == [event] * 3 and events
+    assert [events.popleft() for _ in range(3)] == [event] * 3 and events
     with pytest.raises(EventOverflow, match="1 events were lost"):
-        events.take()
+        events.popleft()
 
 
 def test_a_server_that_owes_too_many_answers_is_left() -> None:
     with Script(log_in, read_until_eof) as script, opened(client_of(script.port)) as client:
-        session = client._shared().open_connection._session
+        session = client._state().open_connection._session
         for _ in range(MAX_OUTSTANDING):  # as calls that each gave up
             action_id = session.send(Action("Ping")).action_id
             assert action_id is not None
@@ -94,7 +94,7 @@ def test_a_server_that_owes_too_many_answers_is_left() -> None:
 
 def test_a_session_that_is_full_of_awaited_answers_goes_on(server: LoopbackServer) -> None:
     with client_of(server.port) as client:
-        session = client._shared().open_connection._session
+        session = client._state().open_connection._session
         ids = [session.send(Action("Ping")).action_id for _ in range(MAX_OUTSTANDING)]
         with pytest.raises(AMIError, match="read answers first"):
             client.ping()
@@ -214,7 +214,7 @@ def test_threads_of_a_new_process_share_one_turn(
 
             def look() -> None:
                 start.wait()
-                found.append(client._shared())
+                found.append(client._state())
 
             threads = [start_thread(look) for _ in range(4)]
             for thread in threads:

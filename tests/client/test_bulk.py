@@ -388,7 +388,7 @@ def test_what_was_on_its_way_is_given_up_by_who_stops_early() -> None:
         receipt = client.send_message("sip:a", "after")
         assert receipt.response.action_id == receipt.action_id
         assert list(client.events(timeout=0)) == []
-        assert not client._shared().open_connection._answers
+        assert not client._state().open_connection._results
 
 
 def test_answers_that_another_call_read_go_with_their_bulk() -> None:
@@ -398,10 +398,10 @@ def test_answers_that_another_call_read_go_with_their_bulk() -> None:
             assert next(results).outcome == ACCEPTED
             script.release()
             client.ping()  # behind the other four answers
-            assert len(client._shared().open_connection._answers) == 4
+            assert len(client._state().open_connection._results) == 4
             results.close()
             client.ping()
-            assert not client._shared().open_connection._answers
+            assert not client._state().open_connection._results
 
 
 def test_what_was_on_its_way_when_another_closed_is_unknown() -> None:

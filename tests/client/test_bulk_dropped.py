@@ -77,7 +77,7 @@ def test_one_left_after_its_first_result(server: LoopbackServer, kind: Kind, res
         with pytest.warns(ResourceWarning, match=f"after 1 results.* on their way.*{rest}"):
             del results
         client.ping()
-        assert client._shared().open_connection._session.outstanding == ()
+        assert client._state().open_connection._session.outstanding == ()
     assert len(server.messages) == 4
 
 

@@ -176,7 +176,7 @@ def test_everything_at_once() -> None:
         client.close()
         # What an interrupt left between its making and its holder closes here, where it may warn.
         gc.collect()
-        assert not client._shared()._turns._holder and not client._shared()._turns._waiting
+        assert not client._state().lock._holder and not client._state().lock._waiting
     came = {message.text: message.action_id for message in server.messages}
     assert len(came) == len(server.messages), "a message was sent twice"
     for text, outcome in outcomes.items():

@@ -142,17 +142,17 @@ class _Case:
 
     def check(self, number: int) -> None:
         """What must hold after an interrupt."""
-        shared = self.client._shared()
-        assert not shared._turns._holder and not shared._turns._waiting, number
-        link, transport = shared.link, shared.transport
+        shared = self.client._state()
+        assert not shared.lock._holder and not shared.lock._waiting, number
+        link, transport = shared.connection, shared.transport
         if not self.client.connected:
             assert transport is None or transport._sock is None or transport._sock.fileno() < 0
             return
         assert link is not None
         # What is left to go would go with the next call, and be there before it.
         while link._cancelled:
-            link._drop(link._cancelled.popleft())
-        assert not link._outbox, number
+            link._cancel(link._cancelled.popleft())
+        assert not link._send_queue, number
         pings = _pings(self.script)
         self.client.ping(timeout=5.0)
         assert _pings(self.script) == pings + 1

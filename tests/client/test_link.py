@@ -57,7 +57,7 @@ def test_a_record_that_left_in_part_is_not_forgotten() -> None:
         with Script(log_in, hold, accept_all, tls=True, small_buffers=True) as script, opened(
             client_over(small_buffer_socket(script.port), tls=SERVER_PEM, tls_hostname="localhost")
         ) as client:
-            link = client._shared().link
+            link = client._state().connection
             assert link is not None
             # A line of another length each time, so that the socket is full at another place.
             action = Action("Ping", [("X", "x" * (attempt * 3))])
@@ -67,9 +67,9 @@ def test_a_record_that_left_in_part_is_not_forgotten() -> None:
                 action = Action("Ping")
                 if isinstance(caught.value, SendTimeout) and caught.value.action_id:
                     break
-            if link._transport.has_partial_record:
+            if link.transport.has_partial_record:
                 assert not client.connected
-                if not link._outbox._offset:
+                if not link._send_queue._offset:
                     return  # a whole record was seen to be kept
             script.release()
             if client.connected:
@@ -96,36 +96,36 @@ def test_many_chunks_wait_before_an_action_leaves(server: LoopbackServer) -> Non
 def test_an_action_taken_back_whole_is_missed_by_nobody() -> None:
     outbox = SendQueue(is_tls=False)
     for action_id in "12":
-        outbox.put(action_id, Action("Ping").wire)
-    assert not outbox.take_back("1") and not outbox.take_back("2") and not outbox
+        outbox.append(action_id, Action("Ping").wire)
+    assert not outbox.remove("1") and not outbox.remove("2") and not outbox
 
 
 def test_what_was_taken_back_is_missed_where_a_part_had_left() -> None:
     outbox = SendQueue(is_tls=False)
     for action_id in "123":
-        outbox.put(action_id, Action("Ping").wire)
-    outbox.took(1)
-    assert not outbox.take_back("2")
-    assert outbox.take_back("1")
+        outbox.append(action_id, Action("Ping").wire)
+    outbox.advance(1)
+    assert not outbox.remove("2")
+    assert outbox.remove("1")
     assert "3" in outbox and "1" not in outbox
     with pytest.raises(KeyError) as caught:
-        outbox.take_back("1")
+        outbox.remove("1")
     assert caught.value.args == ("1",)
 
 
 def test_what_came_before_a_write_failed_is_read_all_the_same(server: LoopbackServer) -> None:
     sock = socket.create_connection((server.host, server.port))
     with opened(client_over(sock, events="on")) as client:
-        link = client._shared().link
+        link = client._state().connection
         assert link is not None
         server.send_event(Event("Tick"))
         assert select.select([sock], [], [], 10.0)[0]
         sock.shutdown(socket.SHUT_WR)
-        ticket = link.put(Action("Ping"))
+        ticket = link.enqueue(Action("Ping"))
         with pytest.raises(Closed) as caught:
-            link.step(Deadline(10.0))
-        assert isinstance(link.give_up(ticket, caught.value), SendFailed)
-        event = link.events.take()
+            link.pump(Deadline(10.0))
+        assert isinstance(link.abandon(ticket, caught.value), SendFailed)
+        event = link.events.popleft()
         assert event is not None and event.wire == Event("Tick").wire
 
 
@@ -151,7 +151,7 @@ def test_results_end_where_the_client_is_opened_anew() -> None:
 def test_closing_ends_what_was_opened_anew_before_its_turn() -> None:
     with LoopbackServer(handlers={"Ping": no_response}) as server:
         with opened(client_of(server.port)) as client:
-            shared = client._shared()
+            shared = client._state()
 
             def connect() -> None:
                 try:
@@ -189,10 +189,10 @@ def test_a_message_that_left_in_part_and_was_forgotten_closes() -> None:
         with opened(client_over(small_buffer_socket(script.port))) as client:
             messages = [MessageSend("sip:a", "x" * 1000) for _ in range(500)]
             results = client.send_messages(messages, window=500, timeout=5.0)
-            bulk = results._bulk
-            bulk._take_messages()
+            bulk = results._pipeline
+            bulk._read_messages()
             bulk._exchange(wait=False)
-            assert client._shared().open_connection._outbox
+            assert client._state().open_connection._send_queue
             results.close()
             with pytest.raises(SendFailed, match="a part of it had left"):
                 client.ping()
@@ -217,8 +217,8 @@ def test_a_message_on_its_way_while_another_thread_calls(second: Step, outcome: 
             script.release()
             thread.join()
             client.ping()
-            assert not client._shared().open_connection._answers
-            assert client._shared().open_connection._session.outstanding == ()
+            assert not client._state().open_connection._results
+            assert client._state().open_connection._session.outstanding == ()
 
 
 def test_half_a_record_before_a_call_leaves_it_time(secure: LoopbackServer) -> None:
@@ -244,21 +244,21 @@ def test_closing_is_finished_where_it_is_interrupted(
             raise errors.pop()
 
     with opened(client_of(server.port)) as client:
-        transport = client._shared().transport
+        transport = client._state().transport
         assert transport is not None
         with monkeypatch.context() as patch:
-            patch.setattr(transport, "end", end)
+            patch.setattr(transport, "request_close", end)
             with pytest.raises(KeyboardInterrupt):
                 client.close()
         assert not client.connected and transport.sock.fileno() < 0
-        client._shared()._wake()  # as a call that came late would
+        client._state().wake()  # as a call that came late would
 
 
 def test_closing_waits_for_what_cannot_be_ended(server: LoopbackServer) -> None:
     with opened(client_of(server.port)) as client:
         # As the look-up of a name in connect().
         thread = start_thread(
-            lambda: client._shared().run_locked(lambda: time.sleep(0.3), Deadline(1))
+            lambda: client._state().run_locked(lambda: time.sleep(0.3), Deadline(1))
         )
         time.sleep(0.05)
         start = time.monotonic()

@@ -179,7 +179,7 @@ def test_a_wait_to_be_connected_that_is_woken_goes_on() -> None:
 
 
 def _wake(client: Client) -> None:
-    transport = client._shared().transport
+    transport = client._state().transport
     assert transport is not None
     transport.wake()
 

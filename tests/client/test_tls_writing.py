@@ -34,11 +34,11 @@ def test_a_message_of_any_size_is_read_at_once(size: int) -> None:
 
 def test_one_record_for_the_last_line_hangs(monkeypatch: pytest.MonkeyPatch) -> None:
     # Proof that the server is such a one: as the client wrote before.
-    def piece(outbox: SendQueue) -> bytes:
+    def next_chunk(outbox: SendQueue) -> bytes:
         first = outbox._queue[0][1]
         return first[outbox._offset : first.find(b"\n", outbox._offset) + 1]
 
-    monkeypatch.setattr(SendQueue, "piece", piece)
+    monkeypatch.setattr(SendQueue, "next_chunk", next_chunk)
     late = []
     for size in (1022, 1023, 1024, 1025):
         with LoopbackServer(version=11, tls=server_tls()) as server:
@@ -59,18 +59,18 @@ def test_pieces_over_tls_and_without() -> None:
         (False, [wire + wire]),
     ):
         outbox = SendQueue(is_tls)
-        outbox.put("1", wire)
-        outbox.put("2", wire)
+        outbox.append("1", wire)
+        outbox.append("2", wire)
         pieces = []
         while outbox:
-            pieces.append(outbox.piece())
-            outbox.took(len(pieces[-1]))
+            pieces.append(outbox.next_chunk())
+            outbox.advance(len(pieces[-1]))
         assert pieces == expected
         assert "1" not in outbox
-        outbox.put("1", wire)
-        outbox.put("2", wire)
-        assert not outbox.take_back("2") and "1" in outbox
-        outbox.took(1)
-        assert outbox.take_back("1") and not outbox
+        outbox.append("1", wire)
+        outbox.append("2", wire)
+        assert not outbox.remove("2") and "1" in outbox
+        outbox.advance(1)
+        assert outbox.remove("1") and not outbox
         with pytest.raises(KeyError):
-            outbox.take_back("1")
+            outbox.remove("1")

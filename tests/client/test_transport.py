@@ -21,7 +21,7 @@ Pair = Tuple[Transport, socket.socket]
 
 def _transport(sock: socket.socket) -> Transport:
     transport = Transport()
-    transport.adopt(sock)
+    transport.attach(sock)
     return transport
 
 
@@ -149,13 +149,13 @@ def test_a_reset_found_by_reading(pair: Pair) -> None:
 
 def test_an_end_from_another_thread(pair: Pair) -> None:
     transport, other = pair
-    threading.Timer(0.05, transport.end, ("enough",)).start()
+    threading.Timer(0.05, transport.request_close, ("enough",)).start()
     with pytest.raises(Closed, match="enough"):
         transport.receive_before(False, Deadline(5.0))
     with pytest.raises(Closed, match="enough"):
         transport.readable()
     transport.close()
-    transport.end("ended already")
+    transport.request_close("ended already")
     transport.close()
 
 

@@ -43,8 +43,8 @@ class Delivery:
         self._socket = CountingSocket(socket.AF_INET, socket.SOCK_STREAM)
         self._socket.settimeout(TIMEOUT)
         self._socket.connect((live.server.host, live.server.port))
-        self._client = Client.from_socket(
-            self._socket,
+        self._client = Client(
+            sock=self._socket,
             username="messenger",
             secret=live.server.users["messenger"],
             timeout=TIMEOUT,

@@ -224,8 +224,8 @@ def test_limits_of_connections_without_login(live: Live, unauthenticated: str) -
             else:
                 assert stream.read() == b""
                 with pytest.raises(SendFailed, match="authtimeout") as caught:
-                    Client.from_socket(
-                        idle, username="messenger", secret=server.users["messenger"]
+                    Client(
+                        sock=idle, username="messenger", secret=server.users["messenger"]
                     ).connect()
             assert caught.value.outcome == NOT_SENT
             idle.close()
