@@ -1,7 +1,7 @@
-"""Real sockets that do what a network may do at its worst, and clients to try it on.
+"""Network faults on real sockets, and the clients to test with them.
 
-:class:`Proxy` stands between a client and a server and harms what goes through it. No thread and
-no socket of it outlives its ``with`` block.
+:class:`Proxy` relays connections and can cut, stall, slow down or rewrite them. Its thread and its
+sockets end with its ``with`` block.
 """
 
 from __future__ import annotations
@@ -27,31 +27,31 @@ CERTS = Path(__file__).resolve().parent / "certs"
 SERVER_PEM = str(CERTS / "server.pem")
 OTHER_PEM = str(CERTS / "other.pem")
 
-#: Bytes of a socket's buffer that is full soon.
+#: Buffer size of a socket that is meant to fill up quickly, in bytes.
 SMALL_BUFFER = 4096
 
 
 def server_tls() -> ssl.SSLContext:
-    """A server's context with the certificate of the tests."""
+    """Return a server's SSL context with the test certificate."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(SERVER_PEM, str(CERTS / "server.key"))
     return context
 
 
 def client_of(port: int, timeout: Optional[float] = 10.0, **options: object) -> Client:
-    """A client, not connected yet, of the loopback server or of what stands in its place."""
+    """Return a client, not connected yet, for a server on a port of 127.0.0.1."""
     options = {"host": "127.0.0.1", "username": USERNAME, "secret": SECRET, **options}
     return Client(port=port, timeout=timeout, **options)  # type: ignore[arg-type]
 
 
 def client_over(sock: socket.socket, **options: object) -> Client:
-    """The same over a socket that is connected already."""
+    """Return a client for a socket that is already connected."""
     return Client(sock=sock, username=USERNAME, secret=SECRET, **options)  # type: ignore[arg-type]
 
 
 @contextmanager
 def opened(client: Client) -> Iterator[Client]:
-    """Connect a client, and close it in the end: without a goodbye, as not all servers answer."""
+    """Connect a client and close it at the end, without a logoff."""
     client.connect()
     try:
         yield client
@@ -60,13 +60,13 @@ def opened(client: Client) -> Iterator[Client]:
 
 
 class Direction:
-    """What a proxy does to the bytes of one direction; may be changed while it runs.
+    """The faults in one direction of a proxy. They may be changed while it runs.
 
-    :param cut: bytes after which it cuts the connection, both directions at once.
-    :param stall: bytes after which it lets nothing through any more.
-    :param size: most bytes that it writes at once.
-    :param pause: seconds that it waits before each write.
-    :param rewrite: a function that every chunk goes through.
+    :param cut: number of bytes after which the connection is cut, in both directions.
+    :param stall: number of bytes after which nothing is relayed.
+    :param size: maximum size of a write.
+    :param pause: seconds to wait before each write.
+    :param rewrite: a function applied to every chunk.
     """
 
     def __init__(
@@ -83,33 +83,33 @@ class Direction:
         self.size = size
         self.pause = pause
         self.rewrite = rewrite
-        #: What was let through so far.
+        #: The bytes relayed so far.
         self.passed = bytearray()
 
     @property
     def is_cut(self) -> bool:
-        """Whether what may go through has gone through."""
+        """Whether the limit ``cut`` has been reached."""
         return self.cut is not None and len(self.passed) >= self.cut
 
     @property
     def is_stalled(self) -> bool:
-        """Whether nothing goes through now."""
+        """Whether the limit ``stall`` has been reached."""
         return self.stall is not None and len(self.passed) >= self.stall
 
     def room(self) -> int:
-        """Bytes that may go through now."""
+        """Return the number of bytes that may be relayed now."""
         limits = [end - len(self.passed) for end in (self.cut, self.stall) if end is not None]
         return max(0, min([self.size, *limits]))
 
 
 class Proxy:
-    """Relays each connection to a port of 127.0.0.1, one thread for all of them.
+    """A TCP proxy to a port of 127.0.0.1, with one thread for all connections.
 
-    :param port: where it relays to.
-    :param up: what happens to the bytes from the client; by default nothing.
-    :param down: what happens to the bytes from the server.
-    :param reset: whether connections are cut by a reset, not by an end of the stream.
-    :param host: where it listens.
+    :param port: the port to relay to.
+    :param up: the faults from client to server (default: none).
+    :param down: the faults from server to client (default: none).
+    :param reset: whether to cut connections with a reset instead of an end of file.
+    :param host: the address to listen on.
     """
 
     def __init__(
@@ -128,7 +128,7 @@ class Proxy:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         self._listener = socket.create_server((host, 0), family=family, backlog=64)
         self.port: int = self._listener.getsockname()[1]
-        # What each socket's bytes go to, by which way; and what was read and not let through yet.
+        # The destination and direction of each socket's bytes, and bytes read but not relayed yet.
         self._routes: Dict[socket.socket, Tuple[socket.socket, Direction]] = {}
         self._held: Dict[socket.socket, bytes] = {}
         self._wake, self._waker = socket.socketpair()
@@ -137,7 +137,7 @@ class Proxy:
         self._thread.start()
 
     def cut(self) -> None:
-        """Cut every connection now; later ones live."""
+        """Cut every open connection."""
         self._waker.send(b"c")
 
     def __enter__(self) -> Proxy:
@@ -197,7 +197,7 @@ class Proxy:
 
     def _pass_on(self, source: socket.socket, data: bytes) -> None:
         if source not in self._routes:
-            return  # cut in the meantime
+            return  # already cut
         sink, way = self._routes[source]
         while data and not self._closing:
             size = way.room()
@@ -205,7 +205,7 @@ class Proxy:
                 break
             if way.pause:
                 time.sleep(way.pause)
-            # Noted first: who has got the bytes may look at once whether they are noted.
+            # Counted first, because the receiver may check the count immediately.
             way.passed += data[:size]
             try:
                 sink.sendall(data[:size])
@@ -234,13 +234,13 @@ class Proxy:
 
 
 def reset_connection(sock: socket.socket) -> None:
-    """Close a connection by a reset: linger on, for no time."""
+    """Close a connection with a reset."""
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     sock.close()
 
 
 def small_buffer_socket(port: int) -> socket.socket:
-    """A socket, connected to a port of 127.0.0.1, that holds few bytes the peer has not read."""
+    """Return a socket with a small send buffer, connected to a port of 127.0.0.1."""
     sock = socket.socket()
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SMALL_BUFFER)
     sock.connect(("127.0.0.1", port))
@@ -248,9 +248,9 @@ def small_buffer_socket(port: int) -> socket.socket:
 
 
 def error_within(seconds: float, call: Callable[[], object]) -> AMIError:
-    """The error of a call that has to end within its timeout, plus a tenth of it.
+    """Return the error of a call, which must end within its timeout plus 10 %.
 
-    A loaded machine is late at random, a bug each time; so there are five tries.
+    Up to five attempts are made, because a loaded machine is late only sometimes.
     """
     for _ in range(5):
         start = time.monotonic()
@@ -263,33 +263,33 @@ def error_within(seconds: float, call: Callable[[], object]) -> AMIError:
 
 
 def start_thread(function: Callable[[], object]) -> threading.Thread:
-    """A thread that runs a function, started."""
+    """Run a function in a new thread and return the thread."""
     thread = threading.Thread(target=function, daemon=True)
     thread.start()
     return thread
 
 
 def count_open_fds() -> int:
-    """How many files and sockets this process has open; 0 where the system does not say."""
+    """Return the number of open files and sockets of this process, or 0 if unknown."""
     folder = Path("/proc/self/fd")
     return len(list(folder.iterdir())) if folder.is_dir() else 0
 
 
 @contextmanager
 def assert_no_fd_leak() -> Iterator[None]:
-    """Check that a block leaves no more files and sockets open than there were before."""
+    """Check that a block leaves no additional file or socket open."""
     before = count_open_fds()
     yield
     for _ in range(100):
         if count_open_fds() <= before:
             break
-        time.sleep(0.02)  # the other side of a connection
+        time.sleep(0.02)  # for the other end of a connection
     assert count_open_fds() <= before
 
 
 @contextmanager
 def alarm_handler(handler: Callable[[int, Optional[FrameType]], object]) -> Iterator[None]:
-    """Have a handler of the signal that :func:`signal.setitimer` sends, in a block."""
+    """Install a handler for SIGALRM, the signal of :func:`signal.setitimer`, for a block."""
     old = signal.signal(signal.SIGALRM, handler)
     try:
         yield
@@ -299,5 +299,5 @@ def alarm_handler(handler: Callable[[int, Optional[FrameType]], object]) -> Iter
 
 
 def raise_interrupt(number: int, frame: Optional[FrameType]) -> None:
-    """A handler that does what Python's own does with Ctrl-C."""
+    """Raise KeyboardInterrupt, as Python's handler for Ctrl-C does."""
     raise KeyboardInterrupt

@@ -1,4 +1,4 @@
-"""A client as a scripted server sees it: what comes from it by stanzas, and what goes to it."""
+"""One client as seen by a scripted server: reads its actions and writes responses."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ BANNER = b"Asterisk Call Manager/11.0.0\r\n"
 
 
 class Peer:
-    """A client.
+    """A connected client.
 
-    :param go: what a step that holds the conversation waits for.
-    :param number: how many clients came to the server before this one.
+    :param go: the event that the step ``hold`` waits for.
+    :param number: how many clients connected to the server before this one.
     """
 
     def __init__(
@@ -25,17 +25,17 @@ class Peer:
         self.sock = sock
         self.go = go or threading.Event()
         self.number = number
-        #: Everything that was read, and where the next stanza starts in it.
+        #: All bytes received, and the offset of the next stanza.
         self.received = b""
         self._start = 0
-        #: The actions after the login, and those of them that are not answered yet.
+        #: The actions after the login, and those without a response yet.
         self.actions: List[Dict[str, str]] = []
         self.pending: List[Dict[str, str]] = []
-        #: What is to be written together, while that is being gathered.
+        #: Bytes collected for a single write, or None.
         self.gathered: Optional[List[bytes]] = None
 
     def send(self, *parts: bytes) -> None:
-        """Write, all at once."""
+        """Write all parts at once, or add them to the bytes being collected."""
         if self.gathered is None:
             self.sock.sendall(b"".join(parts))
         else:
@@ -43,11 +43,11 @@ class Peer:
 
     @property
     def unread(self) -> bytes:
-        """What has come in behind the last stanza that was read."""
+        """The bytes received after the last stanza that was read."""
         return self.received[self._start :]
 
     def read_stanza(self) -> bytes:
-        """The next stanza with its blank line; EOFError where there is none any more."""
+        """Return the next stanza with its blank line; raise EOFError at the end."""
         while True:
             end = self.received.find(b"\r\n\r\n", self._start) + 4
             if end > 3:
@@ -60,12 +60,12 @@ class Peer:
             self.received += data
 
     def read(self) -> Dict[str, str]:
-        """The next action: values by name."""
+        """Return the headers of the next action."""
         lines = self.read_stanza().decode("utf-8", "surrogateescape").split("\r\n")
         return dict(line.split(": ", 1) for line in lines if ": " in line)
 
     def log_in(self) -> None:
-        """Let any client in, by whatever mechanism."""
+        """Accept the login of the client, with either mechanism."""
         self.send(BANNER)
         action = self.read()
         if action["Action"] == "Challenge":
@@ -76,21 +76,21 @@ class Peer:
         self.send(response(action, "Success", "Message: Authentication accepted"))
 
     def read_action(self) -> Dict[str, str]:
-        """The next action, noted as one to be answered."""
+        """Return the next action and add it to the pending ones."""
         action = self.read()
         self.actions.append(action)
         self.pending.append(action)
         return action
 
     def next_pending(self) -> Dict[str, str]:
-        """The oldest action that is not answered yet; the next to come where there is none."""
+        """Remove and return the oldest pending action; read one if there is none."""
         if not self.pending:
             self.read_action()
         return self.pending.pop(0)
 
 
 def response(action: Dict[str, str], name: str, *lines: str) -> bytes:
-    """A response to an action; without ActionID where the action has none."""
+    """Return a response to an action, with its ActionID if it has one."""
     head = [f"Response: {name}"]
     if "ActionID" in action:
         head.append(f"ActionID: {action['ActionID']}")
@@ -98,5 +98,5 @@ def response(action: Dict[str, str], name: str, *lines: str) -> bytes:
 
 
 def accepted(action: Dict[str, str]) -> bytes:
-    """What Asterisk answers to a message that it takes."""
+    """Return Asterisk's response to a message that it accepts."""
     return response(action, "Success", "Message: Message successfully sent")

@@ -1,12 +1,11 @@
-"""A server on 127.0.0.1 whose conversation a test writes as a list of steps.
+"""A scripted server on 127.0.0.1.
 
-A step is a function of :class:`Peer`, the client as the server sees it. Those below are the words
-that the tests are written in::
+A script is a list of steps; a step is a function that takes the client as a :class:`Peer`::
 
     with Script(log_in, accept, read, send(EVENT), reset) as script:
 
-lets each client in, answers its first action, reads a second one, and then sends an event and
-resets the connection. A connection ends with its last step.
+accepts each client's login, responds to its first action, reads a second one, sends an event and
+resets the connection. The connection is closed after the last step.
 """
 
 from __future__ import annotations
@@ -26,25 +25,25 @@ Step = Callable[[Peer], object]
 
 EVENT = b"Event: Newexten\r\nPrivilege: dialplan,all\r\nUniqueid: 1.2\r\nAppData: x\r\n\r\n"
 
-#: Seconds that a conversation is held for a test that does not let it go on.
-_LOCK_WAIT = 20.0
+#: Seconds that a script waits for the test, and a test for the script.
+_MAX_WAIT = 20.0
 
 
-# -- What the server says.
+# -- Steps that write.
 
 
 def log_in(peer: Peer) -> None:
-    """Let any client in, by whatever mechanism."""
+    """Accept the login of the client."""
     peer.log_in()
 
 
 def send(*parts: bytes) -> Step:
-    """Bytes as they are, in one write."""
+    """Write bytes at once."""
     return lambda peer: peer.send(*parts)
 
 
 def respond(name: str, *lines: str, with_id: bool = True) -> Step:
-    """Answer the oldest action that is not answered yet; if there is none, read one first."""
+    """Respond to the oldest pending action; read one if there is none."""
 
     def step(peer: Peer) -> None:
         action = peer.next_pending()
@@ -54,12 +53,12 @@ def respond(name: str, *lines: str, with_id: bool = True) -> Step:
 
 
 def accept(peer: Peer) -> None:
-    """Answer, in the same way, as Asterisk does to a message that it takes."""
+    """Respond with the success of a message to the oldest pending action."""
     peer.send(accepted(peer.next_pending()))
 
 
 def in_one_write(*steps: Step) -> Step:
-    """Steps of which all that they write goes in one write."""
+    """Combine the output of several steps into one write."""
 
     def step(peer: Peer) -> None:
         peer.gathered = []
@@ -71,16 +70,16 @@ def in_one_write(*steps: Step) -> Step:
     return step
 
 
-# -- What the server reads.
+# -- Steps that read.
 
 
 def read(peer: Peer) -> None:
-    """Read an action, for a later step to answer, if any does."""
+    """Read an action, for a later step to respond to."""
     peer.read_action()
 
 
 def expect(name: str) -> Step:
-    """Read an action, which must be of this name."""
+    """Read an action and check its name."""
 
     def step(peer: Peer) -> None:
         action = peer.read_action()
@@ -90,18 +89,18 @@ def expect(name: str) -> Step:
 
 
 def leave_pending(peer: Peer) -> None:
-    """Never answer the oldest action that is not answered yet."""
+    """Never respond to the oldest pending action; read one if there is none."""
     peer.next_pending()
 
 
 def read_until_eof(peer: Peer) -> None:
-    """Read, and answer nothing, until the client leaves."""
+    """Discard all input until the client disconnects."""
     while peer.sock.recv(1 << 16):
         pass
 
 
 def expect_silence(seconds: float) -> Step:
-    """Check that the client sends nothing for so long."""
+    """Check that the client sends nothing for a number of seconds."""
 
     def step(peer: Peer) -> None:
         assert peer.unread == b""
@@ -114,17 +113,17 @@ def expect_silence(seconds: float) -> Step:
 
 
 def expect_eof(peer: Peer) -> None:
-    """Check that the client sends no action any more, and nothing of one."""
+    """Check that the client disconnects without sending anything more."""
     with pytest.raises(EOFError):
         peer.read()
     assert peer.unread == b""
 
 
-# -- When, and how often.
+# -- Repetition and waiting.
 
 
 def repeat(count: int, *steps: Step) -> Step:
-    """The same steps so many times."""
+    """Repeat steps a number of times."""
 
     def step(peer: Peer) -> None:
         for _ in range(count):
@@ -135,7 +134,7 @@ def repeat(count: int, *steps: Step) -> Step:
 
 
 def repeat_forever(*steps: Step) -> Step:
-    """The same steps until the client leaves."""
+    """Repeat steps until the client disconnects."""
     once = repeat(1, *steps)
 
     def step(peer: Peer) -> None:
@@ -145,35 +144,35 @@ def repeat_forever(*steps: Step) -> Step:
     return step
 
 
-#: Accept every action, until the client leaves.
+#: Respond with success to every action, until the client disconnects.
 accept_all = repeat_forever(accept)
 
 
 def pause(seconds: float) -> Step:
-    """Do nothing for so long."""
+    """Wait for a number of seconds."""
     return lambda peer: time.sleep(seconds)
 
 
 def hold(peer: Peer) -> None:
     """Do nothing until the test calls :meth:`Script.go_on`, or is over."""
-    assert peer.go.wait(_LOCK_WAIT), "nobody let the conversation go on"
+    assert peer.go.wait(_MAX_WAIT), "release() was not called"
 
 
 def for_later_clients(*steps: Step) -> Step:
-    """Steps for each client but the first that comes."""
+    """Take steps for every client except the first one."""
     return lambda peer: repeat(1 if peer.number else 0, *steps)(peer)
 
 
-# -- How it ends.
+# -- The end of a connection.
 
 
 def reset(peer: Peer) -> None:
-    """End the connection by a reset."""
+    """Reset the connection."""
     reset_connection(peer.sock)
 
 
 def close(peer: Peer) -> None:
-    """End the connection, where there is more to do after that."""
+    """Close the connection before further steps."""
     peer.sock.close()
 
 
@@ -201,7 +200,7 @@ class Script:
         if small_buffers:
             self._listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, SMALL_BUFFER)
         self.port: int = self._listener.getsockname()[1]
-        #: The clients that came so far.
+        #: The clients that have connected so far.
         self.peers: List[Peer] = []
         self._go = threading.Event()
         self._errors: List[BaseException] = []
@@ -211,29 +210,29 @@ class Script:
 
     @property
     def actions(self) -> List[Dict[str, str]]:
-        """The actions that steps have read after the login, of all clients."""
+        """The actions of all clients that steps have read after the login."""
         return [action for peer in self.peers for action in peer.actions]
 
     def release(self) -> None:
-        """Let conversations go on that are held, and hold none any more."""
+        """End the step ``hold`` for all clients, now and later."""
         self._go.set()
 
     def add_client(self, sock: socket.socket) -> None:
-        """Take the steps with a client over a socket that is connected already."""
+        """Take the steps with a client on a connected socket."""
         peer = Peer(sock, self._go, len(self.peers))
         self.peers.append(peer)
         self._threads.append(threading.Thread(target=self._talk, args=(peer,), daemon=True))
         self._threads[-1].start()
 
     def wait_for_actions(self, count: int) -> None:
-        """Wait until steps have read so many actions after the login."""
-        deadline = time.monotonic() + _LOCK_WAIT
+        """Wait until steps have read a number of actions after the login."""
+        deadline = time.monotonic() + _MAX_WAIT
         while len(self.actions) < count:
-            assert time.monotonic() < deadline, f"{len(self.actions)} actions came, not {count}"
+            assert time.monotonic() < deadline, f"{len(self.actions)} of {count} actions"
             time.sleep(0.001)
 
     def wait_for_end(self) -> None:
-        """Wait until every conversation up to now has ended."""
+        """Wait until all connections have ended."""
         for thread in self._threads:
             thread.join()
 
@@ -268,7 +267,7 @@ class Script:
     def _talk(self, peer: Peer) -> None:
         try:
             if self._tls is not None:
-                peer.sock.getpeername()  # wrap_socket leaks one that is gone (Python before 3.12)
+                peer.sock.getpeername()  # wrap_socket leaks a dead socket before Python 3.12
                 peer.sock = self._tls.wrap_socket(peer.sock, server_side=True)
             for step in self._steps:
                 step(peer)

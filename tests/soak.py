@@ -1,6 +1,6 @@
-"""Many messages through client and loopback server in one process: do memory and files grow?
+"""Soak test: send many messages and show whether memory and open files grow.
 
-Run it as ``python3 -m tests.soak --messages 100000``; a test runs it with fewer.
+Run it as ``python3 -m tests.soak --messages 100000``; a test runs it with fewer messages.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from tests.faults import count_open_fds
 
 
 class Sample(NamedTuple):
-    """How things stood after so many messages."""
+    """Memory and open files after a number of messages."""
 
     messages: int
     rss_kib: int
@@ -26,7 +26,7 @@ class Sample(NamedTuple):
 
 
 def rss_kib() -> int:
-    """Resident memory of this process in KiB; 0 where the system does not say."""
+    """Return the resident memory of this process in KiB, or 0 if unknown."""
     try:
         with open("/proc/self/statm") as file:
             return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE") // 1024
@@ -35,7 +35,7 @@ def rss_kib() -> int:
 
 
 def run(count: int, samples: int = 10, window: int = 32) -> List[Sample]:
-    """Send ``count`` messages, a part of them one by one and the rest in bulk; take samples."""
+    """Send ``count`` messages, a tenth of them one by one, and return samples."""
     taken: List[Sample] = []
 
     def messages(start: int, end: int) -> Iterator[MessageSend]:

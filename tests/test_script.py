@@ -1,4 +1,4 @@
-"""The scripted server of the tests: a check of it that fails, fails the test."""
+"""A failed check in a step of the scripted server fails the test."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from tests.script import Script, Step, expect, expect_eof, expect_silence, log_i
 @pytest.mark.parametrize(
     "steps",
     [(expect("Ping"),), (expect_silence(5.0),), (read, expect_silence(0.1)), (expect_eof,)],
-    ids=["another action", "something", "something more", "no end"],
+    ids=["action", "silence", "silence after action", "eof"],
 )
-def test_a_step_that_finds_something_else(steps: Sequence[Step]) -> None:
+def test_failed_step_fails_test(steps: Sequence[Step]) -> None:
     with pytest.raises((AssertionError, pytest.fail.Exception)):
         with Script(log_in, *steps) as script, opened(client_of(script.port)) as client:
             list(client.send_messages([MessageSend("sip:a", text) for text in "ab"]))

@@ -1,4 +1,4 @@
-"""Servers that behave, for the tests of the client."""
+"""Loopback servers for the tests of the client."""
 
 from __future__ import annotations
 
