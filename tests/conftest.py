@@ -7,24 +7,23 @@ import os
 import signal
 
 import pytest
-from hypothesis import HealthCheck, Phase, settings
+from hypothesis import HealthCheck, settings
+
+# Imported here so that the certificates are made before pytest-xdist starts its workers.
+import tests.certificates  # noqa: F401
 
 # In the background of a shell SIGINT is ignored, and would be by every process that a test starts.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
-# No deadline: a loaded machine is not a bug. HYPOTHESIS_PROFILE=long looks twenty times as far.
-_SLOW_CALLER = [HealthCheck.too_slow, HealthCheck.data_too_large]
-settings.register_profile(
-    "default", deadline=None, suppress_health_check=_SLOW_CALLER, max_examples=100
-)
-settings.register_profile(
-    "long", deadline=None, suppress_health_check=_SLOW_CALLER, max_examples=2000
-)
-# For tests/mutants.py: what is found is not made small, and a fault is found or not, each time.
-settings.register_profile(
-    "mutants", deadline=None, suppress_health_check=list(HealthCheck), max_examples=40,
-    phases=[Phase.explicit, Phase.generate], derandomize=True, database=None,
-)  # fmt: skip
+# No deadline, because a busy machine is not a bug.
+for name, max_examples in ("default", 100), ("long", 2000):
+    settings.register_profile(
+        name,
+        deadline=None,
+        max_examples=max_examples,
+        print_blob=True,
+        suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+    )
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE") or "default")
 
 

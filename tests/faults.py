@@ -9,7 +9,6 @@ from __future__ import annotations
 import select
 import signal
 import socket
-import ssl
 import struct
 import threading
 import time
@@ -23,19 +22,8 @@ import pytest
 from amiclient import AMIError, Client
 from amiclient.loopback import SECRET, USERNAME
 
-CERTS = Path(__file__).resolve().parent / "certs"
-SERVER_PEM = str(CERTS / "server.pem")
-OTHER_PEM = str(CERTS / "other.pem")
-
 #: Buffer size of a socket that is meant to fill up quickly, in bytes.
 SMALL_BUFFER = 4096
-
-
-def server_tls() -> ssl.SSLContext:
-    """Return a server's SSL context with the test certificate."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(SERVER_PEM, str(CERTS / "server.key"))
-    return context
 
 
 def client_of(port: int, timeout: Optional[float] = 10.0, **options: object) -> Client:

@@ -18,7 +18,8 @@ from typing import Callable, Dict, List, Optional, Type
 
 import pytest
 
-from .faults import SMALL_BUFFER, reset_connection, server_tls
+from .certificates import server_tls
+from .faults import SMALL_BUFFER, reset_connection
 from .peer import Peer, accepted, response
 
 Step = Callable[[Peer], object]

@@ -7,7 +7,7 @@ from typing import Iterator
 import pytest
 
 from amiclient.loopback import LoopbackServer
-from tests.faults import server_tls
+from tests.certificates import server_tls
 
 
 @pytest.fixture

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from amiclient import CLIENT_TIMEOUT, Client, ClientTimeout, MessageSend, NotConnected
 from amiclient.loopback import SECRET, USERNAME, LoopbackServer
 from amiclient.url import parse_url
-from tests.faults import SERVER_PEM, client_of, server_tls
+from tests.certificates import SERVER_PEM, server_tls
+from tests.faults import client_of
 
 
 @pytest.mark.parametrize(

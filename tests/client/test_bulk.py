@@ -23,15 +23,8 @@ from amiclient import (
 )
 from amiclient.loopback import LoopbackServer
 from amiproto import BodyTooLong
-from tests.faults import (
-    SERVER_PEM,
-    Proxy,
-    client_of,
-    client_over,
-    opened,
-    small_buffer_socket,
-    start_thread,
-)
+from tests.certificates import SERVER_PEM
+from tests.faults import Proxy, client_of, client_over, opened, small_buffer_socket, start_thread
 from tests.script import (
     Script,
     accept,

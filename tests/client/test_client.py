@@ -47,8 +47,8 @@ from amiclient import (
 )
 from amiclient.loopback import SECRET, LoopbackServer, Output
 from amiproto import Message, UnknownMessage
+from tests.certificates import SERVER_PEM
 from tests.faults import (
-    SERVER_PEM,
     Direction,
     Proxy,
     alarm_handler,

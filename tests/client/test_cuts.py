@@ -26,7 +26,8 @@ from amiclient import (
     TLSError,
 )
 from amiclient.loopback import LoopbackServer
-from tests.faults import SERVER_PEM, Direction, Proxy, client_of, server_tls
+from tests.certificates import SERVER_PEM, server_tls
+from tests.faults import Direction, Proxy, client_of
 
 pytestmark = pytest.mark.slow
 

@@ -20,7 +20,8 @@ import pytest
 import amiclient
 import amiproto
 from amiclient import AMIError, ConnectionLost, MessageSend, ReentrantCall
-from tests.faults import SERVER_PEM, alarm_handler, assert_no_fd_leak, client_of, opened
+from tests.certificates import SERVER_PEM
+from tests.faults import alarm_handler, assert_no_fd_leak, client_of, opened
 from tests.peer import Peer
 from tests.script import (
     Script,

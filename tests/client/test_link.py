@@ -22,15 +22,8 @@ from amiclient import (
 from amiclient._connection import SendQueue
 from amiclient._transport import Closed, Deadline
 from amiclient.loopback import LoopbackServer, no_response
-from tests.faults import (
-    SERVER_PEM,
-    Proxy,
-    client_of,
-    client_over,
-    opened,
-    small_buffer_socket,
-    start_thread,
-)
+from tests.certificates import SERVER_PEM
+from tests.faults import Proxy, client_of, client_over, opened, small_buffer_socket, start_thread
 from tests.script import (
     Script,
     Step,

@@ -12,7 +12,8 @@ import pytest
 
 from amiclient import ACCEPTED, AMIError, Client, ConnectionLost, Event, MessageSend, NotConnected
 from amiclient.loopback import LoopbackServer
-from tests.faults import SERVER_PEM, client_of, opened, server_tls, start_thread
+from tests.certificates import SERVER_PEM, server_tls
+from tests.faults import client_of, opened, start_thread
 from tests.script import Script, log_in, read
 
 

@@ -28,8 +28,9 @@ from amiclient.loopback import SECRET, USERNAME, Delay, Disconnect, LoopbackServ
 from amiclient.loopback import __main__ as program
 from amiclient.loopback import no_response, refuse
 from amiproto import Message
+from tests.certificates import SERVER_PEM, server_tls
 from tests.command.shell import Screen
-from tests.faults import SERVER_PEM, client_of, count_open_fds, opened, server_tls, start_thread
+from tests.faults import client_of, count_open_fds, opened, start_thread
 
 if TYPE_CHECKING:
     from amiclient.loopback.script import HandlerResult

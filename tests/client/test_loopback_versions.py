@@ -12,7 +12,8 @@ from amiclient import ACCEPTED, Action, ActionFailed, Event, MessageSend
 from amiclient.loopback import EventList, LoopbackServer, Output, Received
 from amiclient.loopback.versions import NEWEST, VERSIONS
 from amiproto import NEED_DATA, Banner, Connection, InvalidAddress, Role, Session
-from tests.faults import SERVER_PEM, client_of, server_tls
+from tests.certificates import SERVER_PEM, server_tls
+from tests.faults import client_of
 
 ALL = sorted(VERSIONS)
 EACH = pytest.mark.parametrize("version", ALL)

@@ -25,9 +25,8 @@ from amiclient import (
 )
 from amiclient._connect import tls_context
 from amiclient.loopback import LoopbackServer
+from tests.certificates import OTHER_PEM, SERVER_PEM
 from tests.faults import (
-    OTHER_PEM,
-    SERVER_PEM,
     Proxy,
     alarm_handler,
     client_of,

@@ -8,7 +8,8 @@ from typing import Iterator, List
 import pytest
 
 from amiclient import ACCEPTED, MessageSend
-from tests.faults import SERVER_PEM, client_of, start_thread
+from tests.certificates import SERVER_PEM
+from tests.faults import client_of, start_thread
 from tests.script import Script, accept_all, expect, hold, log_in
 
 pytestmark = pytest.mark.slow

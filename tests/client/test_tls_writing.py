@@ -11,7 +11,8 @@ import pytest
 from amiclient import ACCEPTED, Action, MessageSend
 from amiclient._connection import SendQueue
 from amiclient.loopback import LoopbackServer
-from tests.faults import SERVER_PEM, client_of, server_tls
+from tests.certificates import SERVER_PEM, server_tls
+from tests.faults import client_of
 
 
 def _message(size: int) -> MessageSend:

@@ -12,7 +12,8 @@ from typing import Iterator, Tuple
 import pytest
 
 from amiclient._transport import Closed, Deadline, Expired, Transport
-from tests.faults import SERVER_PEM, Proxy, start_thread
+from tests.certificates import SERVER_PEM
+from tests.faults import Proxy, start_thread
 from tests.peer import Peer
 from tests.script import Script, hold, read_until_eof, send
 

@@ -21,6 +21,7 @@ from amiclient.command.options import code_of, combine_exit_codes
 from amiclient.command.signals import Interrupted, Signals
 from amiclient.loopback import SECRET, USERNAME, LoopbackServer
 from amiproto import AMIError, BodyTooLong, LoginFailed
+from tests.certificates import OTHER_PEM, SERVER_PEM, server_tls
 from tests.command.shell import (
     MESSAGE,
     Runner,
@@ -30,7 +31,6 @@ from tests.command.shell import (
     process,
     signal_here,
 )
-from tests.faults import OTHER_PEM, SERVER_PEM, server_tls
 from tests.readme import ROOT
 from tests.script import Script, Step, log_in, read, read_until_eof, respond, send
 

@@ -7,8 +7,8 @@ from typing import List
 import pytest
 
 from amiclient.command.options import TEXT
+from tests.certificates import SERVER_PEM
 from tests.command.shell import Runner
-from tests.faults import SERVER_PEM
 
 HELP = """\
 usage: amisend --to ADDRESS [--to ADDRESS ...] [--body TEXT] [options]

@@ -11,8 +11,8 @@ import pytest
 
 from amiclient.command import config as settings
 from amiclient.loopback import LoopbackServer
+from tests.certificates import SERVER_PEM, server_tls
 from tests.command.shell import MESSAGE, Runner, one_line
-from tests.faults import SERVER_PEM, server_tls
 from tests.script import Script, read_until_eof
 
 USER = ["--username", "me"]

@@ -15,10 +15,9 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Dict, List, Mapping, Optional, Tuple
 
+from tests.certificates import SERVER_KEY, SERVER_PEM
 from tests.live import configuration
 from tests.live.provision import read_version, system_environment
-
-CERTIFICATES = Path(__file__).resolve().parent.parent / "certs"
 
 #: Seconds; a start takes one or two, but not on a machine that is busy.
 _START_TIMEOUT = 60.0
@@ -59,7 +58,7 @@ class AsteriskServer:
         self.place = place
         self.users: Dict[str, str] = dict(configuration.USERS)
         #: The certificate of the TLS port; self-signed, so it is its own CA.
-        self.ca_file = CERTIFICATES / "server.pem"
+        self.ca_file = SERVER_PEM
         self.version = installed_version(place)
         self.major = int(self.version.split(".")[0])
         #: What MessageSend can name here, such as ``("sip", "pjsip")``; empty until it runs.
@@ -174,8 +173,8 @@ class AsteriskServer:
         for name in ("etc", "lib", "spool", "cache", "run", "log"):
             (scratch / name).mkdir()
         etc = scratch / "etc"
-        for name in ("server.pem", "server.key"):
-            shutil.copy(CERTIFICATES / name, etc / name)
+        for path in (SERVER_PEM, SERVER_KEY):
+            shutil.copy(path, etc)
         texts = configuration.files(self._seen_inside(scratch), self.ports)
         for name, text in self._extra.items():
             texts[name] = texts.get(name, "") + text

@@ -9,6 +9,7 @@ import os
 from pathlib import Path
 from typing import List, NamedTuple, Sequence
 
+from tests import certificates
 from tests.live.asterisk import AsteriskServer, installed_version
 from tests.live.phone import SipPhone
 from tests.live.provision import SUITES, ProvisionError, ensure, is_complete, tree
@@ -52,6 +53,8 @@ def _cached(suite: str, provision: bool) -> Candidate:
 def _inspect(place: Path) -> Candidate:
     if place.is_dir() and os.geteuid() != 0:
         return Candidate(place.name, place, f"only root can run the server in {place}")
+    if certificates.PROBLEM:
+        return Candidate(place.name, place, certificates.PROBLEM)
     try:
         version = installed_version(place)
     except ProvisionError as error:

@@ -32,7 +32,8 @@ from amiclient import (
     TLSError,
 )
 from amiproto import MD5, PLAIN
-from tests.live.asterisk import CERTIFICATES, AsteriskServer
+from tests.certificates import OTHER_PEM
+from tests.live.asterisk import AsteriskServer
 from tests.live.phone import SipMessage
 from tests.live.servers import Live
 
@@ -92,7 +93,7 @@ def test_long_message_over_tls(live: Live, mechanism: str, name: str) -> None:
 def test_one_write_over_tls_hangs(live: Live) -> None:
     # Why the client writes line by line, and proof that the test above would see it if it did not.
     server = live.server
-    context = ssl.create_default_context(cafile=str(server.ca_file))
+    context = ssl.create_default_context(cafile=server.ca_file)
     message = MessageSend("pjsip:alice", LONG_BODY, variables=LONG_VARIABLES)
     with socket.create_connection((server.host, server.tls_port), TIMEOUT) as plain:
         with context.wrap_socket(plain, server_hostname="localhost") as connection:
@@ -111,7 +112,7 @@ def test_one_write_over_tls_hangs(live: Live) -> None:
     assert live.phone.drain() == []
 
 
-@pytest.mark.parametrize("tls", [True, CERTIFICATES / "other.pem"], ids=["system", "other"])
+@pytest.mark.parametrize("tls", [True, OTHER_PEM], ids=["system", "other"])
 def test_certificate_that_is_not_trusted(live: Live, tls: Any) -> None:
     client = client_of(live.server, tls=tls)
     with pytest.raises(TLSError) as caught:

@@ -24,7 +24,7 @@ from amiclient.loopback.versions import VERSIONS
 from amiproto import Response
 from amiproto._text import to_bytes
 from amiproto.messaging._sip import DROPPED_VARIABLES
-from tests.faults import server_tls
+from tests.certificates import server_tls
 from tests.live.phone import SipMessage
 from tests.live.servers import Live
 from tests.live.stanzas import PING, REFUSED_LOGINS, STANZAS, TO, Stanza, action, login, send

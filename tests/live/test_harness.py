@@ -9,7 +9,8 @@ from typing import Dict, Iterator, List
 
 import pytest
 
-from tests.live.asterisk import CERTIFICATES, AsteriskServer
+from tests.certificates import OTHER_PEM
+from tests.live.asterisk import AsteriskServer
 from tests.live.phone import SipMessage, SipPhone, parse
 from tests.live.servers import Live
 
@@ -126,7 +127,7 @@ def test_variable_becomes_a_header(live: Live, technology: str) -> None:
 @pytest.mark.parametrize("name", ["localhost", "127.0.0.1"])
 def test_tls_certificate_is_verified(live: Live, name: str) -> None:
     server = live.server
-    context = ssl.create_default_context(cafile=str(server.ca_file))
+    context = ssl.create_default_context(cafile=server.ca_file)
     with socket.create_connection((server.host, server.tls_port), TIMEOUT) as plain:
         with context.wrap_socket(plain, server_hostname=name) as connection:
             ami = Ami(connection)
@@ -136,7 +137,7 @@ def test_tls_certificate_is_verified(live: Live, name: str) -> None:
 
 def test_other_certificate_is_refused(live: Live) -> None:
     server = live.server
-    context = ssl.create_default_context(cafile=str(CERTIFICATES / "other.pem"))
+    context = ssl.create_default_context(cafile=OTHER_PEM)
     with socket.create_connection((server.host, server.tls_port), TIMEOUT) as plain:
         with pytest.raises(ssl.SSLCertVerificationError):
             context.wrap_socket(plain, server_hostname="localhost")
