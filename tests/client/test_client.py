@@ -47,7 +47,7 @@ from amiclient import (
 )
 from amiclient.loopback import SECRET, LoopbackServer, Output
 from amiproto import Message, UnknownMessage
-from tests.certificates import SERVER_PEM
+from tests.certificates import SERVER_PEM, needs_certificates
 from tests.faults import (
     Direction,
     Proxy,
@@ -356,6 +356,7 @@ def test_a_server_that_closes_at_once() -> None:
         assert caught.value.outcome == NOT_SENT
 
 
+@needs_certificates
 @pytest.mark.parametrize(
     ("said", "tls", "words"),
     [
@@ -743,6 +744,7 @@ def test_no_timeout_waits() -> None:
             client.ping(timeout=float("inf"))
 
 
+@needs_certificates
 def test_no_time_at_all_sends_nothing(server: LoopbackServer) -> None:
     with client_of(server.port) as client:
         with pytest.raises(SendTimeout) as caught:

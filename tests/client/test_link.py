@@ -22,7 +22,7 @@ from amiclient import (
 from amiclient._connection import SendQueue
 from amiclient._transport import Closed, Deadline
 from amiclient.loopback import LoopbackServer, no_response
-from tests.certificates import SERVER_PEM
+from tests.certificates import SERVER_PEM, needs_certificates
 from tests.faults import Proxy, client_of, client_over, opened, small_buffer_socket, start_thread
 from tests.script import (
     Script,
@@ -141,6 +141,7 @@ def test_results_end_where_the_client_is_opened_anew() -> None:
         assert all("(the client was opened anew)" in str(result.error) for result in results)
 
 
+@needs_certificates
 def test_closing_ends_what_was_opened_anew_before_its_turn() -> None:
     with LoopbackServer(handlers={"Ping": no_response}) as server:
         with opened(client_of(server.port)) as client:

@@ -25,7 +25,7 @@ from amiclient import (
 )
 from amiclient._connect import tls_context
 from amiclient.loopback import LoopbackServer
-from tests.certificates import OTHER_PEM, SERVER_PEM
+from tests.certificates import OTHER_PEM, SERVER_PEM, needs_certificates
 from tests.faults import (
     Proxy,
     alarm_handler,
@@ -226,12 +226,14 @@ def test_a_context_is_taken_as_it_is(secure: LoopbackServer) -> None:
     _connect(client_of(secure.port, tls=careless, tls_hostname="whatever"))
 
 
+@needs_certificates
 @pytest.mark.parametrize("tls", [True, SERVER_PEM])
 def test_every_context_made_here_verifies(tls: Any) -> None:
     context = tls_context(tls)
     assert context.verify_mode is ssl.CERT_REQUIRED and context.check_hostname
 
 
+@needs_certificates
 @pytest.mark.parametrize("has_partial_chain", [True, False])
 def test_a_file_is_trusted_as_it_is(
     has_partial_chain: bool, monkeypatch: pytest.MonkeyPatch
@@ -275,6 +277,7 @@ def test_a_file_that_holds_no_certificate(path: str, words: str) -> None:
         assert script.peers == []
 
 
+@needs_certificates
 def test_a_wait_for_the_answer_to_tls_does_not_spin() -> None:
     with Script(read_until_eof) as script:
         client = client_of(script.port, 0.4, tls=SERVER_PEM)
