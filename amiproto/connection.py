@@ -1,7 +1,6 @@
-"""One AMI connection in either role: bytes in, messages out; messages in, bytes out.
+"""The codec of one AMI connection, as client or server: bytes to messages and back.
 
-The session above it knows who asked what. A connection only reads, writes, and knows whether the
-banner was seen and whether the peer's stream has ended.
+:mod:`amiproto.session` builds on it to log in and to match responses to actions.
 """
 
 from __future__ import annotations
@@ -22,30 +21,29 @@ from .limits import (
 )
 from .messages import Action, Banner, Event, InvalidAction, Message, Response, UnknownMessage
 
-#: First number of the version of AMI of Asterisk 14, from which on a command's answer is an
-#: ordinary stanza (before, under AMI 1 and 2, it is raw text: seen on 11.25), and a server keeps
-#: the last byte of a line over its buffer (before, it drops it: source of 11.5).
+#: The major AMI version of Asterisk 14. Earlier servers (AMI 1 and 2) respond to a command with raw
+#: output (seen on 11.25), and drop the last byte of a line over their buffer (source of 11.5).
 _AMI_OF_14 = 3
 
 
 class Role(enum.Enum):
-    """Which end of the connection this is."""
+    """The end of the connection that a :class:`Connection` is."""
 
     CLIENT = "client"
     SERVER = "server"
 
 
 class State(enum.Enum):
-    """How far a connection has come in reading."""
+    """The state of the receiving side of a connection."""
 
-    #: The server's banner has not gone by yet.
+    #: The server's banner has not been received or sent yet.
     BANNER = "banner"
-    #: Messages go both ways.
+    #: Messages can be received and sent.
     OPEN = "open"
-    #: The peer's stream has ended, and everything before its end was read. One's own messages can
-    #: still be sent: a server answers what it was asked before the client's half-close.
+    #: The peer's stream has ended, and has been read completely. Messages can still be sent: a
+    #: server responds to the actions before a client's half-close.
     CLOSED = "closed"
-    #: The peer broke the protocol; nothing more can be read or sent.
+    #: The peer violated the protocol. Nothing more can be received or sent.
     ERROR = "error"
 
 
@@ -58,7 +56,7 @@ class NeedData(enum.Enum):
         return "NEED_DATA"
 
 
-#: What ``next_event`` gives when it has nothing more until ``receive_data`` is called.
+#: Returned by ``next_event`` if there is no further event until ``receive_data`` is called.
 NEED_DATA = NeedData.NEED_DATA
 
 
@@ -66,34 +64,34 @@ NEED_DATA = NeedData.NEED_DATA
 class EndOfStream:
     """The peer's stream has ended.
 
-    :ivar int unread: bytes of a stanza that was cut off; 0 when the end came between stanzas.
+    :ivar int unread: the number of bytes of an incomplete stanza at the end, or 0.
     """
 
     unread: int = 0
 
     @property
     def clean(self) -> bool:
-        """Whether the end came between stanzas."""
+        """Whether the stream ended between stanzas (bool)."""
         return not self.unread
 
 
 class Connection:
     """The codec of one connection, without any I/O.
 
-    Feed it what arrives with :meth:`receive_data` and :meth:`receive_eof`, take what that means
-    from :meth:`next_event` until it gives :data:`NEED_DATA`, and write what :meth:`send` returns.
+    Pass received data to :meth:`receive_data` and :meth:`receive_eof`, call :meth:`next_event`
+    until it returns :data:`NEED_DATA`, and write the bytes that :meth:`send` returns.
 
-    In the client's role :meth:`next_event` gives :class:`Banner`, then :class:`Response`,
-    :class:`Event` and :class:`UnknownMessage`; in the server's role :class:`Action` and
-    :class:`InvalidAction`; in both, at the end, :class:`EndOfStream`. The two directions end apart:
-    after the peer's end, :meth:`send` goes on.
+    In the client's role the events are :class:`Banner`, then :class:`Response`, :class:`Event` and
+    :class:`UnknownMessage`; in the server's role :class:`Action` and :class:`InvalidAction`; in
+    both roles finally :class:`EndOfStream`. The two directions end independently: :meth:`send`
+    still works after the peer's end of stream.
 
-    :param role: :attr:`Role.CLIENT` or :attr:`Role.SERVER`. A server reads as the Asterisk that
-        the :class:`Banner` it sends belongs to.
-    :param max_line: most bytes of a line from the server (client's role; the server's role has the
-        limits of Asterisk itself).
-    :param max_stanza: most bytes of a stanza from the server (client's role).
-    :param max_backlog: most bytes that wait unread when more arrive.
+    :param role: :attr:`Role.CLIENT` or :attr:`Role.SERVER`. A server parses actions as the Asterisk
+        version of the :class:`Banner` that it sends.
+    :param max_line: most bytes of a line from the server (client's role only; in the server's role
+        the limits are Asterisk's own).
+    :param max_stanza: most bytes of a stanza from the server (client's role only).
+    :param max_backlog: most unread bytes when more are received.
     """
 
     def __init__(
@@ -106,184 +104,188 @@ class Connection:
     ) -> None:
         self._role = role
         self._state = State.BANNER
-        # A client reads stanzas. A server reads actions; its own stanzas are looked at only for
-        # whether a client would find their end.
         self._stanzas = StanzaReader(max_line, max_stanza)
         self._actions = ActionReader()
-        client = role is Role.CLIENT
-        self._reader: Union[StanzaReader, ActionReader] = self._stanzas if client else self._actions
-        self._next = self._next_of_server if client else self._next_of_client
-        # Never less than what can wait with every event read: that alone is no backlog.
-        partial = max(max_stanza, MAX_BANNER) if client else MAX_PARTIAL_ACTION
-        self._max_backlog = max(max_backlog, partial)
+        self._is_client = role is Role.CLIENT
+        # In the server's role, the StanzaReader only holds the pending commands.
         self._commands = self._stanzas.commands
+        # An incomplete message is not a backlog, whatever max_backlog is.
+        partial = max(max_stanza, MAX_BANNER) if self._is_client else MAX_PARTIAL_ACTION
+        self._max_backlog = max(max_backlog, partial)
         self._banner: Optional[Banner] = None
-        self._has_text = True  # whether commands are answered in raw text under this banner
+        self._has_raw_output = True  # whether commands have raw output under this banner
         self._eof = False
         self._error: Optional[RemoteProtocolError] = None
 
     @property
     def role(self) -> Role:
-        """Which end of the connection this is (:class:`Role`)."""
+        """The end of the connection that this is (:class:`Role`)."""
         return self._role
 
     @property
     def state(self) -> State:
-        """How far the connection has come in reading (:class:`State`)."""
+        """The state of the receiving side (:class:`State`)."""
         return self._state
 
     def receive_data(self, data: bytes) -> None:
-        """Take bytes (bytes-like) that came from the peer; none at all change nothing.
+        """Add received bytes (bytes-like). No bytes at all have no effect.
 
         :raises LocalProtocolError: after :meth:`receive_eof`.
-        :raises RemoteProtocolError: when more than ``max_backlog`` bytes wait unread already.
+        :raises RemoteProtocolError: if more than ``max_backlog`` bytes are unread already.
         """
         if not data:
             return
         if self._eof:
-            raise LocalProtocolError("data came after the end of the stream; use a new connection")
+            raise LocalProtocolError("received data after the end of the stream")
         if self._error is not None:
-            return  # what follows an error in the stream has no known meaning
-        if len(self._reader) > self._max_backlog:
+            return  # the rest of the stream has no known meaning
+        reader: Union[StanzaReader, ActionReader] = (
+            self._stanzas if self._is_client else self._actions
+        )
+        if len(reader) > self._max_backlog:
             raise self.fail(
                 RemoteProtocolError(
-                    f"over {self._max_backlog} bytes wait unread; call next_event until NEED_DATA "
-                    "before you receive more",
+                    f"more than {self._max_backlog} bytes are unread; call next_event() until it "
+                    "returns NEED_DATA before feeding more data",
                     limit=self._max_backlog,
                 )
             )
-        self._reader.feed(data)
+        reader.feed(data)
 
     def receive_eof(self) -> None:
-        """Take the end of the peer's stream; what came before it can still be read."""
+        """Note the end of the peer's stream. The data before it can still be read."""
         self._eof = True
 
     def next_event(self) -> Union[Message, EndOfStream, NeedData]:
-        """The next message of the peer, :data:`NEED_DATA`, or :class:`EndOfStream` at the end.
+        """Return the peer's next message, :data:`NEED_DATA`, or finally :class:`EndOfStream`.
 
-        :raises RemoteProtocolError: when what comes next is not AMI or is over a limit. The
-            messages before it have been given; every later call raises the same again.
+        :raises RemoteProtocolError: if the next message is not AMI or exceeds a limit. All messages
+            before it have been returned. Later calls raise the same error again.
         """
         if self._error is not None:
-            # A fresh one each time: raising the same object would tie one traceback to another.
-            error = self._error
-            raise RemoteProtocolError(error.message, limit=error.limit, action_id=error.action_id)
-        message = self._next()
+            raise _copy_error(self._error)
+        message = self._next_from_server() if self._is_client else self._next_from_client()
         if message is not None:
             return message
         if not self._eof:
             return NEED_DATA
         self._state = State.CLOSED
-        return EndOfStream(len(self._reader))
+        return EndOfStream(len(self._stanzas) if self._is_client else len(self._actions))
 
     def send(self, message: Message) -> bytes:
-        """The bytes to write for a message: Action as a client; Banner first, then Response, Event
-        and UnknownMessage as a server.
+        """Return the bytes to write for a message.
 
-        :raises LocalProtocolError: when this role cannot send such a message, or not now. The
-            connection is as it was before.
+        A client sends Actions. A server sends its Banner first, then Responses, Events and
+        UnknownMessages.
+
+        :raises LocalProtocolError: if this role cannot send such a message, or not in this state.
+            The connection is then unchanged.
         """
         if self._state is State.ERROR:
             raise LocalProtocolError(
-                "the connection has ended, as the peer broke the protocol; use a new connection"
+                "the connection cannot be used because the peer violated the protocol"
             )
-        if self._role is Role.CLIENT:
+        if self._is_client:
             allowed = isinstance(message, Action)
             if allowed and self._banner is None:
-                raise LocalProtocolError("wait for the server's Banner before you send an action")
+                raise LocalProtocolError("cannot send an action before the server's banner")
         elif self._banner is None:
             allowed = isinstance(message, Banner)
         else:
             allowed = isinstance(message, (Response, Event, UnknownMessage))
         if not allowed:
             raise LocalProtocolError(
-                f"a {self._role.value} in state {self._state.value} sends no "
-                f"{type(message).__name__}; send it from the other end, or later"
+                f"a {self._role.value} in state {self._state.value} cannot send "
+                f"{type(message).__name__}"
             )
         if isinstance(message, Banner):
             self._open(message)
         elif isinstance(message, Action):
-            if not self._note_command(message):
+            if not self._add_command(message):
                 raise LocalProtocolError(
-                    f"{MAX_OUTSTANDING} commands wait for an answer; read answers first",
+                    f"{len(self._commands)} commands are pending; the limit is {MAX_OUTSTANDING}",
                     limit=MAX_OUTSTANDING,
                     actual=len(self._commands),
                     action_id=message.action_id,
                 )
         elif isinstance(message, Response):
-            self._check_text(message)
-            self._note_answer(message)
+            self._check_raw_output(message)
+            self._remove_command(message)
         return message.wire
 
     def fail(self, error: RemoteProtocolError) -> RemoteProtocolError:
-        """Take an error found by a layer above as the end of this connection, and return it."""
-        self._error = error
+        """Mark the connection as failed, and return the error; for use by the layer above."""
+        # A copy, because an error that has been raised refers to frames, and they to this object.
+        self._error = _copy_error(error)
         self._state = State.ERROR
         return error
 
     def _open(self, banner: Banner) -> None:
         self._banner = banner
         major = banner.major
-        self._has_text = major is None or major < _AMI_OF_14
+        self._has_raw_output = major is None or major < _AMI_OF_14
         self._actions.keeps_last_byte = major is None or major >= _AMI_OF_14
         if self._state is State.BANNER:
             self._state = State.OPEN
 
-    def _next_of_server(self) -> Optional[Message]:
+    def _next_from_server(self) -> Optional[Message]:
         try:
+            if self._banner is None:
+                return self._next_banner()
             wire = self._stanzas.next_stanza()
         except RemoteProtocolError as error:
             raise self.fail(error) from None
         if wire is None:
             return None
-        if self._banner is None:
-            return self._take_banner(wire)
         message = message_class(wire).from_wire(wire)
         if self._commands and isinstance(message, Response):
-            self._note_answer(message)
+            self._remove_command(message)
         return message
 
-    def _note_command(self, action: Action) -> bool:
-        """From here until its answer, raw text may come for a command; False for one too many."""
-        if self._has_text and action.name.lower() == "command":
-            waiting = self._commands.get(action.action_id, 0)
-            if not waiting and len(self._commands) >= MAX_OUTSTANDING:
+    def _add_command(self, action: Action) -> bool:
+        """Add a pending command, if the action is one; return False if there are too many.
+
+        Its response may be raw output.
+        """
+        if self._has_raw_output and action.name.lower() == "command":
+            pending = self._commands.get(action.action_id, 0)
+            if not pending and len(self._commands) >= MAX_OUTSTANDING:
                 return False
-            self._commands[action.action_id] = waiting + 1
+            self._commands[action.action_id] = pending + 1
         return True
 
-    def _note_answer(self, response: Response) -> None:
+    def _remove_command(self, response: Response) -> None:
         if response.action_id in self._commands:
             self._commands[response.action_id] -= 1
             if not self._commands[response.action_id]:
                 del self._commands[response.action_id]
 
-    def _check_text(self, response: Response) -> None:
-        """Refuse an answer to a command whose end the client would look for elsewhere."""
+    def _check_raw_output(self, response: Response) -> None:
+        """Reject a ``Response: Follows`` whose end the client would not find."""
         wire = response.wire
         if not wire.startswith(FOLLOWS):
             return
-        end = stanza_terminator(wire, self._commands)
-        if wire.find(end) + len(end) != len(wire):
+        terminator = stanza_terminator(wire, self._commands)
+        if wire.find(terminator) + len(terminator) != len(wire):
             raise LocalProtocolError(
-                "the client would find the end of this Response: Follows elsewhere; send raw text "
-                "only to answer a Command under AMI 1 and 2, and Output headers otherwise",
+                "the client could not find the end of this Response: Follows; raw output is "
+                "possible only in response to a Command, under AMI 1 and 2",
                 field="Response",
             )
 
-    def _take_banner(self, wire: bytes) -> Banner:
+    def _next_banner(self) -> Optional[Banner]:
+        wire = self._stanzas.next_banner()
+        if wire is None:
+            return None
         banner = Banner.from_wire(wire)
         if not wire.startswith(Banner.PRODUCT.encode()) or b"/" not in wire:
-            raise self.fail(
-                RemoteProtocolError(
-                    "the first line is not the banner of an Asterisk Manager Interface; "
-                    "check host and port"
-                )
+            raise RemoteProtocolError(
+                "the first line is not the banner of an AMI server; check the host and port"
             )
         self._open(banner)
         return banner
 
-    def _next_of_client(self) -> Optional[Message]:
+    def _next_from_client(self) -> Optional[Message]:
         stanza = self._actions.next_stanza()
         if stanza is None:
             return None
@@ -293,17 +295,21 @@ class Connection:
         action: Action = Action.from_wire(wire)
         if not action.name:
             return InvalidAction(wire)
-        self._note_command(action)  # one too many has no answer in raw text
+        self._add_command(action)  # a command over the limit cannot have raw output
         return action
 
 
 def message_class(wire: bytes) -> Type[Message]:
-    """The class of a server's stanza, told by its first header and by nothing else.
+    """Return the class of a server's stanza, which depends on the first header alone.
 
-    An OriginateResponse *event* carries ``Response: Failure`` and an ActionID, and a UserEvent
-    echoes whatever lines its sender wrote (all of 11.25, 16.28, 22.10).
+    An OriginateResponse *event* has ``Response: Failure`` and an ActionID, and a UserEvent echoes
+    any lines that its sender wrote (11.25, 16.28, 22.10).
     """
     name = wire[: wire.find(b":")].lower()
     if name == b"event":
         return Event
     return Response if name == b"response" else UnknownMessage
+
+
+def _copy_error(error: RemoteProtocolError) -> RemoteProtocolError:
+    return RemoteProtocolError(error.message, limit=error.limit, action_id=error.action_id)

@@ -1,23 +1,23 @@
-"""The errors of the codec, which every other module can raise.
+"""The exceptions of the codec::
 
-The tree::
+    AMIError                            base of all errors raised on purpose
+    ├── NotSent                         nothing was sent
+    │   ├── LocalProtocolError          (below)
+    │   └── LoginFailed                 (below)
+    └── ProtocolError                   errors of the protocol itself
+        ├── LocalProtocolError          the caller's request cannot be sent
+        │   ├── InvalidHeader           a header name or value
+        │   ├── LineTooLong             a line over 1022 bytes, or an ActionID over 67
+        │   ├── TooManyLines            an action over 128 lines
+        │   ├── InvalidBody             a message body that no encoding carries unchanged
+        │   │   └── BodyTooLong         a message body that fits neither Body nor Base64Body
+        │   ├── InvalidVariable         a variable that the server would drop or damage
+        │   └── InvalidAddress          a To, From or Destination that the server would alter
+        ├── RemoteProtocolError         the peer sent invalid data, or exceeded a limit
+        └── LoginFailed                 the server rejected the username or the secret
 
-    AMIError                        everything this library raises on purpose
-    └── ProtocolError
-        ├── LocalProtocolError      what was asked cannot be said on the wire; nothing was sent
-        │   ├── InvalidHeader       a header's name or value
-        │   ├── LineTooLong         a line over 1022 bytes
-        │   ├── TooManyLines        an action over 128 lines
-        │   ├── BodyTooLong         a message's text fits neither Body nor Base64Body
-        │   ├── InvalidBody         a message's text that no encoding carries unchanged
-        │   ├── InvalidVariable     a variable that the server would drop or damage
-        │   └── InvalidAddress      a To, From or Destination that would not arrive as written
-        ├── RemoteProtocolError     what the peer sent is not AMI, or is over a limit
-        └── LoginFailed            the server did not accept the user and secret
-
-Every error has the attributes ``field``, ``limit``, ``actual`` and ``action_id`` (None where they
-do not apply), ``outcome`` and ``retryable``, and can be pickled, copied, and told to a queue that
-knows only JSON (``to_dict``). No error holds a secret.
+Every error has the attributes of :class:`AMIError`. Errors can be pickled and copied, and
+:meth:`AMIError.to_dict` makes a dict for JSON. No error contains a secret.
 """
 
 from __future__ import annotations
@@ -26,29 +26,29 @@ from typing import Any, Dict, Literal, Optional, Tuple
 
 Failure = Literal["not_sent", "failed", "unknown"]
 
-#: Outcome of an action that never left: to try again is safe.
+#: Outcome of an action that was not sent. A retry is safe.
 NOT_SENT: Literal["not_sent"] = "not_sent"
-#: Outcome of an action that the server answered with an error: it was not carried out.
+#: Outcome of an action to which the server responded with an error. It was not carried out.
 FAILED: Literal["failed"] = "failed"
-#: Outcome of an action whose bytes may have left and whose answer never came.
+#: Outcome of an action that may have been sent, but has no response.
 UNKNOWN: Literal["unknown"] = "unknown"
 
-#: What a server that was told to stop answers to each action; it carries none of them out, and the
-#: next server, or the same one in a minute, may (11.25, 16.28, 22.10).
+#: Message text of every response while the server shuts down. It carries out none of these actions;
+#: another server may, or the same one after its restart (11.25, 16.28, 22.10).
 SHUTTING_DOWN = "Asterisk is shutting down"
 
 
 class AMIError(Exception):
-    """Base of every error that this library raises on purpose.
+    """Base class of all errors that this library raises on purpose.
 
-    :ivar str message: the sentence, also ``str(error)``.
-    :ivar field: the header or argument concerned (str), or None.
-    :ivar limit: the limit that was passed (int; bytes unless the sentence says otherwise), or None.
-    :ivar actual: the size that was found (int, in the unit of ``limit``), or None.
-    :ivar action_id: the ActionID of the action concerned (str), or None.
-    :ivar str outcome: ``"not_sent"``, ``"failed"`` or ``"unknown"``: what became of the action.
-    :ivar bool retryable: whether the same again may work, and is safe: without a change of the
-        message or of the set-up, and without the risk that it arrives twice.
+    :ivar str message: the error message, also ``str(error)``.
+    :ivar field: the header or argument at fault (str), or None.
+    :ivar limit: the limit that was exceeded (int; bytes unless the class says otherwise), or None.
+    :ivar actual: the actual size (int, in the unit of ``limit``), or None.
+    :ivar action_id: the ActionID of the action (str), or None.
+    :ivar str outcome: ``"not_sent"``, ``"failed"`` or ``"unknown"``.
+    :ivar bool retryable: whether the same call may work later, without a change of the message or
+        of the configuration, and without the risk of a duplicate.
     """
 
     outcome: Failure = UNKNOWN
@@ -77,11 +77,11 @@ class AMIError(Exception):
         return self.message
 
     def to_dict(self) -> Dict[str, Any]:
-        """What matters of the error in plain types of JSON, for logs and for queues.
+        """Return the error as a dict of plain JSON types, for logs and queues.
 
-        The keys: ``outcome``, ``retryable``, ``action_id``, ``server_message`` (None where the
-        server said nothing), ``error`` (the name of the class), ``message`` (the sentence),
-        ``field``, ``limit`` and ``actual``.
+        The keys are ``outcome``, ``retryable``, ``action_id``, ``server_message`` (the server's
+        message text, or None), ``error`` (the class name), ``message``, ``field``, ``limit`` and
+        ``actual``.
         """
         return {
             "outcome": self.outcome,
@@ -96,14 +96,14 @@ class AMIError(Exception):
         }
 
     def __reduce__(self) -> Tuple[Any, ...]:
-        # Every class takes the sentence alone; what else it holds comes with the attributes.
+        # Every class can be created from the message alone; __dict__ restores the rest.
         return type(self), (self.message,), self.__dict__
 
 
 class NotSent(AMIError):
-    """Base of every error whose outcome is "not_sent": the server carried nothing out.
+    """Base class of the errors whose outcome is ``"not_sent"``. A retry is safe.
 
-    Sending again is safe. ``retryable`` says whether the same call may work later.
+    ``retryable`` says whether the same call may work later.
     """
 
     outcome = NOT_SENT
@@ -111,93 +111,90 @@ class NotSent(AMIError):
 
 
 class ProtocolError(AMIError):
-    """Base of the errors about the protocol itself.
-
-    Not retryable, as no error is whose class does not say otherwise.
-    """
+    """Base class of the errors of the protocol itself."""
 
 
 class LocalProtocolError(NotSent, ProtocolError):
-    """What the caller asked for cannot be said on the wire, or not in this state.
+    """The request cannot be sent at all, or not in this state.
 
-    Nothing was sent, and the connection is as it was before the call. Not retryable, and neither is
-    any class below: the same would be refused again.
+    Nothing was sent, and the connection is unchanged. Not retryable: the same request would be
+    rejected again.
     """
 
     retryable = False
 
 
 class InvalidHeader(LocalProtocolError):
-    """A header whose name or value cannot be sent as one line of AMI.
+    """A header name or value that cannot be sent as one line.
 
-    The server ends a line at its LF and a value at a NUL, and would take the rest for headers; it
-    ends a name at the first colon, and strips bytes up to 0x20 from the front of a value, so that
-    an answer would not be known by such an ActionID (11.25, 16.28, 22.10).
+    The server ends a line at LF, a value at NUL and a name at the first colon. It strips leading
+    bytes up to 0x20 from a value, so that a response could not be matched to such an ActionID
+    (11.25, 16.28, 22.10).
     """
 
 
 class LineTooLong(LocalProtocolError):
-    """A line of an action over the server's limit; ``limit`` and ``actual`` count bytes.
+    """A line over the server's limit, or an ActionID that is too long.
 
-    The server drops such a line, and may carry out what follows as another action; a long ActionID
-    runs into the next header of some answers (16.28, 22.10).
+    The server drops such a line, and may carry out the bytes after it as another action. A long
+    ActionID runs into the next header of some responses (16.28, 22.10).
     """
 
 
 class TooManyLines(LocalProtocolError):
-    """An action with more lines than the server keeps; ``limit`` and ``actual`` count lines.
+    """An action with too many lines; ``limit`` and ``actual`` count lines.
 
-    It answers the 129th with an error (16.28, 22.10).
+    The server responds to the 129th line with an error (16.28, 22.10).
     """
 
 
 class InvalidBody(LocalProtocolError):
-    """A message's text that would not arrive as it is, whatever the encoding.
+    """A message body that would not arrive unchanged in any encoding.
 
-    The server ends it at a NUL, in base64 too; and it puts the text of an xmpp message raw into the
-    XML of its stream, which some characters break (16.28, 22.10).
+    The server ends a body at NUL, even in base64. It writes the body of an xmpp message unescaped
+    into an XML stream, which some characters break (16.28, 22.10).
     """
 
 
 class BodyTooLong(InvalidBody):
-    """A message's text over the limit for this text; ``limit`` and ``actual`` count bytes.
+    """A message body over the limit of its encoding; ``limit`` and ``actual`` count bytes.
 
-    The longest line of an action holds 1016 bytes of ``Body``. Line breaks, or a blank in front,
-    need ``Base64Body``, whose line holds 757 of them.
+    ``Body`` holds 1016 bytes. Line breaks and leading whitespace need ``Base64Body``, which holds
+    757 bytes.
     """
 
 
 class InvalidVariable(LocalProtocolError):
-    """A variable of a message that the server would drop, change or be damaged by.
+    """A variable that the server would drop or alter, or that would damage the message.
 
-    It sends no empty value, ends a name at the first equals sign, takes another one of two that are
-    given depending on its version, and passes on names that no SIP message can have, or that the
-    message has already (11.25, 16.28, 22.10).
+    The server does not send empty values, and ends a name at the first equals sign. Which of two
+    variables of the same name it uses depends on the version. It accepts names that are invalid in
+    a SIP message, or that the message already has (11.25, 16.28, 22.10).
     """
 
 
 class InvalidAddress(LocalProtocolError):
-    """A To, From or Destination that would not be used as it is written.
+    """A To, From or Destination that the server would alter.
 
-    Each technology reads addresses in its own way, and drops, decodes or reorders what it does not
-    expect. What was seen of that stands in the modules of :mod:`amiproto.messaging`.
+    Each technology parses addresses in its own way, and drops, decodes or reorders parts that it
+    does not expect. The modules of :mod:`amiproto.messaging` have the details.
     """
 
 
 class RemoteProtocolError(ProtocolError):
-    """The peer sent what is not AMI, or more than the limits allow.
+    """The peer sent data that is not AMI, or that exceeds a limit.
 
-    The connection cannot go on: what follows in the stream has no known meaning. Not retryable: the
-    action that was on its way may have been carried out.
+    The connection cannot be used any more, because the rest of the stream has no known meaning.
+    Not retryable: actions in flight may have been carried out.
     """
 
 
 class LoginFailed(NotSent, ProtocolError):
-    """The server did not accept the user and secret.
+    """The server rejected the username or the secret.
 
-    Not retryable, but where the server says that it is shutting down.
+    Retryable only if the server is shutting down.
 
-    :ivar str server_message: the server's own words, ``"Authentication failed"`` for most causes.
+    :ivar str server_message: the server's message text, mostly ``"Authentication failed"``.
     """
 
     retryable = False
@@ -205,27 +202,27 @@ class LoginFailed(NotSent, ProtocolError):
     def __init__(
         self, message: str = "", *, server_message: str = "", action_id: Optional[str] = None
     ) -> None:
-        is_leaving = server_message == SHUTTING_DOWN
-        super().__init__(message, action_id=action_id, retryable=is_leaving)
+        is_shutting_down = server_message == SHUTTING_DOWN
+        super().__init__(message, action_id=action_id, retryable=is_shutting_down)
         self.server_message = server_message
 
 
 __all__ = [
     "AMIError",
+    "BodyTooLong",
+    "FAILED",
     "InvalidAddress",
     "InvalidBody",
-    "BodyTooLong",
     "InvalidHeader",
+    "InvalidVariable",
     "LineTooLong",
     "LocalProtocolError",
     "LoginFailed",
-    "NotSent",
     "NOT_SENT",
+    "NotSent",
     "ProtocolError",
-    "FAILED",
     "RemoteProtocolError",
     "SHUTTING_DOWN",
     "TooManyLines",
     "UNKNOWN",
-    "InvalidVariable",
 ]

@@ -1,59 +1,54 @@
-"""Bytes to stanzas, one reader for each direction: where a stanza ends, and what is too long.
+"""Readers that split a byte stream into stanzas, in linear time; they do not parse headers.
 
-A reader stands below the messages because it knows nothing of headers: it cuts, it counts, and it
-goes over each byte once, however the bytes arrive.
+:class:`StanzaReader` reads what a server sends, :class:`ActionReader` what a client sends.
 """
 
 from __future__ import annotations
 
 import re
-from typing import Dict, Iterator, List, Optional, Tuple, Union
+from typing import Dict, List, Optional, Tuple, Union
 
 from ._text import to_text
 from .exceptions import RemoteProtocolError
 from .limits import MAX_ACTION_LINES, MAX_BANNER, SERVER_INPUT_BUFFER
 
-# How many commands wait for their answers, by ActionID; None stands for those without one.
+#: The number of pending commands by ActionID; None for commands without an ActionID.
 Commands = Dict[Optional[str], int]
 
 _CR = 0x0D
 
-#: How nearly every stanza of a server ends. A bare CR or LF inside it belongs to a value.
+#: The end of nearly every stanza from a server. A bare CR or LF before it is part of a value.
 _END = b"\r\n\r\n"
 
-#: How a stanza ends whose first line ends in LF alone: at a blank line of either kind.
+#: The end of a stanza whose first line ends in LF alone: a blank line of either kind.
 _END_OF_LF_STANZA = re.compile(b"\n\r?\n")
 
-#: How the raw text of a command starts, before Asterisk 14 (seen on 11.25): with these two lines,
-#: then the ActionID where the action had one, then the text. Later versions send an ordinary
-#: stanza.
+#: The start of raw command output before Asterisk 14 (seen on 11.25): these two lines, then the
+#: ActionID if the action had one, then the output. Later versions send an ordinary stanza.
 FOLLOWS = b"Response: Follows\r\nPrivilege: Command\r\n"
 
-#: How that text ends: this line and a blank line (11.25).
+#: The end of raw command output: this line and a blank line (11.25).
 END_COMMAND = b"--END COMMAND--\r\n\r\n"
 
-#: What Asterisk answers to a line over its buffer (16.28 and 22.10; 11 by its source).
+#: Asterisk's error message for a line over its input buffer (16.28 and 22.10; 11 by its source).
 LINE_TOO_LONG = "Failed to parse message: line too long"
-#: What Asterisk answers to the 129th line of an action (16.28 and 22.10; 11 by its source).
+#: Asterisk's error message for the 129th line of an action (16.28 and 22.10; 11 by its source).
 TOO_MANY_LINES = "Too many lines in message or allocation failure"
 
 
 def raw_output_start(wire: bytes) -> Optional[int]:
-    """Where the raw text of a command starts; None where the stanza is of another kind.
-
-    :param wire: a whole stanza.
-    """
+    """Return the offset of the raw command output in a complete stanza, or None if it has none."""
     if not wire.startswith(FOLLOWS) or not wire.endswith(END_COMMAND):
         return None
     return _action_id_end(wire) or len(FOLLOWS)
 
 
 def stanza_terminator(data: Union[bytes, bytearray], commands: Commands) -> bytes:
-    """How a stanza ends that starts as raw text does: as that, or as any other.
+    """Return the terminator of a stanza that starts with :data:`FOLLOWS`.
 
-    :param data: the stanza, or its start. While its third line is not complete the answer may
-        change, but neither end can have come.
-    :param commands: those that wait for an answer.
+    :param data: the stanza, or its start. While the third line is incomplete, the result may still
+        change, but neither terminator can have been received yet.
+    :param commands: the pending commands.
     """
     end = _action_id_end(data)
     action_id = None
@@ -63,107 +58,124 @@ def stanza_terminator(data: Union[bytes, bytearray], commands: Commands) -> byte
 
 
 def _action_id_end(data: Union[bytes, bytearray]) -> int:
-    """Where the ActionID line after :data:`FOLLOWS` ends; 0 where there is none."""
-    # No ActionID came in that was longer than the server's buffer.
+    """Return the end of the ActionID line after :data:`FOLLOWS`, or 0 if there is none."""
+    # The server cannot have read an ActionID longer than its input buffer.
     end = data.find(b"\n", len(FOLLOWS), len(FOLLOWS) + SERVER_INPUT_BUFFER) + 1
-    # The lines of the text end in LF alone, the server's own in CR LF (11.25).
+    # Lines of the output end in LF alone, the server's own in CR LF (11.25).
     line = data[len(FOLLOWS) : end]
     return end if line[:9].lower() == b"actionid:" and line.endswith(b"\r\n") else 0
 
 
 class StanzaReader:
-    """Cuts what a server sends: its banner line first, then stanzas.
+    """Splits the bytes from a server into its banner line and stanzas.
 
-    A stanza whose first line ends in CR LF, as all of Asterisk's do, ends at CR LF CR LF. One
+    A stanza whose first line ends in CR LF, as all of Asterisk's do, ends at CR LF CR LF. A stanza
     whose first line ends in LF alone ends at a blank line of either kind. Blank lines between
-    stanzas are skipped. The raw text of a command ends at :data:`END_COMMAND`.
+    stanzas are skipped. Raw command output ends at :data:`END_COMMAND`.
 
-    :param max_line: most bytes between two LF.
-    :param max_stanza: most bytes of a stanza, its blank line included.
+    :param max_line: most bytes of a line, without its LF.
+    :param max_stanza: most bytes of a stanza, with its blank line.
     """
 
     def __init__(self, max_line: int, max_stanza: int) -> None:
         self._max_line = max_line
         self._max_stanza = max_stanza
-        # It always starts with the stanza that is read next.
+        # The unread bytes. They always start with the next stanza.
         self._buffer = bytearray()
-        #: Gives the banner line, then each stanza with its blank line; None until more bytes come.
-        #: Raises RemoteProtocolError when what comes next is over a limit, complete or not. Which
-        #: error that is does not depend on how the stream was cut. The reader is used up then.
-        self.next_stanza = self._read().__next__
-        #: The commands whose answers may be raw text, by ActionID. Nothing else starts raw text:
-        #: whoever can put a line break into a value could start it otherwise, and make all that
-        #: follows part of a text without end.
+        # The progress in an incomplete stanza: the offset of its first LF (or -1), the offset
+        # before which no terminator starts, and the start of the first line of unchecked length.
+        # With these, each byte is searched about once, in chunks of any size.
+        self._first_lf = -1
+        self._searched = 0
+        self._line = 0
+        #: The pending commands. Only their responses may be raw output: the author of a header
+        #: value could otherwise forge the start of raw output, which then would never end.
         self.commands: Commands = {}
 
     def __len__(self) -> int:
-        """Bytes that wait: unread stanzas, and the start of one that is not complete."""
+        """Return the number of unread bytes."""
         return len(self._buffer)
 
     def feed(self, data: bytes) -> None:
-        """Take bytes as they came."""
+        """Add received bytes."""
         self._buffer += data
 
-    def _read(self) -> Iterator[Optional[bytes]]:
-        buffer = self._buffer
-        end = buffer.find(b"\n")
-        while end == -1 and len(buffer) <= MAX_BANNER:
-            yield None
-            end = buffer.find(b"\n")
-        if end == -1 or end > MAX_BANNER:
+    def next_banner(self) -> Optional[bytes]:
+        """Return the first line of the stream with its LF, or None if it is incomplete.
+
+        :raises RemoteProtocolError: if it is longer than a banner.
+        """
+        end = self._buffer.find(b"\n", 0, MAX_BANNER + 1) + 1
+        if end:
+            return self._pop(end)
+        if len(self._buffer) > MAX_BANNER:
             raise RemoteProtocolError(
-                f"the first line has over {MAX_BANNER} bytes: this is no Asterisk Manager "
-                "Interface; check host and port",
+                f"the first line is longer than {MAX_BANNER} bytes, so the peer is not an AMI "
+                "server; check the host and port",
                 limit=MAX_BANNER,
             )
-        while True:
-            stanza = bytes(buffer[: end + 1])
-            del buffer[: end + 1]  # which only lets go of the front, and moves no byte
-            yield stanza
-            # No byte is looked at twice for long: no end of the next stanza starts before
-            # `searched`, and no line before the one that starts at `line` is too long.
-            first = end = -1  # the first LF and the last one
-            searched = line = 0
-            while end == -1:
-                if first == -1:
-                    first = buffer.find(b"\n", searched)
-                    if first == 0 or (first == 1 and buffer[0] == _CR):
-                        del buffer[: first + 1]  # a blank line between stanzas
-                        first = -1
-                        continue
-                if first == -1:
-                    pass
-                elif buffer[first - 1] != _CR:
-                    found = _END_OF_LF_STANZA.search(buffer, max(first, searched))
-                    end = found.end() - 1 if found else -1
-                else:
-                    is_text = self.commands and buffer.startswith(FOLLOWS)
-                    last = stanza_terminator(buffer, self.commands) if is_text else _END
-                    end = buffer.find(last, searched)
-                    if end != -1:
-                        end += len(last) - 1
-                if end == -1:
-                    if len(buffer) - line > self._max_line or len(buffer) > self._max_stanza:
-                        line = self._check_limits(line, len(buffer))
-                    searched = max(0, len(buffer) - len(END_COMMAND) + 1)  # the longest of the ends
-                    yield None
-            if end >= self._max_line or end >= self._max_stanza:
-                self._check_limits(line, end + 1)
+        return None
+
+    def next_stanza(self) -> Optional[bytes]:
+        """Return the next stanza with its blank line, or None if it is incomplete.
+
+        :raises RemoteProtocolError: if the next stanza, complete or not, exceeds a limit. The error
+            does not depend on the chunks in which the bytes were received.
+        """
+        buffer, first_lf = self._buffer, self._first_lf
+        if first_lf == -1:
+            first_lf = buffer.find(b"\n", self._searched)
+            while first_lf == 0 or (first_lf == 1 and buffer[0] == _CR):
+                del buffer[: first_lf + 1]  # a blank line between stanzas
+                first_lf = buffer.find(b"\n")
+        end = -1
+        if first_lf == -1:
+            pass
+        elif buffer[first_lf - 1] == _CR:
+            terminator = _END
+            if self.commands and buffer.startswith(FOLLOWS):
+                terminator = stanza_terminator(buffer, self.commands)
+            end = buffer.find(terminator, self._searched)
+            if end != -1:
+                end += len(terminator)
+        else:
+            match = _END_OF_LF_STANZA.search(buffer, max(first_lf, self._searched))
+            if match:
+                end = match.end()
+        if end == -1:
+            size = len(buffer)
+            if size - self._line > self._max_line or size > self._max_stanza:
+                self._line = self._check_limits(self._line, size)
+            self._first_lf = first_lf
+            # END_COMMAND is the longest terminator, and may have been received in part.
+            self._searched = max(0, size - len(END_COMMAND) + 1)
+            return None
+        if end > self._max_line or end > self._max_stanza:
+            self._check_limits(self._line, end)
+        self._first_lf = -1
+        self._searched = self._line = 0
+        return self._pop(end)
+
+    def _pop(self, end: int) -> bytes:
+        data = bytes(self._buffer[:end])
+        del self._buffer[:end]  # takes constant time at the front of a bytearray
+        return data
 
     def _check_limits(self, line: int, end: int) -> int:
-        """Refuse what is over a limit up to ``end``; return where the last line starts.
+        """Raise if a line or the stanza exceeds its limit before ``end``.
 
-        Whatever comes first in the stream is the error, so that it does not depend on how the
-        stream was cut.
+        The error is for the limit that is exceeded first in the stream, so that it does not depend
+        on chunks.
 
-        :param line: where the first line starts that is not known to be short enough.
+        :param line: the start of the first line of unchecked length.
+        :return: the start of the last line.
         """
         while True:
             line_end = self._buffer.find(b"\n", line, end)
             size = (end if line_end == -1 else line_end) - line
             if size > self._max_line and line + self._max_line <= self._max_stanza:
                 raise RemoteProtocolError(
-                    f"the server sent a line of over {self._max_line} bytes; close the connection",
+                    f"the server sent a line longer than {self._max_line} bytes",
                     limit=self._max_line,
                 )
             if line_end == -1 or line_end > self._max_stanza:
@@ -171,45 +183,48 @@ class StanzaReader:
             line = line_end + 1
         if end > self._max_stanza:
             raise RemoteProtocolError(
-                f"the server sent a stanza of over {self._max_stanza} bytes; close the connection",
+                f"the server sent a message larger than {self._max_stanza} bytes",
                 limit=self._max_stanza,
             )
         return line
 
 
 class ActionReader:
-    """Cuts what a client sends, as the server's own input loop does, its surprises included.
+    """Splits the bytes from a client into actions exactly as Asterisk does, with its quirks.
 
-    Each LF ends a line. Of 1024 bytes without an LF all but the last are dropped, the stanza is
-    answered with :data:`LINE_TOO_LONG`, and that last byte with what follows it counts as a line of
-    its own: where that is a CR and its LF, it ends the stanza early, and the lines after it are
-    read as another action. Lines beyond 128 are lost and the stanza is answered with
-    :data:`TOO_MANY_LINES`. (Asterisk 16.28 and 22.10; :attr:`keeps_last_byte` is what differs on 11.)
+    Each LF ends a line. If 1024 bytes have no LF, all but the last are dropped, and the response to
+    the stanza is :data:`LINE_TOO_LONG`. The last byte starts a new line. If this byte is a CR and
+    the next an LF, that line is blank, so the stanza ends early and the remaining lines are read as
+    another action. Lines beyond 128 are dropped, and the response is :data:`TOO_MANY_LINES`.
+    (16.28 and 22.10; :attr:`keeps_last_byte` is the difference to 11.)
     """
 
     def __init__(self) -> None:
-        #: Whether the last of 1024 bytes without an LF is kept. Asterisk 11 drops it too, so that
+        #: Whether the last of 1024 bytes without an LF is kept. Asterisk 11 drops it, too, so that
         #: lines of 1023 and of 1024 bytes end the stanza early (source of 11.5; the byte is kept
-        #: since a change of 2015 that went into Asterisk 14).
+        #: since a change of 2015 that is in Asterisk 14).
         self.keeps_last_byte = True
         self._buffer = bytearray()
         self._position = 0
         self._lines: List[bytes] = []
-        self._lost = False
+        self._too_many = False
         self._too_long = False
 
     def __len__(self) -> int:
-        """Bytes that wait: unread stanzas, and the start of one that is not complete."""
+        """Return the number of unread bytes."""
         return len(self._buffer) - self._position + sum(map(len, self._lines))
 
     def feed(self, data: bytes) -> None:
-        """Take bytes as they came."""
+        """Add received bytes."""
         del self._buffer[: self._position]
         self._position = 0
         self._buffer += data
 
     def next_stanza(self) -> Optional[Tuple[bytes, Optional[str]]]:
-        """The next stanza with its blank line, and None or the reason why it cannot be read."""
+        """Return the next stanza with its blank line, and None or Asterisk's error message for it.
+
+        Returns None if the next stanza is incomplete.
+        """
         buffer = self._buffer
         while True:
             start = self._position
@@ -217,7 +232,6 @@ class ActionReader:
             if not end:
                 if len(buffer) - start < SERVER_INPUT_BUFFER:
                     return None
-                # The last byte may be the CR of a line end.
                 dropped = SERVER_INPUT_BUFFER - 1 if self.keeps_last_byte else SERVER_INPUT_BUFFER
                 self._position = start + dropped
                 self._too_long = True
@@ -228,15 +242,15 @@ class ActionReader:
                 if len(self._lines) < MAX_ACTION_LINES:
                     self._lines.append(line)
                 else:
-                    self._lost = True
+                    self._too_many = True
                 continue
             wire = b"".join(self._lines) + line
             reason = None
-            if self._lost:  # tested first by the server, which then still remembers a long line
+            if self._too_many:  # the server checks this first, and then keeps the other flag
                 reason = TOO_MANY_LINES
             elif self._too_long:
                 reason = LINE_TOO_LONG
                 self._too_long = False
-            self._lost = False
+            self._too_many = False
             self._lines.clear()
             return wire, reason

@@ -1,8 +1,4 @@
-"""The headers of one stanza: ordered, repeated, matched without regard to case.
-
-They stand alone because every message has them, and because here is the one place that says how a
-line is split into name and value.
-"""
+"""The headers of a stanza, how a line is split into name and value, and redaction of secrets."""
 
 from __future__ import annotations
 
@@ -15,40 +11,40 @@ Pair = Tuple[str, str]
 Pairs = Union["Headers", Mapping[str, str], Iterable[Pair]]
 T = TypeVar("T")
 
-#: Words that name a secret, or what proves one, wherever they stand in the name of a header
-#: (``Secret``, ``MD5Secret``, ``Password``) or before the equals sign or colon of a setting in a
-#: value (``Line-000000-000000: secret=...``, ``Variable: DB_PASSWORD=...``).
+#: Words for a secret or a proof of one, anywhere in a header name (``Secret``, ``MD5Secret``,
+#: ``Password``), or in the name of a setting within a value (``Line-000000-000000: secret=...``,
+#: ``Variable: DB_PASSWORD=...``).
 _SECRET_WORD = "secret|passw|passphrase|md5_?cred|credential|token|auth_?key|api_?key|private_?key"
 _SECRET_NAME = re.compile(rf"(?i){_SECRET_WORD}|^(?:key|challenge|pin)$")
 _SECRET_SETTING = re.compile(rf"(?i)(?:(?:{_SECRET_WORD})[^=:]*|\b(?:key|challenge|pin) *)[=:]")
 
-#: What is shown in place of a secret.
+#: The replacement for a secret.
 REDACTED = "<redacted>"
 
-#: A name that can be looked for as it stands; see :meth:`Headers.get`.
+#: A header name that :meth:`Headers.get` can search for in the text.
 _WORDS = re.compile(r"[\w.-]+", re.ASCII)
 
 
 class Headers:
-    """The header lines of a stanza, in their order.
+    """The header lines of a stanza, in order.
 
-    ``headers["Name"]`` is the first value under that name, in any case (of ASCII letters, as for
-    Asterisk); :meth:`get_all` gives every one. Iteration, :meth:`keys`, :meth:`values` and
-    :meth:`items` go line by line, repeated names included, as those of
-    :class:`email.message.Message` do. A line without a colon is kept under the empty name.
-    Immutable, hashable; equal when the lines are, order and case included.
+    ``headers["Name"]`` returns the first value of that name. Names are compared without case (of
+    ASCII letters only, as Asterisk does). :meth:`get_all` returns all values of a name. Iteration,
+    :meth:`keys`, :meth:`values` and :meth:`items` go line by line, with repeated names, as those of
+    :class:`email.message.Message` do. The name of a line without a colon is empty. Headers are
+    immutable and hashable, and compare equal if all lines are equal, including order and case.
 
-    :param lines: pairs of name and value, a mapping, other Headers; or a stanza as it stands on
-        the wire (bytes), its lines ended by CR LF, its blank line included.
-    :raises TypeError: when a name or value is not a str.
+    :param lines: pairs of name and value, a mapping, other Headers; or the bytes of a stanza whose
+        lines end in CR LF, with its blank line.
+    :raises TypeError: if a name or value is not a str.
 
     >>> headers = Headers([("Output", "one"), ("Output", "two")])
     >>> headers["output"], headers.get_all("OUTPUT")
     ('one', ['one', 'two'])
     """
 
-    # One of the two is always there. What is derived from _wire is kept with it: the items, and
-    # the text as it stands and in lower case, for those who ask by name.
+    # At least one of _wire and _items is set. _items, _text and _lowered are computed from _wire
+    # when first needed.
     __slots__ = ("_wire", "_items", "_text", "_lowered")
 
     def __init__(self, lines: Union[Pairs, bytes] = ()) -> None:
@@ -68,7 +64,7 @@ class Headers:
             )
 
     def items(self) -> Tuple[Pair, ...]:
-        """Every line as (name, value), in order."""
+        """Return the (name, value) pair of each line, in order."""
         items = self._items
         if items is None:
             assert self._wire is not None
@@ -76,11 +72,11 @@ class Headers:
         return items
 
     def keys(self) -> List[str]:
-        """The name of every line, in order, repeated where the header is."""
+        """Return the name of each line, in order."""
         return [name for name, _ in self.items()]
 
     def values(self) -> List[str]:
-        """The value of every line, in order."""
+        """Return the value of each line, in order."""
         return [value for _, value in self.items()]
 
     def __getitem__(self, name: str) -> str:
@@ -90,17 +86,16 @@ class Headers:
         return value
 
     def get(self, name: str, default: T = None) -> Union[str, T]:  # type: ignore[assignment]
-        """The first value under ``name`` (str), or ``default``."""
-        # To split every line for the few that a program asks for would cost several times as
-        # much as to look for them in the text. Only a name that can hold neither a colon, a
-        # bracket nor a line end can be looked for like this.
+        """Return the first value of the name (str), or the default."""
+        # Searching the text is several times faster than splitting all lines. It is possible only
+        # for names without a colon, a bracket or a line end.
         wire = self._wire
         if wire is None or not (name.isascii() and (name.isalnum() or _WORDS.fullmatch(name))):
             return next(iter(self.get_all(name)), default)
         text = self._text
         if text is None:
             text = self._text = "\r\n" + to_text(wire)
-            self._lowered = _folded(text)
+            self._lowered = _lower(text)
         start = self._lowered.find(f"\r\n{name.lower()}:")
         if start < 0:
             return default
@@ -110,9 +105,9 @@ class Headers:
         return text[start : text.find("\r\n", start)]
 
     def get_all(self, name: str) -> List[str]:
-        """Every value under ``name``, in order; an empty list where there is none."""
-        wanted = _folded(name)
-        return [value for key, value in self.items() if _folded(key) == wanted]
+        """Return all values of the name, in order; an empty list if there are none."""
+        lowered = _lower(name)
+        return [value for key, value in self.items() if _lower(key) == lowered]
 
     def __contains__(self, name: object) -> bool:
         return isinstance(name, str) and self.get(name) is not None
@@ -137,17 +132,17 @@ class Headers:
 
 
 def split_line(line: str) -> Pair:
-    """Split one line, without its end, into name and value.
+    """Split a line, without its line end, into name and value.
 
-    The name ends at the first colon, and one blank after the colon is no part of the value. A
-    line without a colon has the empty name. Asterisk 11 writes ``ChanVariable(SIP/x:1-2): a=b``:
-    a colon between brackets in the name ends no name, unless a blank comes after it.
+    The name ends at the first colon. One space after the colon is not part of the value. The name
+    of a line without a colon is empty. Asterisk 11 writes ``ChanVariable(SIP/x:1-2): a=b``: a colon
+    in brackets is part of the name, unless a space follows it.
 
     >>> split_line("Uniqueid: 1.2"), split_line("X:y"), split_line("no colon")
     (('Uniqueid', '1.2'), ('X', 'y'), ('', 'no colon'))
     """
-    name, blank, value = line.partition(": ")
-    if blank and ":" not in name:
+    name, separator, value = line.partition(": ")
+    if separator and ":" not in name:
         return name, value
     name, colon, value = line.partition(":")
     if not colon:
@@ -160,11 +155,11 @@ def split_line(line: str) -> Pair:
 
 
 def _split_stanza(wire: bytes) -> Tuple[Pair, ...]:
-    """Name and value of each line of a stanza, its blank line left out."""
+    """Return the name and value of each line of a stanza, without the blank line."""
     items = []
     for line in to_text(wire).split("\r\n")[:-2]:
-        name, blank, value = line.partition(": ")
-        if blank and ":" not in name:
+        name, separator, value = line.partition(": ")
+        if separator and ":" not in name:
             items.append((name, value))
         else:
             items.append(split_line(line))
@@ -172,30 +167,34 @@ def _split_stanza(wire: bytes) -> Tuple[Pair, ...]:
 
 
 def to_exact_pairs(lines: Pairs, argument: str) -> List[Pair]:
-    """The pairs of a mapping, of Headers, or of an iterable of pairs, as plain str.
+    """Return the pairs of a mapping, of Headers, or of an iterable of pairs, as plain str.
 
-    :param argument: what the caller calls it, for the error.
-    :raises TypeError: when it is none of these, or a name or value is no str.
+    :param argument: the name of the argument, for the error.
+    :raises TypeError: for any other object, and if a name or value is not a str.
     """
     items = getattr(lines, "items", None)
     pairs = lines if items is None else items()
     if not hasattr(pairs, "__iter__"):
-        raise TypeError(f"{argument} takes a mapping or pairs, not {type(lines).__name__}")
+        raise TypeError(
+            f"{argument} must be a mapping or an iterable of pairs, not {type(lines).__name__}"
+        )
     plain = []
     for pair in pairs:
-        # A str of two characters would pass for a pair of them.
+        # Only tuples and lists: a str of two characters would unpack, too.
         if not isinstance(pair, (tuple, list)) or len(pair) != 2:
-            raise TypeError(f"{argument} takes pairs of name and value, not {type(pair).__name__}")
+            raise TypeError(
+                f"{argument} must contain pairs of name and value, not {type(pair).__name__}"
+            )
         name, value = pair
         if type(name) is not str or type(value) is not str:
-            name = to_exact_str(name, f"a name in {argument}")
+            name = to_exact_str(name, f"each name in {argument}")
             value = to_exact_str(value, f"the value of {name!r} in {argument}")
         plain.append((name, value))
     return plain
 
 
 def redact(items: Iterable[Pair]) -> Iterator[Pair]:
-    """The pairs, with the secrets in them replaced."""
+    """Yield the pairs with their secrets replaced."""
     for name, value in items:
         if is_secret_name(name):
             yield name, REDACTED
@@ -205,22 +204,22 @@ def redact(items: Iterable[Pair]) -> Iterator[Pair]:
 
 
 def is_secret_name(name: str) -> bool:
-    """Whether a header, a variable or a setting of that name is taken to hold a secret."""
+    """Return whether a header, variable or setting of that name may contain a secret."""
     return _SECRET_NAME.search(name) is not None
 
 
-def _folded(name: str) -> str:
-    """A name in lower case, as Asterisk compares them: only ASCII letters have a case."""
-    if name.isascii():
-        return name.lower()
-    # bytes.lower() knows ASCII letters only, and leaves the length as it is.
-    return name.encode("utf-8", "surrogatepass").lower().decode("utf-8", "surrogatepass")
+def _lower(text: str) -> str:
+    """Return the text with its ASCII letters in lower case, as Asterisk compares names."""
+    if text.isascii():
+        return text.lower()
+    # bytes.lower() changes only ASCII letters, and no length.
+    return text.encode("utf-8", "surrogatepass").lower().decode("utf-8", "surrogatepass")
 
 
 def _normalize_surrogates(text: str) -> str:
-    """The text as it is read back: surrogates that happen to spell UTF-8 become characters.
+    """Return the text with surrogates that represent valid UTF-8 decoded.
 
-    So what is built equals what the other side reads.
+    The peer would read these characters, so a header built from the text equals the one received.
     """
     if text.isascii() or not is_encodable(text):
         return text

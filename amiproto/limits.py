@@ -1,85 +1,84 @@
-"""Every number of the protocol, once, with the reason for it."""
+"""The protocol's limits, and the reason for each."""
 
 from __future__ import annotations
 
-#: Most bytes of one line of an action, before its CR LF. The server (Asterisk 11.25, 16.28 and
-#: 22.10 alike) reads into a buffer of 1024 bytes that must hold the line end too. A longer line is
-#: dropped, and at some lengths what follows it is carried out as an action of its own.
+#: Longest line of an action in bytes, without its CR LF. The server's input buffer has 1024 bytes,
+#: and must hold the line end too. It drops a longer line, and at some lengths carries out the bytes
+#: after it as another action (11.25, 16.28, 22.10).
 MAX_ACTION_LINE = 1022
 
-#: Bytes of the server's input buffer: with no LF among so many, it drops all but the last (16.28,
-#: 22.10), or all of them (11).
+#: Size of the server's input buffer in bytes. If the buffer is full and has no LF, the server drops
+#: all but the last byte (16.28, 22.10), or all of them (11).
 SERVER_INPUT_BUFFER = 1024
 
-#: Most lines of one action. The server (11.25, 16.28, 22.10) keeps an array of 128 and answers
-#: the 129th with "Too many lines in message or allocation failure".
+#: Most lines of an action. The server keeps 128, and responds to the 129th with the error "Too many
+#: lines in message or allocation failure" (11.25, 16.28, 22.10).
 MAX_ACTION_LINES = 128
 
-#: Most bytes of an action that wait for its end in the server's role: all its lines, and the start
-#: of one more. What is over the limits is not kept.
+#: Most bytes of an incomplete action that a connection in the server's role buffers: all lines, and
+#: the start of one more. Anything over the limits above is dropped at once.
 MAX_PARTIAL_ACTION = (MAX_ACTION_LINES + 1) * SERVER_INPUT_BUFFER
 
-#: Longest ActionID in bytes. It is echoed byte for byte up to here; over 67 bytes some actions
-#: (seen on 16.28 and 22.10) glue it to their next header.
+#: Longest ActionID in bytes. The server echoes it unchanged up to this size. Responses to some
+#: actions run a longer one into the next header (16.28, 22.10).
 MAX_ACTION_ID = 67
 
-#: Most bytes of a message's text in ``Body``: MAX_ACTION_LINE less ``Body: ``.
+#: Most bytes of a message body in ``Body``.
 MAX_BODY = MAX_ACTION_LINE - len("Body: ")
 
-#: Most bytes of a message's text in ``Base64Body``, counted before encoding: the line has room for
-#: 1010 characters of base64, of six bits each; the last group needs no padding.
+#: Most bytes of a message body in ``Base64Body``, before encoding. The line has room for 1010
+#: characters of base64, of six bits each. The server does not need the padding.
 MAX_BASE64_BODY = (MAX_ACTION_LINE - len("Base64Body: ")) * 6 // 8
 
-#: Most items in one ``Variable`` header: the server's array has 64 places and the last of them
+#: Most variables in one ``Variable`` header. The server's array has 64 entries, and the last one
 #: takes the rest of the line unparsed (Asterisk source; seen on 11.25, 16.28, 22.10).
 MAX_VARIABLES_IN_HEADER = 63
 
-#: Most variables of a ``sip:`` message. chan_sip (16.28) keeps 64 header lines a request; the
-#: 54th variable costs Content-Length, the 55th Content-Type, the rest vanish, and it says Success.
+#: Most variables of a ``sip:`` message. chan_sip (16.28) has room for 64 header lines. The 54th
+#: variable replaces Content-Length, the 55th Content-Type, and further ones are dropped, all with a
+#: Success response.
 MAX_SIP_VARIABLES = 53
 
-#: Most bytes of a name in From, and of a user in From or To, as chan_sip (16.28) writes them: with
-#: backslashes, with escapes. Its buffers have 256, and it cuts without a word.
+#: Most bytes of a display name in From, and of a user in From or To, after the escaping that
+#: chan_sip (16.28) does. Its buffers have 256 bytes, and it truncates silently.
 MAX_SIP_NAME = 255
 
-#: Most bytes of a SIP message: a datagram of UDP over IPv4 holds no more. Of a larger one pjsip
-#: (16.28, 22.10) says Success, and sends nothing.
+#: Largest SIP message in bytes: the limit of a UDP datagram over IPv4. pjsip (16.28, 22.10) drops a
+#: larger one, with a Success response.
 MAX_DATAGRAM = 65507
 
-#: Most bytes of a banner line. Real ones have under 40 (``Asterisk Call Manager/11.0.0``).
+#: Longest banner line in bytes. Real ones have fewer than 40 (``Asterisk Call Manager/11.0.0``).
 MAX_BANNER = 256
 
-#: Most bytes between two line ends of a stanza from the server. Asterisk's own values end at some
-#: kilobytes (4096 for a variable in most paths), so this is ample, and still bounds a peer.
+#: Longest line from the server in bytes, without its LF. Asterisk limits its own values to a few
+#: kilobytes (4096 bytes for a variable on most paths).
 MAX_LINE = 64 * 1024
 
-#: Most bytes of one stanza from the server, its blank line included. A command's whole output is
-#: one stanza: ten thousand peers are about a megabyte.
+#: Largest stanza from the server in bytes, with its blank line. The output of a command is one
+#: stanza: a list of ten thousand peers takes about a megabyte.
 MAX_STANZA = 4 * 1024 * 1024
 
-#: Most bytes received and not yet asked for with ``next_event``. A program that reads every event
-#: before it receives more never meets it, however the stream is cut.
+#: Most bytes received but not yet parsed by ``next_event``. A caller that reads all events before
+#: it feeds more data never reaches this limit.
 MAX_BACKLOG = 16 * 1024 * 1024
 
-#: Most actions waiting for an answer in one session, abandoned ones included. A session needs no
-#: more than its window; without a bound, a server that never answers would fill the memory.
+#: Most pending actions of a session, with abandoned ones. This bounds the memory if a server never
+#: responds.
 MAX_OUTSTANDING = 4096
 
-#: Bytes of memory that a message costs beyond those it has on the wire, while it is kept and
-#: nobody has asked for its headers: its two objects and a place in a list (90 on CPython 3.11, by
-#: tracemalloc). What is kept is counted with it, as a peer that sends many small messages could
-#: fill several times the memory that a limit names otherwise.
+#: Memory in bytes that a buffered message takes in addition to its bytes on the wire: two objects
+#: and a list entry (90 on CPython 3.11, by tracemalloc). Limits on buffers count it, because many
+#: small messages would otherwise take several times the limit.
 MESSAGE_OVERHEAD = 128
 
-#: Most bytes of memory that the events take which are collected for the lists of one session that
-#: are not complete yet: their bytes on the wire and MESSAGE_OVERHEAD for each.
+#: Most bytes of memory for the events of a session's incomplete lists, with MESSAGE_OVERHEAD each.
 MAX_LIST_BYTES = 64 * 1024 * 1024
 
-#: Fewest bytes of randomness that a session takes for its ActionIDs. Values on the wire can hold
-#: whole forged stanzas, so who writes them must not be able to guess an ActionID.
+#: Fewest random bytes that a session needs for its ActionIDs. Header values can contain a whole
+#: forged stanza, so the author of a value must not be able to guess an ActionID.
 MIN_ENTROPY = 16
 
-#: First numbers of the versions of AMI (Asterisk 11 to 15, and 17) that ignore MessageSend's
-#: Destination: it came with Asterisk 16.22.0 (AMI 5), 18.8.0 (AMI 7) and 19.0.0 (AMI 8). AMI 5
-#: and 7 before those do not tell themselves from later ones.
+#: Major AMI versions (Asterisk 11 to 15, and 17) that ignore the Destination of MessageSend. It was
+#: added in Asterisk 16.22.0 (AMI 5), 18.8.0 (AMI 7) and 19.0.0 (AMI 8). The banners of AMI 5 and 7
+#: do not show whether the server is older than that.
 AMI_WITHOUT_DESTINATION = frozenset((1, 2, 3, 4, 6))

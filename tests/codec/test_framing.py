@@ -32,7 +32,7 @@ def reader_of(
     """A reader that is past the banner, and expects the raw text of these commands."""
     reader = StanzaReader(max_line, max_stanza)
     reader.feed(b"banner\r\n")
-    assert reader.next_stanza() == b"banner\r\n"
+    assert reader.next_banner() == b"banner\r\n"
     reader.commands.update(dict.fromkeys(commands, 1))
     return reader
 
