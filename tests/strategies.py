@@ -248,7 +248,7 @@ def exactly(event: Any) -> Any:
 def outcome(
     connection: Connection, chunks: Sequence[bytes], *, eof: bool = True
 ) -> Tuple[List[Any], Optional[Tuple[Type[Exception], Any]]]:
-    """Return all events of a stream, each by :func:`exactly`, and its error: type and attributes."""
+    """Return all events of a stream, by :func:`exactly`, and its error: type and attributes."""
     seen: List[Any] = []
     try:
         for chunk in chunks:
