@@ -1,10 +1,10 @@
-"""The messages: their bytes, what is read out of them, and that they are values."""
+"""Messages: encoding, decoding, limits, and their behaviour as values."""
 
 from __future__ import annotations
 
 import copy
 import pickle
-from typing import Any, Callable, List, Optional
+from typing import Any, Callable, List, Optional, Tuple
 
 import pytest
 from hypothesis import given
@@ -20,42 +20,48 @@ from amiproto import (
     InvalidAction,
     InvalidHeader,
     LineTooLong,
-    Login,
+    LocalProtocolError,
     Message,
     MessageSend,
     Response,
     Role,
     TooManyLines,
     UnknownMessage,
+    parse_message_send,
 )
-from amiproto._text import to_bytes, to_text
+from amiproto._text import WHITESPACE, to_bytes, to_text
 from tests.strategies import (
     BANNER,
     END_COMMAND,
     FOLLOWS,
     OLD_BANNER,
     action_ids,
+    any_pairs,
+    any_text,
     ask,
     exactly,
     feed,
     line_text,
     messages,
     opened,
+    output_lines,
     raw_stanzas,
     streams,
 )
 
-malformed_messages = st.builds(
+Pairs = List[Tuple[str, str]]
+
+invalid_actions = st.builds(
     InvalidAction, raw_stanzas.map(lambda data: data + b"\r\n"), st.just(LINE_TOO_LONG)
 )
 message_sends = st.builds(
     MessageSend, st.just("pjsip:a"), line_text.map(to_bytes), action_id=action_ids
 )
-all_messages = st.one_of(messages, malformed_messages, message_sends)
+all_messages = st.one_of(messages, invalid_actions, message_sends)
 
 
 def received(message: Message) -> Message:
-    """The message as the other end reads it."""
+    """Return the message as the peer decodes it."""
     if isinstance(message, Action):
         (other,) = feed(opened(Role.SERVER), message.wire)
     elif isinstance(message, Banner):
@@ -68,8 +74,11 @@ def received(message: Message) -> Message:
     return other
 
 
+# ---- encoding and decoding ----
+
+
 @given(messages)
-def test_encode_then_decode_gives_the_message(message: Message) -> None:
+def test_encoding_and_decoding_gives_the_message(message: Message) -> None:
     other = received(message)
     assert type(other) is type(message)
     assert other == message and message == other and hash(other) == hash(message)
@@ -81,27 +90,27 @@ def test_encode_then_decode_gives_the_message(message: Message) -> None:
 
 
 @given(message_sends)
-def test_a_message_send_is_read_as_the_action_it_is(message: MessageSend) -> None:
+def test_message_send_is_decoded_as_action(message: MessageSend) -> None:
     other = received(message)
     assert type(other) is Action and other.wire == message.wire
     assert other.headers == message.headers
 
 
 @given(streams(), st.sampled_from([BANNER, OLD_BANNER]))
-def test_decode_then_encode_gives_the_bytes(data: bytes, banner: bytes) -> None:
+def test_decoding_and_encoding_gives_the_bytes(data: bytes, banner: bytes) -> None:
     client, server = opened(Role.CLIENT, banner), opened(Role.SERVER, banner)
     position = 0
     for message in feed(client, data):
         wire = server.send(message)
         assert wire == message.wire
-        # In between there is nothing but surplus blank lines.
+        # Only surplus blank lines are skipped.
         found = data.index(wire, position)
         assert not data[position:found].strip(b"\r\n")
         position = found + len(wire)
 
 
 @given(streams())
-def test_a_server_reads_every_byte_into_some_action(data: bytes) -> None:
+def test_server_decodes_every_byte_into_an_action(data: bytes) -> None:
     position = 0
     for message in feed(opened(Role.SERVER), data):
         position = data.index(message.wire, position) + len(message.wire)
@@ -109,8 +118,78 @@ def test_a_server_reads_every_byte_into_some_action(data: bytes) -> None:
             assert opened(Role.CLIENT).send(message) == message.wire
 
 
+def terminators(message: Message) -> int:
+    """Count the places where a reader of this kind of message finds its end."""
+    wire = message.wire
+    if isinstance(message, Banner):
+        return wire.count(b"\n")
+    if wire.startswith(FOLLOWS):
+        return wire.count(END_COMMAND)
+    assert wire.replace(b"\r\n", b"").count(b"\n") == wire.replace(b"\r\n", b"").count(b"\r") == 0
+    return wire.count(b"\r\n\r\n") + wire.startswith(b"\r\n")
+
+
+@given(messages)
+def test_encoded_message_has_one_terminator(message: Message) -> None:
+    assert terminators(message) == 1
+    assert message.wire.endswith(b"\r\n" if isinstance(message, Banner) else b"\r\n\r\n")
+
+
+maybe_any_text = st.one_of(st.none(), any_text)
+
+
+@given(st.sampled_from([Action, Event, Response]), any_text, any_pairs, maybe_any_text)
+def test_text_is_encoded_exactly_or_rejected(
+    kind: Any, name: str, pairs: Pairs, action_id: Optional[str]
+) -> None:
+    try:
+        message = kind(name, pairs, action_id=action_id)
+    except LocalProtocolError as error:
+        assert error.outcome == "not_sent" and str(error)
+        return
+    assert terminators(message) == 1
+    rest = []
+    for key, value in pairs:
+        if key.lower() == "actionid":
+            action_id = value
+        else:
+            rest.append((key, value))
+    id_line = [] if action_id is None else [("ActionID", action_id)]
+    lines = [(kind.__name__, name), *id_line, *rest]
+    if name == "Follows" and kind is Response:
+        lines = [lines[0], *rest, *id_line]
+    assert message.wire.startswith(to_bytes("".join(f"{key}: {value}\r\n" for key, value in lines)))
+    if kind is Action:
+        assert message.wire.count(b"\r\n") == len(lines) + 1
+        assert all(len(line) <= 1022 for line in message.wire.split(b"\r\n"))
+
+
+@given(st.lists(st.one_of(any_text, output_lines), max_size=4), maybe_any_text)
+def test_output_is_encoded_exactly_or_rejected(lines: List[str], action_id: Optional[str]) -> None:
+    for name in ("Success", "Follows"):
+        try:
+            response = Response(name, {"Privilege": "Command"}, action_id=action_id, output=lines)
+        except LocalProtocolError:
+            continue
+        assert terminators(response) == 1
+        assert [to_bytes(line) for line in response.output] == [to_bytes(line) for line in lines]
+
+
+@given(any_pairs)
+def test_unknown_message_is_encoded_exactly_or_rejected(pairs: Pairs) -> None:
+    try:
+        message = UnknownMessage(pairs)
+    except LocalProtocolError:
+        return
+    assert terminators(message) == 1
+    assert len(message.headers) == len(pairs)
+
+
+# ---- messages as values ----
+
+
 @given(all_messages, st.integers(0, pickle.HIGHEST_PROTOCOL))
-def test_messages_are_picklable_copyable_hashable_values(message: Message, protocol: int) -> None:
+def test_messages_are_picklable_copyable_and_hashable(message: Message, protocol: int) -> None:
     for other in (
         pickle.loads(pickle.dumps(message, protocol)),
         copy.copy(message),
@@ -125,43 +204,57 @@ def test_messages_are_picklable_copyable_hashable_values(message: Message, proto
 
 
 @given(all_messages)
-def test_messages_cannot_be_changed(message: Message) -> None:
+def test_messages_are_immutable(message: Message) -> None:
     public = [name for name in dir(message) if not name.startswith("_")]
     for name in [*public, "something_new", "__dict__"]:
         with pytest.raises((AttributeError, TypeError)):
             setattr(message, name, "x")
 
 
-@given(all_messages, st.sampled_from(["Secret", "key", "CHALLENGE"]))
-def test_no_repr_shows_a_secret(message: Message, name: str) -> None:
-    for kind in (Action, Response, Event):
-        shown = repr(kind("x", [("A", "b"), (name, "S3CR3T")]))
-        assert "S3CR3T" not in shown and "A: 'b'" in shown
-    assert "S3CR3T" not in repr(UnknownMessage({name: "S3CR3T"}))
-    (bad,) = feed(opened(Role.SERVER), f"{name}: S3CR3T\r\n\r\n".encode())
-    assert isinstance(bad, InvalidAction) and "S3CR3T" not in repr(bad)
+def test_different_messages_have_different_hashes() -> None:
+    assert len({hash(Event(str(number))) for number in range(9)}) > 1
+    wire = b"A: b\r\n\r\n"
+    assert hash(Event.from_wire(wire)) != hash(UnknownMessage.from_wire(wire))
+
+
+def test_equality_ignores_line_ends_only() -> None:
+    (lf,) = feed(opened(Role.CLIENT), b"Event: X\nA:b\n\n")
+    assert lf == Event("X", {"A": "b"}) and hash(lf) == hash(Event("X", {"A": "b"}))
+    assert lf.wire != Event("X", {"A": "b"}).wire
+    assert lf != Event("X", {"a": "b"}) and lf != UnknownMessage({"A": "b"})
+    (lf,) = feed(opened(Role.CLIENT), b"Response: Success\nOutput: b\n\n")
+    assert lf == Response("Success", output=["b"]) != Response("Success", output=["c"])
+    with_id = Response("Follows", {"Privilege": "Command"}, action_id="7", output=["a"])
+    assert with_id.wire == FOLLOWS + b"ActionID: 7\r\na\n" + END_COMMAND
+    without_lf = Response.from_wire(FOLLOWS + b"a" + END_COMMAND)
+    assert without_lf == Response("Follows", {"Privilege": "Command"}, output=["a"])
+    assert without_lf != Response("Follows", {"Privilege": "Command"}, output=["b"])
+
+
+@given(all_messages)
+def test_repr_is_one_printable_line_of_limited_length(message: Message) -> None:
     shown = repr(message)
     assert "\n" not in shown and "\r" not in shown and len(shown) < 3000
     shown.encode()
 
 
 @pytest.mark.parametrize("name", ["A", "a b", "X" * 80])
-def test_a_repr_shows_names_and_values_as_they_are(name: str) -> None:
+def test_repr_shows_headers(name: str) -> None:
     event = Event("X", [(name, "b'"), ("C", "")])
     assert repr(event) == f"<Event Event: 'X', {name}: \"b'\", C: ''>"
 
 
-def test_a_repr_cuts_what_is_long() -> None:
+def test_repr_truncates_long_values() -> None:
     whole, long = "x" * 80, "x" * 81
     assert repr(Event(whole)) == f"<Event Event: '{whole}'>"
     assert repr(Event(long)) == f"<Event Event: '{whole}...'>"
     assert repr(Event("X", {whole: "1"})) == f"<Event Event: 'X', {whole}: '1'>"
     assert repr(Event("X", {long: "1"})) == f"<Event Event: 'X', '{whole}...': '1'>"
-    # What is not printable is shown escaped, however short it is.
+    # Names that are not printable are escaped.
     assert repr(Event("\t", {"\x07": "é"})) == "<Event Event: '\\t', '\\x07': 'é'>"
 
 
-def test_a_repr_counts_the_lines_that_it_leaves_out() -> None:
+def test_repr_shows_at_most_forty_headers() -> None:
     def shown(lines: int) -> str:
         return repr(Event("0", [("A", str(number)) for number in range(1, lines)]))
 
@@ -171,19 +264,21 @@ def test_a_repr_counts_the_lines_that_it_leaves_out() -> None:
     assert shown(100) == f"<Event Event: '0', {forty}, and 60 more>"
 
 
-def test_other_messages_have_other_hashes() -> None:
-    assert len({hash(Event(str(number))) for number in range(9)}) > 1
-    wire = b"A: b\r\n\r\n"
-    assert hash(Event.from_wire(wire)) != hash(UnknownMessage.from_wire(wire))
+def test_from_wire() -> None:
+    event = Event.from_wire(b"Event: X\r\nA: b\r\n\r\n")
+    assert event == Event("X", {"A": "b"}) and event.name == "X"
+
+
+# ---- ActionIDs and headers, received from a server ----
 
 
 @given(st.one_of(messages, message_sends))
-def test_the_action_id_is_the_header_of_that_name(message: Message) -> None:
+def test_action_id_is_the_header_of_that_name(message: Message) -> None:
     assert message.action_id == message.headers.get("ActionID")
 
 
 @given(raw_stanzas.map(lambda data: data + b"\r\n\r\n"))
-def test_the_action_id_of_a_servers_stanza_is_the_first(data: bytes) -> None:
+def test_action_id_in_first_line_makes_an_unknown_message(data: bytes) -> None:
     for message in feed(opened(Role.CLIENT), data):
         if message.wire.split(b"\n")[0].lower().startswith(b"actionid:"):
             assert isinstance(message, UnknownMessage)
@@ -204,12 +299,27 @@ def test_the_action_id_of_a_servers_stanza_is_the_first(data: bytes) -> None:
         (b"ActionID: 7\r\nActionID: 8\r\n\r\n", "7"),
     ],
 )
-def test_where_a_server_writes_an_action_id(wire: bytes, action_id: Optional[str]) -> None:
+def test_action_id_from_server(wire: bytes, action_id: Optional[str]) -> None:
     (message,) = feed(opened(Role.CLIENT), wire)
     assert message.action_id == action_id == message.headers.get("ActionID")
 
 
-# ---- Action ----
+@pytest.mark.parametrize(
+    "wire, keys",
+    [
+        (b"Event: X\r\nA: 1\nB: 2\rC\r\n\r\n", ["Event", "A"]),
+        (b"Event: X\nA: 1\r\nB: 2\r\n\n", ["Event", "A", "B"]),
+        (b"Event: X\nA: 1\r\nB: 2\r\n\r\n", ["Event", "A", "B"]),
+        (b"Event: X\r\n\nB: 2\n\nC: 3\r\n\r\n", ["Event", "\nB"]),
+        (b"Event: X\r\nno colon\r\n\r\n", ["Event", ""]),
+    ],
+)
+def test_first_line_end_is_the_line_end_of_the_stanza(wire: bytes, keys: List[str]) -> None:
+    (event,) = feed(opened(Role.CLIENT), wire)
+    assert type(event) is Event and event.headers.keys() == keys and event.wire == wire
+
+
+# ---- actions, as a server reads them ----
 
 
 @pytest.mark.parametrize(
@@ -225,14 +335,81 @@ def test_where_a_server_writes_an_action_id(wire: bytes, action_id: Optional[str
         (b"ActionID: 1\r\nActionID: 2\r\nAction: Ping\r\n\r\n", "1"),
         (b"X: y\r\nAction: Ping\r\nActionID: 7\r\nActionID: 8\r\n\r\n", "7"),
         (b"Action: Ping\r\nActionID : 7\r\n\r\n", None),
+        # The first Action that is not empty counts.
+        (b"Action:  \r\naction: Ping\r\nActionID: 7\r\n\r\n", "7"),
+        (b"Action:\r\nAction: Ping\r\nAction: Logoff\r\n\r\n", None),
     ],
 )
-def test_an_action_id_is_what_the_server_reads(wire: bytes, action_id: Optional[str]) -> None:
+def test_action_id_and_name_as_read_by_server(wire: bytes, action_id: Optional[str]) -> None:
     (action,) = feed(opened(Role.SERVER), wire)
     assert type(action) is Action and action.action_id == action_id and action.name == "Ping"
     other = action.with_action_id("new")
-    assert other.action_id == "new" and other.name == "Ping" and type(other) is Action
+    assert other.action_id == "new" and type(other) is Action
     assert other.headers.get_all("ActionID") == ["new"]
+
+
+def test_action_without_name() -> None:
+    assert Action.from_wire(b"Action:\r\n\r\n").name == ""
+
+
+@pytest.mark.parametrize(
+    "wire, keys",
+    [
+        (b"Action: X\0Y\r\nA: b\r\n\0junk\r\n", ["Action", "A"]),
+        (b"Action: X\r\nA\0: b\r\n\r\n", ["Action", ""]),
+        (b"Action: X\nA: b\n\n", ["Action", "A"]),
+    ],
+)
+def test_nul_ends_a_line(wire: bytes, keys: List[str]) -> None:
+    (action,) = feed(opened(Role.SERVER), wire)
+    assert action.headers.keys() == keys and action.name == "X"
+
+
+@pytest.mark.parametrize(
+    "lines, value",
+    [
+        ([b"To: x"], "x"),
+        ([b"To: a\0b"], "a"),
+        ([b"X: \0To: b", b"To: c"], "c"),
+        ([b"A: \n", b"To: d"], "d"),
+        ([b"TO:x"], "x"),
+        ([b"to: \t\r\x01 x \t"], "x \t"),
+        ([b"To : x"], ""),
+        ([b" To: x"], ""),
+        ([b"To"], ""),
+        ([b"To: a", b"To: b"], "a"),
+        ([b"To:", b"To: b"], ""),
+        ([b"Tomato: a", b"To: b"], "b"),
+        ([], ""),
+    ],
+)
+def test_header_as_read_by_server(lines: List[bytes], value: str) -> None:
+    for end in (b"\r\n", b"\n"):
+        wire = b"".join([line + end for line in [b"Action: MessageSend", *lines]]) + end
+        assert parse_message_send(Action.from_wire(wire)).to == value
+
+
+server_lines = st.builds(
+    lambda name, value: (name + value).replace(b"\n", b""),
+    st.sampled_from([b"", b"To:", b"to: ", b"To : ", b"TO:\0", b"Action:", b"action: "]),
+    st.binary(max_size=8),
+)
+
+
+@given(st.lists(server_lines.filter(lambda line: line.rstrip(b"\r") and line[0]), max_size=6))
+def test_header_as_read_matches_reference_implementation(lines: List[bytes]) -> None:
+    action = Action.from_wire(b"".join([line + b"\r\n" for line in lines]) + b"\r\n")
+
+    def values(name: bytes) -> List[str]:
+        kept = [line.partition(b"\0")[0] for line in lines]
+        found = [line[len(name) :] for line in kept if line.lower().startswith(name)]
+        return [to_text(value.lstrip(WHITESPACE)) for value in found]
+
+    assert parse_message_send(action).to == (values(b"to:") or [""])[0]
+    assert action.name == ([value for value in values(b"action:") if value] or [""])[0]
+
+
+# ---- actions, as a client builds them ----
 
 
 @given(st.builds(Action, st.just("Ping"), action_id=action_ids), action_ids)
@@ -243,13 +420,17 @@ def test_with_action_id_changes_nothing_else(action: Action, action_id: str) -> 
     assert other == Action("Ping", action_id=action_id)
 
 
-def test_headers_keep_their_order_after_the_action_id() -> None:
+def test_action_id_is_written_before_other_headers() -> None:
     action = Action("Originate", [("Channel", "Local/1"), ("ActionID", "7"), ("Variable", "a=b")])
     assert action.wire == (
         b"Action: Originate\r\nActionID: 7\r\nChannel: Local/1\r\nVariable: a=b\r\n\r\n"
     )
     assert action == Action("Originate", {"Channel": "Local/1", "Variable": "a=b"}, action_id="7")
     assert action == Action("Originate", Headers(action.headers.items()[2:]), action_id="7")
+
+
+def follows(*output: str, **options: Any) -> Response:
+    return Response("Follows", {"Privilege": "Command"}, output=output, **options)
 
 
 @pytest.mark.parametrize(
@@ -269,45 +450,23 @@ def test_headers_keep_their_order_after_the_action_id() -> None:
         (lambda: Response("Follows"), "Response"),
         (lambda: Response("Follows", {"Privilege": "Other"}), "Response"),
         (lambda: Response("Follows", {"Privilege": "Command", "Message": "x"}), "Response"),
-        (lambda: Response("Follows", {"Privilege": "Command"}, output=["a\nb"]), "output"),
-        (lambda: Response("Follows", {"Privilege": "Command"}, output=["\ud800"]), "output"),
-        (
-            lambda: Response("Follows", {"Privilege": "Command"}, output=["ActionID: 1\r"]),
-            "Response",
-        ),
-        (
-            lambda: Response(
-                "Follows", {"Privilege": "Command"}, output=["--END COMMAND--\r", "\r"]
-            ),
-            "output",
-        ),
-        (
-            lambda: Response(
-                "Follows", {"Privilege": "Command"}, action_id="--END COMMAND--", output=["\r"]
-            ),
-            "output",
-        ),
+        (lambda: follows("a\nb"), "output"),
+        (lambda: follows("\ud800"), "output"),
+        (lambda: follows("ActionID: 1\r"), "Response"),
+        (lambda: follows("--END COMMAND--\r", "\r"), "output"),
+        (lambda: follows("\r", action_id="--END COMMAND--"), "output"),
         (lambda: Response("Success", output=["a\rb"]), "Output"),
         (lambda: Banner("1/2"), "version"),
         (lambda: Banner("1.3\r\n"), "version"),
         (lambda: Banner("\ud800"), "version"),
     ],
 )
-def test_what_would_be_read_as_something_else_is_refused(
+def test_message_that_would_be_decoded_differently_is_rejected(
     build: Callable[[], object], field: Optional[str]
 ) -> None:
     with pytest.raises(InvalidHeader) as caught:
         build()
     assert caught.value.field == field
-
-
-def test_a_refused_header_says_what_to_do() -> None:
-    for build, sentence in (
-        (lambda: Action("Ping", {"Action": "Pong"}), "give Action as the name, not among"),
-        (lambda: Event("X", {"ActionID": "1"}, action_id="2"), "give one ActionID: two were given"),
-    ):
-        with pytest.raises(InvalidHeader, match=f"^{sentence}"):
-            build()
 
 
 WRONG: Any = 5
@@ -316,44 +475,157 @@ WRONG: Any = 5
 @pytest.mark.parametrize(
     "build, argument",
     [
-        (lambda: Action(WRONG), "name is a str, not int"),
-        (lambda: Action("Ping", WRONG), "headers takes a mapping or pairs, not int"),
-        (lambda: Action("Ping", {WRONG: "x"}), "a name in headers is a str, not int"),
-        (lambda: Action("Ping", {"X": WRONG}), "the value of 'X' in headers is a str, not int"),
-        (lambda: Action("Ping", action_id=WRONG), "action_id is a str, not int"),
-        (lambda: Action("Ping").with_action_id(WRONG), "action_id is a str, not int"),
-        (lambda: Response(WRONG), "name is a str, not int"),
-        (lambda: Response("Success", output=[WRONG]), "a line of output is a str, not int"),
-        (lambda: Response("Follows", output=[WRONG]), "a line of output is a str, not int"),
-        (lambda: UnknownMessage([("X", WRONG)]), "the value of 'X' in headers is a str, not int"),
-        (lambda: UnknownMessage(WRONG), "headers takes a mapping or pairs, not int"),
-        (lambda: Banner(WRONG), "version is a str, not int"),
-        (lambda: Login(WRONG, "geheim"), "username is a str, not int"),
-        (lambda: Login("joe", WRONG), "secret is a str or bytes, not int"),
-        (lambda: Login("joe", "geheim", mechanism=WRONG), "mechanism is a str, not int"),
-        (lambda: Login("joe", "geheim", events=WRONG), "events is a str, not int"),
+        (lambda: Action(WRONG), "name"),
+        (lambda: Action("Ping", WRONG), "headers"),
+        (lambda: Action("Ping", {WRONG: "x"}), "headers"),
+        (lambda: Action("Ping", {"X": WRONG}), "'X'"),
+        (lambda: Action("Ping", action_id=WRONG), "action_id"),
+        (lambda: Action("Ping").with_action_id(WRONG), "action_id"),
+        (lambda: Response(WRONG), "name"),
+        (lambda: Response("Success", output=[WRONG]), "output"),
+        (lambda: Response("Follows", output=[WRONG]), "output"),
+        (lambda: UnknownMessage([("X", WRONG)]), "'X'"),
+        (lambda: UnknownMessage(WRONG), "headers"),
+        (lambda: Banner(WRONG), "version"),
     ],
 )
-def test_wrong_types_are_type_errors(build: Callable[[], object], argument: str) -> None:
-    with pytest.raises(TypeError, match=f"^{argument}$"):
+def test_argument_of_wrong_type(build: Callable[[], object], argument: str) -> None:
+    with pytest.raises(TypeError, match=argument):
         build()
+
+
+@pytest.mark.parametrize("pair", [(1, "a"), ("a", 1), ("a", b"b"), ("a", None), "ab", ("a",)])
+def test_headers_must_be_pairs_of_str(pair: Any) -> None:
+    for kind in (Action, Event, Response, lambda name, headers: UnknownMessage(headers)):
+        with pytest.raises(TypeError, match="headers"):
+            kind("X", [pair])
+
+
+@pytest.mark.parametrize(
+    "pairs, field",
+    [
+        ([("X", "a\rb")], "X"),
+        ([("Y", "ok"), ("X", "a\nb")], "X"),
+        ([("X", "a\0b")], "X"),
+        ([("X\r", "a")], "X\r"),
+        ([("X\n", "a")], "X\n"),
+        ([("X\0", "a")], "X\0"),
+        ([("X", "\r\n\r\nAction: Ping")], "X"),
+        ([("", "a")], ""),
+        ([("a:b", "c")], "a:b"),
+        ([("a(b:c", "d")], "a(b:c"),
+        ([("Y", "\udcff"), ("X", "\ud800")], "X"),
+        ([("\udfff", "x")], "\udfff"),
+    ],
+)
+def test_header_that_does_not_fit_into_a_line_is_rejected(pairs: Pairs, field: str) -> None:
+    for build in (lambda: Action("X", pairs), lambda: Event("X", pairs)):
+        with pytest.raises(InvalidHeader) as caught:
+            build()
+        error = caught.value
+        assert error.field == field and error.limit is None and error.outcome == "not_sent"
+        assert error.__cause__ is None and error.__context__ is None
+        str(error).encode()  # the message can be written as UTF-8
+
+
+def test_colon_in_brackets_is_part_of_the_name() -> None:
+    wire = Event("X", {"ChanVariable(SIP/x:1)": "a=b"}).wire
+    assert wire == b"Event: X\r\nChanVariable(SIP/x:1): a=b\r\n\r\n"
+    # A colon followed by a space ends the name.
+    assert Event("X", {"a(b": "c): d"}).wire == b"Event: X\r\na(b: c): d\r\n\r\n"
+
+
+# ---- limits of the server ----
+
+
+@pytest.mark.parametrize("fill", ["x", "é"])
+def test_line_limit(fill: str) -> None:
+    room = 1022 - len("X: ")
+    value = "y" * (room % len(fill.encode())) + fill * (room // len(fill.encode()))
+    assert b"\r\nX: " + value.encode() + b"\r\n" in Action("Ping", {"X": value}).wire
+    with pytest.raises(LineTooLong) as caught:
+        Action("Ping", {"X": "y" + value})
+    error = caught.value
+    assert (error.field, error.limit, error.actual) == ("X", 1022, 1023)
+    # The limit is the server's, and applies to actions only.
+    assert len(Event("X", {"A": "y" * 5000}).wire) > 5000
+
+
+def test_error_names_the_first_long_line() -> None:
+    with pytest.raises(LineTooLong) as caught:
+        Action("Ping", [("A", "x"), ("B", "y" * 2000), ("C", "z" * 3000)])
+    assert (caught.value.field, caught.value.actual) == ("B", 2003)
+    with pytest.raises(LineTooLong) as caught:
+        Action("Ping", [("\udcff", "y" * 2000)])
+    assert (caught.value.field, caught.value.actual) == ("\ufffd", 2003)
+
+
+def test_limit_of_lines() -> None:
+    headers = [("X", str(number)) for number in range(127)]
+    assert Action("Ping", headers).wire.count(b"\r\n") == 129
+    (received,) = feed(opened(Role.SERVER), Action("Ping", headers).wire)
+    builders: List[Callable[[], object]] = [
+        lambda: Action("Ping", headers, action_id="1"),
+        lambda: Action("Ping", headers).with_action_id("1"),
+        lambda: received.with_action_id("1"),
+        lambda: Action("Ping", [*headers, ("X", "")]),
+    ]
+    for build in builders:
+        with pytest.raises(TooManyLines) as caught:
+            build()
+        assert (caught.value.limit, caught.value.actual) == (128, 129)
+
+
+def builders_with(action_id: str) -> List[Callable[[], Action]]:
+    return [
+        lambda: Action("Ping", action_id=action_id),
+        lambda: Action("Ping", {"ActionId": action_id}),
+        lambda: Action("Ping").with_action_id(action_id),
+    ]
+
+
+@pytest.mark.parametrize("longest", ["x" * 67, "é" * 33 + "x", "\udcff" * 67])
+def test_limit_of_action_ids(longest: str) -> None:
+    for build in builders_with(longest):
+        assert build().action_id == longest
+    for build in [*builders_with(longest + "x"), *builders_with("x" + longest)]:
+        with pytest.raises(LineTooLong) as caught:
+            build()
+        error = caught.value
+        assert (error.field, error.limit, error.actual) == ("ActionID", 67, 68)
+
+
+@pytest.mark.parametrize("action_id", ["", " x", "\tx", "\x1fx", "a\r\nb", "a\0", "\ud800"])
+def test_action_id_that_server_would_not_echo_is_rejected(action_id: str) -> None:
+    for build in builders_with(action_id):
+        with pytest.raises(InvalidHeader) as caught:
+            build()
+        assert caught.value.field == "ActionID"
+
+
+def test_with_action_id_checks_received_lines() -> None:
+    (action,) = feed(opened(Role.SERVER), b"Action: Ping\r\nX: ".ljust(1037, b"y") + b"\n\n")
+    with pytest.raises(LineTooLong):
+        action.with_action_id("1")
+    (action,) = feed(opened(Role.SERVER), b"Action: Ping\r\nno colon\r\n\r\n")
+    with pytest.raises(InvalidHeader):
+        action.with_action_id("1")
 
 
 # ---- Response ----
 
 
-def test_one_api_gives_the_output_of_both_styles() -> None:
+def test_output_in_both_forms() -> None:
     lines = ["Asterisk 11.25.3", "", "  two", ""]
     new = Response("Success", {"Message": "Command output follows"}, action_id="1", output=lines)
-    old = Response("Follows", {"Privilege": "Command"}, action_id="1", output=lines)
+    old = follows(*lines, action_id="1")
     assert new.output == old.output == tuple(lines)
     assert old.wire == (
         b"Response: Follows\r\nPrivilege: Command\r\nActionID: 1\r\n"
         b"Asterisk 11.25.3\n\n  two\n\n--END COMMAND--\r\n\r\n"
     )
-    assert (new.name, old.name, new.message, old.message) == (
-        "Success", "Follows", "Command output follows", ""
-    )  # fmt: skip
+    assert (new.name, new.message) == ("Success", "Command output follows")
+    assert (old.name, old.message) == ("Follows", "")
     assert new.headers.get_all("output") == lines and old.headers.get_all("output") == []
     assert old.headers.keys() == ["Response", "Privilege", "ActionID"]
 
@@ -375,47 +647,17 @@ def test_one_api_gives_the_output_of_both_styles() -> None:
         (b"\xff\n", ("\udcff",), 2),
     ],
 )
-def test_raw_text_starts_after_the_headers_asterisk_11_wrote(
-    text: bytes, output: object, keys: int
-) -> None:
+def test_raw_output_starts_after_the_headers(text: bytes, output: object, keys: int) -> None:
     (response,) = feed(opened(Role.CLIENT, OLD_BANNER), FOLLOWS + text + END_COMMAND)
     assert type(response) is Response and response.output == output
     assert len(response.headers) == keys
 
 
-def test_from_ami_3_on_follows_is_a_stanza_like_any_other() -> None:
-    response, orphan = feed(opened(Role.CLIENT), FOLLOWS + b"a\r\n\r\nb--END COMMAND--\r\n\r\n")
+def test_follows_is_an_ordinary_stanza_since_ami_3() -> None:
+    wire = FOLLOWS + b"a\r\n\r\nb--END COMMAND--\r\n\r\n"
+    response, unknown = feed(opened(Role.CLIENT), wire)
     assert response.output == () and response.headers.keys() == ["Response", "Privilege", ""]
-    assert type(orphan) is UnknownMessage
-
-
-def test_line_ends_do_not_make_messages_unequal() -> None:
-    (lf,) = feed(opened(Role.CLIENT), b"Event: X\nA:b\n\n")
-    assert lf == Event("X", {"A": "b"}) and hash(lf) == hash(Event("X", {"A": "b"}))
-    assert lf.wire != Event("X", {"A": "b"}).wire
-    assert lf != Event("X", {"a": "b"}) and lf != UnknownMessage({"A": "b"})
-    (lf,) = feed(opened(Role.CLIENT), b"Response: Success\nOutput: b\n\n")
-    assert lf == Response("Success", output=["b"]) != Response("Success", output=["c"])
-    with_id = Response("Follows", {"Privilege": "Command"}, action_id="7", output=["a"])
-    assert with_id.wire == FOLLOWS + b"ActionID: 7\r\na\n" + END_COMMAND
-    unended = Response.from_wire(FOLLOWS + b"a" + END_COMMAND)
-    assert unended == Response("Follows", {"Privilege": "Command"}, output=["a"])
-    assert unended != Response("Follows", {"Privilege": "Command"}, output=["b"])
-
-
-@pytest.mark.parametrize(
-    "wire, keys",
-    [
-        (b"Event: X\r\nA: 1\nB: 2\rC\r\n\r\n", ["Event", "A"]),
-        (b"Event: X\nA: 1\r\nB: 2\r\n\n", ["Event", "A", "B"]),
-        (b"Event: X\nA: 1\r\nB: 2\r\n\r\n", ["Event", "A", "B"]),
-        (b"Event: X\r\n\nB: 2\n\nC: 3\r\n\r\n", ["Event", "\nB"]),
-        (b"Event: X\r\nno colon\r\n\r\n", ["Event", ""]),
-    ],
-)
-def test_the_first_line_end_says_which_kind_the_stanza_has(wire: bytes, keys: List[str]) -> None:
-    (event,) = feed(opened(Role.CLIENT), wire)
-    assert type(event) is Event and event.headers.keys() == keys and event.wire == wire
+    assert type(unknown) is UnknownMessage
 
 
 # ---- Banner, InvalidAction ----
@@ -423,10 +665,21 @@ def test_the_first_line_end_says_which_kind_the_stanza_has(wire: bytes, keys: Li
 
 @pytest.mark.parametrize(
     "version, major",
-    [("1.3", 1), ("5.0.4", 5), ("11.0.0", 11), ("22", 22), ("", None), ("x.1", None),
-     ("1x", None), ("-1.2", None), ("²", None), ("99999.1", 99999), ("100000.1", None)],
-)  # fmt: skip
-def test_a_banner_tells_the_version_of_ami(version: str, major: Optional[int]) -> None:
+    [
+        ("1.3", 1),
+        ("5.0.4", 5),
+        ("11.0.0", 11),
+        ("22", 22),
+        ("", None),
+        ("x.1", None),
+        ("1x", None),
+        ("-1.2", None),
+        ("²", None),
+        ("99999.1", 99999),
+        ("100000.1", None),
+    ],
+)
+def test_banner(version: str, major: Optional[int]) -> None:
     banner = Banner(version)
     assert (banner.version, banner.major) == (version, major)
     assert banner.wire == f"Asterisk Call Manager/{version}\r\n".encode()
@@ -436,16 +689,16 @@ def test_a_banner_tells_the_version_of_ami(version: str, major: Optional[int]) -
     assert banner == lf and hash(banner) == hash(lf) and banner != Banner(version + "0")
 
 
-def test_a_banner_no_client_reads_is_refused() -> None:
-    fits = "x" * (256 - len("Asterisk Call Manager/\r"))
-    assert received(Banner(fits)) == Banner(fits)
+def test_limit_of_banner() -> None:
+    longest = "x" * (256 - len("Asterisk Call Manager/\r"))
+    assert received(Banner(longest)) == Banner(longest)
     with pytest.raises(InvalidHeader) as caught:
-        Banner(fits + "x")
+        Banner(longest + "x")
     error = caught.value
     assert (error.field, error.limit, error.actual) == ("version", 256, 257)
 
 
-def test_a_malformed_message_keeps_what_could_be_read() -> None:
+def test_invalid_action() -> None:
     message = InvalidAction(b"To: x\0y\r\n\r\n", LINE_TOO_LONG)
     assert message.reason == LINE_TOO_LONG and message.headers == Headers({"To": "x"})
     assert pickle.loads(pickle.dumps(message)).reason == LINE_TOO_LONG
@@ -453,28 +706,3 @@ def test_a_malformed_message_keeps_what_could_be_read() -> None:
     for lines in (b"ActionID: \t7\r\nActionID: 8\r\n\r\n", b"X: y\nactionid:7\0z\n\n"):
         (message,) = feed(opened(Role.SERVER), lines)
         assert type(message) is InvalidAction and message.action_id == "7"
-
-
-def test_from_wire_takes_bytes_as_if_received() -> None:
-    event = Event.from_wire(b"Event: X\r\nA: b\r\n\r\n")
-    assert event == Event("X", {"A": "b"}) and event.name == "X"
-    with pytest.raises(AttributeError):
-        event.name = "Y"  # type: ignore[misc]
-
-
-def test_limits_hold_under_another_action_id() -> None:
-    lines = b"".join(b"X: %d\r\n" % number for number in range(127))
-    (action,) = feed(opened(Role.SERVER), b"Action: Ping\r\n" + lines + b"\r\n")
-    with pytest.raises(TooManyLines):
-        action.with_action_id("1")
-    (action,) = feed(opened(Role.SERVER), b"Action: Ping\r\nX: ".ljust(1037, b"y") + b"\n\n")
-    with pytest.raises(LineTooLong):
-        action.with_action_id("1")
-    (action,) = feed(opened(Role.SERVER), b"Action: Ping\r\nno colon\r\n\r\n")
-    with pytest.raises(InvalidHeader):
-        action.with_action_id("1")
-
-
-def test_equal_is_asked_only_of_messages() -> None:
-    anything: Any = "x"
-    assert Event("X") != anything and Banner("1") != anything
