@@ -1,8 +1,4 @@
-"""A real Asterisk server as a child process, for as long as a test needs it.
-
-Separate from its configuration and from the trees it runs in: here is only how to start it, talk to
-its command line and stop it.
-"""
+"""A real Asterisk server as a child process: start it, run its CLI commands, stop it."""
 
 from __future__ import annotations
 
@@ -19,35 +15,34 @@ from tests.certificates import SERVER_KEY, SERVER_PEM
 from tests.live import configuration
 from tests.live.provision import read_version, system_environment
 
-#: Seconds; a start takes one or two, but not on a machine that is busy.
+#: Seconds. A start takes one or two, and longer on a busy machine.
 _START_TIMEOUT = 60.0
 _STOP_TIMEOUT = 10.0
 _CLI_TIMEOUT = 30.0
 
-#: A killed test run must not leave servers behind. What counts as the parent is the very thread
-#: that starts the server, so that has to be one that lasts.
+#: Stops the server if the test run is killed. The signal is tied to the thread that starts the
+#: server, so that thread must outlive it.
 _END_WITH_PARENT = ("setpriv", "--pdeathsig", "TERM")
 
 _BANNER = b"Asterisk Call Manager/"
 
-#: The module behind each technology that MessageSend can name.
+#: The module of each technology.
 _TECHNOLOGIES = {"sip": "chan_sip.so", "pjsip": "res_pjsip_messaging.so", "xmpp": "res_xmpp.so"}
 
 
 class ServerError(Exception):
-    """The server does not start, or its command line does not answer."""
+    """The server did not start, or its CLI did not respond."""
 
 
 class AsteriskServer:
-    """One server with a configuration and ports of its own.
+    """One server with its own configuration and ports; a context manager.
 
-    ``place`` is the root folder of a tree, which needs root to chroot into, or the path of an
-    asterisk binary of this system. ``extra`` maps names of configuration files to text: appended
-    to the generated file of that name, or the whole of a new file. So ``{"modules.conf":
-    "load = res_xmpp.so\\n", "xmpp.conf": ...}`` adds a technology.
+    A stopped server can be started again, with the same ports and an empty database.
 
-    Of use in a ``with`` block, or with ``start`` and ``stop``. A stopped server can be started
-    again: with the same ports, and without anything it had stored.
+    :param place: the root folder of a tree, which only root can chroot into, or the path of an
+        asterisk binary of this system.
+    :param extra: text by the name of a configuration file, appended to the generated file of that
+        name or written to a new one.
     """
 
     host = "127.0.0.1"
@@ -61,7 +56,7 @@ class AsteriskServer:
         self.ca_file = SERVER_PEM
         self.version = installed_version(place)
         self.major = int(self.version.split(".")[0])
-        #: What MessageSend can name here, such as ``("sip", "pjsip")``; empty until it runs.
+        #: The available technologies, such as ``("sip", "pjsip")``; empty while it is stopped.
         self.technologies: Tuple[str, ...] = ()
         ami, ami_tls = _free_ports(socket.SOCK_STREAM, 2)
         pjsip, sip = _free_ports(socket.SOCK_DGRAM, 2)
@@ -81,14 +76,13 @@ class AsteriskServer:
         return self.ports.ami_tls
 
     def start(self) -> None:
-        """Start it, and return when it is fully booted; raises ServerError where it fails."""
+        """Start the server and wait until it is fully booted; raise ServerError if it fails."""
         if self._process is not None:
             raise ServerError("already started")
         self._scratch = self._make_scratch()
         try:
             with (self._scratch / "console").open("wb") as console:
-                # In a session of its own, so that Ctrl-C in a terminal reaches only the tests,
-                # which then stop it in order.
+                # In a new session, so that Ctrl-C in a terminal reaches the tests only.
                 self._process = subprocess.Popen(
                     [*_END_WITH_PARENT, *self._command("-f")],
                     env=self._environment(),
@@ -99,7 +93,7 @@ class AsteriskServer:
                     start_new_session=True,
                 )
             self._await_banner()
-            # The banner comes before the modules that send messages.
+            # The banner is sent before the modules that send messages are loaded.
             self.cli("core waitfullybooted")
             self.technologies = tuple(
                 name for name, module in _TECHNOLOGIES.items() if self._is_running(module)
@@ -109,7 +103,7 @@ class AsteriskServer:
             raise
 
     def stop(self) -> None:
-        """End it and remove all it wrote; harmless where it does not run."""
+        """Stop the server and remove its files, if it is running."""
         process, self._process = self._process, None
         if process is not None:
             process.terminate()
@@ -124,15 +118,15 @@ class AsteriskServer:
         self.technologies = ()
 
     def kill(self) -> None:
-        """End it without a warning, as a crash does; it can be started again."""
+        """Kill the server without notice, as a crash does."""
         if self._process is not None:
             self._process.kill()
         self.stop()
 
     def cli(self, command: str) -> str:
-        """What ``asterisk -rx`` prints for a command."""
+        """Return the output of ``asterisk -rx`` for a command."""
         try:
-            answer = subprocess.run(
+            done = subprocess.run(
                 self._command("-rx", command),
                 env=self._environment(),
                 cwd="/",
@@ -143,14 +137,14 @@ class AsteriskServer:
                 check=False,
             )
         except subprocess.TimeoutExpired as error:
-            raise ServerError(f"no answer to {command!r}:\n{self.log_tail()}") from error
-        text = answer.stdout.decode("utf-8", "replace")
-        if answer.returncode != 0:
+            raise ServerError(f"no output from {command!r}:\n{self.log_tail()}") from error
+        text = done.stdout.decode("utf-8", "replace")
+        if done.returncode != 0:
             raise ServerError(f"{command!r} failed: {text}\n{self.log_tail()}")
         return text
 
     def log_tail(self, lines: int = 40) -> str:
-        """The end of what the server logged and printed, for a message about a failure."""
+        """Return the last lines of the log and the console, for error messages."""
         if self._scratch is None:
             return ""
         logged: List[str] = []
@@ -167,7 +161,7 @@ class AsteriskServer:
         self.stop()
 
     def _make_scratch(self) -> Path:
-        # Below /tmp also outside of a tree: the control socket's path may have 107 bytes at most.
+        # Below /tmp, because the path of the control socket is limited to 107 bytes.
         parent = self.place / "tmp" if self.place.is_dir() else Path("/tmp")
         scratch = Path(tempfile.mkdtemp(prefix="amiclient-", dir=parent))
         for name in ("etc", "lib", "spool", "cache", "run", "log"):
@@ -220,17 +214,17 @@ class AsteriskServer:
 
 
 def installed_version(place: Path) -> str:
-    """The version of a tree's or a binary's Asterisk, such as ``16.28.0``, without starting it."""
+    """Return the version of a tree or a binary, such as ``16.28.0``."""
     return read_version(asterisk_command(place))
 
 
 def asterisk_command(place: Path) -> List[str]:
-    """How to run Asterisk: inside a tree, or as it is."""
+    """Return the command that runs Asterisk, in a tree or directly."""
     return ["chroot", str(place), "asterisk"] if place.is_dir() else [str(place)]
 
 
 def _free_ports(kind: socket.SocketKind, count: int) -> List[int]:
-    # All are held until the last is known, so that none is given out twice.
+    # All sockets stay open until the last is bound, so that the ports differ.
     with ExitStack() as stack:
         sockets = [stack.enter_context(socket.socket(socket.AF_INET, kind)) for _ in range(count)]
         for one in sockets:

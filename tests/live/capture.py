@@ -1,11 +1,7 @@
-"""Records what a live server sends, byte for byte: the captures that tests and benchmarks read.
+"""Record the bytes that live servers send, as input for tests and benchmarks.
 
-Separate from the tests because it is a script as well::
-
-    python3 -m tests.live.capture tests/captures
-
-starts each server there is and writes ``asterisk-16.bin`` and ``asterisk-22.bin`` there. It talks
-with bare sockets and knows nothing of the codec, which is to be tested with what it records.
+``python3 -m tests.live.capture tests/captures`` starts each available server and writes
+``asterisk-16.bin`` and ``asterisk-22.bin``. It does not use the codec, which is tested with them.
 """
 
 from __future__ import annotations
@@ -19,15 +15,13 @@ import time
 from pathlib import Path
 from typing import Callable, List, Optional, Sequence, Tuple
 
+from tests.live.ami import TIMEOUT
 from tests.live.asterisk import AsteriskServer
 from tests.live.phone import SipPhone
 from tests.live.servers import candidates
 
-#: Seconds until a server that says nothing counts as broken; a call here takes one or two.
-TIMEOUT = 30.0
-
-#: What a server needs beyond the harness's configuration: more modules that write events, header
-#: names that repeat (ChanVariable), a queue, and dialplan that writes whatever stanza it is given.
+#: Additions to the configuration of the harness: more modules that write events, header names that
+#: repeat (ChanVariable), a queue, and dialplan that writes a given stanza.
 EXTRA = {
     "modules.conf": "".join(
         f"load = {name}.so\n"
@@ -43,7 +37,7 @@ exten = queue,1,Answer()
  same = n,Queue(support,,,,5)
  same = n,Hangup()
 
-; FORGED comes with Originate, URI-encoded, and so may hold any byte.
+; Originate sets FORGED, which is URI-encoded and so may contain any byte.
 [forging]
 exten = appdata,1,Answer()
  same = n,NoOp(before${URIDECODE(${FORGED})})
@@ -55,7 +49,7 @@ exten = variable,1,Answer()
 """,
 }
 
-#: Channels of a round of calls: all are up at once, so that their events come mixed.
+#: The channels of a round of calls. All are up at the same time, so that their events mix.
 CALLS = (
     "answer@capture",
     "userevent@capture",
@@ -66,7 +60,7 @@ CALLS = (
     "queue@recorded",
 )
 
-#: Header lines of each action: lists, commands, and whatever else a program asks for.
+#: The header lines of each action: lists, commands and other queries.
 QUERIES: Tuple[Tuple[bytes, ...], ...] = (
     (b"Action: Ping",),
     (b"Action: CoreSettings",),
@@ -91,7 +85,7 @@ QUERIES: Tuple[Tuple[bytes, ...], ...] = (
     (b"Action: Command", b"Command: manager show users"),
     (b"Action: Command", b"Command: core show applications"),
     (b"Action: Command", b"Command: no such command"),
-    # Blank lines within, and nothing but one blank line.
+    # Blank lines in the output, and an output of one blank line.
     (b"Action: Command", b"Command: dialplan show globals"),
     (b"Action: Command", b"Command: queue reset stats"),
     (b"Action: DBPut", b"Family: capture", b"Key: odd", b"Val: a=b: c \xff,;"),
@@ -101,7 +95,7 @@ QUERIES: Tuple[Tuple[bytes, ...], ...] = (
     (b"Action: DBDel", b"Family: capture", b"Key: odd"),
     (b"Action: Setvar", b"Variable: PLAIN", b"Value: of all"),
     (b"Action: Getvar", b"Variable: PLAIN"),
-    # Two line breaks inside a value, so that its rest looks like a response.
+    # Two line breaks inside a value, so that the rest of it looks like a response.
     (b"Action: Getvar", b"Variable: BROKEN"),
     (b"Action: Getvar", b"Variable: URIDECODE(a%0D%0A%0D%0Ano header at all)"),
     (b"Action: Getvar", b"Variable: URIDECODE(lone %0D and %0A and %01%ff)"),
@@ -124,7 +118,7 @@ ERRORS: Tuple[Tuple[bytes, ...], ...] = (
     (b"Action: QueueAdd", b"Queue: none", b"Interface: Local/answer@capture"),
 )
 
-#: Echoed line by line in an event of its own.
+#: Actions that are echoed line by line in an event.
 USER_EVENTS: Tuple[Tuple[bytes, ...], ...] = (
     (b"UserEvent: Plain", b"Key: value"),
     (b"UserEvent: Odd", b"no colon here", b"X:", b"Y:no blank", b"Z:  two", b": no name", b"Last:"),
@@ -137,9 +131,9 @@ USER_EVENTS: Tuple[Tuple[bytes, ...], ...] = (
 
 
 class Recorder:
-    """One AMI connection as admin that keeps every byte from the banner to the end of the stream.
+    """A connection of the user admin that keeps every byte it receives; a context manager.
 
-    The ActionIDs are ``capture-1``, ``capture-2`` and so on. Of use in a ``with`` block.
+    The ActionIDs are ``capture-1``, ``capture-2`` and so on.
     """
 
     def __init__(self, server: AsteriskServer) -> None:
@@ -148,35 +142,30 @@ class Recorder:
         self._server = server
         self._count = 0
         self._socket = socket.create_connection((server.host, server.port), TIMEOUT)
-        self._await(lambda: b"\n" in self.data, "the banner")
+        self._read_until(lambda: b"\n" in self.data, "banner")
 
     def login(self) -> None:
-        """Log in by challenge, with every event on."""
+        """Log in with a challenge and all events."""
         start = len(self.data)
         self.ask(b"Action: Challenge", b"AuthType: MD5")
-        self._await(lambda: self.data.endswith(b"\r\n\r\n"), "the challenge")
+        self._read_until(lambda: self.data.endswith(b"\r\n\r\n"), "challenge")
         found = re.search(rb"\r\nChallenge: (\d+)\r\n", self.data[start:])
         assert found, bytes(self.data[start:])
         digest = hashlib.md5(found.group(1) + self._server.users["admin"].encode())
         key = digest.hexdigest().encode()
-        self.ask(
-            b"Action: Login",
-            b"AuthType: MD5",
-            b"Username: admin",
-            b"Key: " + key,
-            b"Events: on",
-        )
-        self._await(lambda: b"Event: FullyBooted\r\n" in self.data, "the login")
+        user = (b"Username: admin", b"Key: " + key)
+        self.ask(b"Action: Login", b"AuthType: MD5", *user, b"Events: on")
+        self._read_until(lambda: b"Event: FullyBooted\r\n" in self.data, "login")
 
     def ask(self, *lines: bytes) -> None:
-        """Send an action, and return when its answer begins."""
+        """Send an action, and wait for the start of its response."""
         action_id = self.send(*lines)
         line = b"\r\nActionID: %s\r\n" % action_id
         start = len(self.data)
-        self._await(lambda: self.data.find(line, max(0, start - len(line))) >= 0, repr(lines))
+        self._read_until(lambda: self.data.find(line, max(0, start - len(line))) >= 0, repr(lines))
 
     def send(self, *lines: bytes) -> bytes:
-        """Send an action without waiting; returns its ActionID."""
+        """Send an action without waiting, and return its ActionID."""
         self._count += 1
         action_id = b"capture-%d" % self._count
         first, *rest = lines
@@ -184,11 +173,11 @@ class Recorder:
         return action_id
 
     def send_raw(self, data: bytes) -> None:
-        """Send bytes as they are."""
+        """Send these bytes."""
         self._socket.sendall(data)
 
     def originate(self, channel: str, *lines: bytes) -> None:
-        """Start a call from a Local channel to an application that waits for its end."""
+        """Start a call between a Local channel and the application Wait."""
         self.ask(
             b"Action: Originate",
             b"Channel: Local/" + channel.encode(),
@@ -201,19 +190,19 @@ class Recorder:
         )
 
     def await_end_of_calls(self) -> None:
-        """Return when every channel that was ever up is gone."""
-        # A call that fails at once has no channel yet when its answer comes.
+        """Wait until every channel is gone."""
+        # A call that fails at once has no channel yet when its response arrives.
         time.sleep(0.2)
-        self._await(
+        self._read_until(
             lambda: self._events("Newchannel") == self._events("Hangup")
             and self.data.endswith(b"\r\n\r\n"),
-            "the end of all calls",
+            "end of all calls",
         )
 
     def logoff(self) -> None:
-        """Say goodbye, and read to the end of the stream."""
+        """Log off, and read to the end of the stream."""
         self.send(b"Action: Logoff")
-        self._await(lambda: self.eof, "the end of the stream")
+        self._read_until(lambda: self.eof, "end of the stream")
 
     def __enter__(self) -> Recorder:
         return self
@@ -224,13 +213,13 @@ class Recorder:
     def _events(self, name: str) -> int:
         return self.data.count(f"\r\n\r\nEvent: {name}\r\n".encode())
 
-    def _await(self, condition: Callable[[], bool], what: str) -> None:
+    def _read_until(self, condition: Callable[[], bool], what: str) -> None:
         deadline = time.monotonic() + TIMEOUT
         while not condition():
             left = deadline - time.monotonic()
             if left <= 0 or self.eof:
                 end = bytes(self.data[-500:])
-                raise TimeoutError(f"waited for {what}; the last bytes were {end!r}")
+                raise TimeoutError(f"no {what} in time; the last bytes were {end!r}")
             self._socket.settimeout(left)
             try:
                 data = self._socket.recv(65536)
@@ -241,18 +230,14 @@ class Recorder:
 
 
 def record(server: AsteriskServer, rounds: int) -> bytes:
-    """All that a server sends in one session of that many rounds of calls.
-
-    Each kind of traffic is in it: calls, lists, commands, errors, messages, and user events with
-    odd lines.
-    """
+    """Return the bytes of one session: calls, lists, commands, errors, messages, user events."""
     with Recorder(server) as recorder:
         recorder.login()
-        # Its lines end in CR. It shows all events that are not read yet, so it comes before any.
+        # The output has lines that end in CR. It lists all unread events, so it comes first.
         recorder.ask(b"Action: Command", b"Command: manager show eventq")
         for _ in range(rounds):
             _calls(recorder)
-        # After a call to "breaks", which sets what is asked for here.
+        # After a call to "breaks", which sets the variables that are queried here.
         for query in QUERIES:
             recorder.ask(*query)
         for technology in server.technologies:
@@ -285,20 +270,20 @@ def _errors_without_action_id(recorder: Recorder) -> None:
     recorder.send_raw(b"ActionID: alone\r\n\r\n")
     recorder.send_raw(b"Action: Ping\r\nKey: " + b"x" * 2000 + b"\r\nOther: line\r\n\r\n")
     recorder.send_raw(b"Action: Ping\r\n" + b"Key: value\r\n" * 128 + b"\r\n")
-    # Answers come in order, so that the answer to this one comes after theirs.
+    # Responses are sent in order, so this one comes after theirs.
     recorder.ask(b"Action: Ping")
 
 
 def main(arguments: Optional[Sequence[str]] = None) -> int:
-    """Record every server there is."""
-    parser = argparse.ArgumentParser(description="Record what live Asterisk servers send.")
+    """Record each available server."""
+    parser = argparse.ArgumentParser(description="Record the output of live Asterisk servers.")
     parser.add_argument("folder", type=Path, help="where to write asterisk-MAJOR.bin")
     parser.add_argument(
         "--asterisk",
         action="append",
         default=[],
         metavar="ROOT_OR_BINARY",
-        help="a server in place of the cached ones; may be given more than once",
+        help="a server to use instead of the cached ones; may be repeated",
     )
     parser.add_argument("--rounds", type=int, default=2, help="rounds of calls (default: 2)")
     options = parser.parse_args(arguments)

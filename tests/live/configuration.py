@@ -1,27 +1,23 @@
-"""The configuration files of a test server, as text.
-
-Separate from the process that reads them, because this is what one looks up or changes when a test
-needs another user, module or extension. Every file is complete: nothing comes from /etc/asterisk.
-"""
+"""The configuration files of a test server; none is read from /etc/asterisk."""
 
 from __future__ import annotations
 
 from typing import Dict, NamedTuple
 
-#: The users of manager.conf. The secrets hold what configuration files and wire formats trip over.
+#: The users of manager.conf, with characters in their secrets that parsers may get wrong.
 USERS: Dict[str, str] = {
-    # May send messages and sees no events: the least that MessageSend needs.
+    # May send messages and receives no events: the minimum for MessageSend.
     "messenger": "m: s\\e\"n,d=(e)r[%]'$&#1",
     "admin": "a; d|m~i{n}`<>?!@^*_+-./2",
-    # Sees every event and may not send messages.
+    # Receives every event and may not send messages.
     "reader": "r =>e a d\te:r 3",
-    # May be logged in once only.
+    # May be logged in only once at a time.
     "single": "single=4:=",
 }
 
-#: Loaded where the server has them; ``load`` shrugs off the ones a version lacks.
+#: The modules to load; ``load`` ignores those that a version does not have.
 MODULES = (
-    # Timing, and what SIP and calls need below them.
+    # Timing, and requirements of SIP and calls.
     "res_timing_timerfd",
     "res_sorcery_config",
     "res_sorcery_memory",
@@ -29,7 +25,7 @@ MODULES = (
     "res_http_websocket",
     "res_rtp_asterisk",
     "bridge_simple",
-    # MESSAGE by pjsip.
+    # MESSAGE with pjsip.
     "res_pjproject",
     "res_pjsip",
     "res_pjsip_session",
@@ -39,7 +35,7 @@ MODULES = (
     "res_pjsip_endpoint_identifier_anonymous",
     "res_pjsip_outbound_authenticator_digest",
     "res_pjsip_path",
-    # MESSAGE by chan_sip, which Asterisk 21 dropped.
+    # MESSAGE with chan_sip, which was removed in Asterisk 21.
     "chan_sip",
     # Dialplan, for the extensions below.
     "pbx_config",
@@ -54,7 +50,7 @@ MODULES = (
     "func_uri",
 )
 
-#: Their absence would log errors, among which one does not find the one that matters.
+#: Empty files, because missing ones would fill the log with errors.
 _EMPTY = (
     "acl.conf",
     "ccss.conf",
@@ -68,7 +64,7 @@ _EMPTY = (
 
 
 class Ports(NamedTuple):
-    """The loopback ports of one server, and that of the phone it sends to."""
+    """The loopback ports of one server, and the port of its phone."""
 
     ami: int
     ami_tls: int
@@ -78,7 +74,10 @@ class Ports(NamedTuple):
 
 
 def files(scratch: str, ports: Ports) -> Dict[str, str]:
-    """Every configuration file by name; ``scratch`` is the server's folder, as it sees it."""
+    """Return every configuration file by name.
+
+    :param scratch: the folder of the server, as a path inside its tree.
+    """
     return {
         **{name: "" for name in _EMPTY},
         "asterisk.conf": _asterisk(scratch),
@@ -92,7 +91,7 @@ def files(scratch: str, ports: Ports) -> Dict[str, str]:
 
 
 def _asterisk(scratch: str) -> str:
-    # Not named: astmoddir and astdatadir. What was compiled in fits the server, wherever it lives.
+    # astmoddir and astdatadir keep their compiled-in values.
     return f"""\
 [directories]
 astetcdir = {scratch}/etc
@@ -106,7 +105,7 @@ astrundir = {scratch}/run
 astlogdir = {scratch}/log
 
 [options]
-; What the command line prints is read by tests.
+; Tests parse the output of the CLI.
 nocolor = yes
 """
 
@@ -126,8 +125,8 @@ messages = notice,warning,error
 
 
 def _manager(scratch: str, ports: Ports) -> str:
-    # authlimit: a refused connection gets no byte at all, so it has to be beyond what tests open.
-    # authtimeout: long enough for a slow machine, short enough for a test to wait for it.
+    # authlimit is above the number of connections that tests open at once. authtimeout is long
+    # enough for a slow machine, and short enough for a test to wait for it.
     text = f"""\
 [general]
 enabled = yes
@@ -150,7 +149,7 @@ displayconnects = no
 
 
 def _user(name: str, rights: str) -> str:
-    # A semicolon starts a comment unless it is escaped; nothing else needs it.
+    # An unescaped semicolon starts a comment. Nothing else is escaped.
     secret = USERS[name].replace(";", "\\;")
     return f"\n[{name}]\nsecret = {secret}\n{rights}"
 
@@ -159,7 +158,7 @@ def _pjsip(ports: Ports) -> str:
     return f"""\
 [system]
 type = system
-; Only UDP leads to the phone, so a large message must not turn to TCP.
+; The phone has no TCP, so large messages must stay on UDP.
 disable_tcp_switch = yes
 
 [udp]
@@ -179,7 +178,7 @@ aors = alice
 type = aor
 contact = sip:alice@127.0.0.1:{ports.phone}
 
-; Carries what names a URI and no endpoint.
+; Used for a bare URI without an endpoint.
 [default_outbound_endpoint]
 type = endpoint
 transport = udp
@@ -210,35 +209,35 @@ allow = ulaw
 """
 
 
-# To be called with Originate, channel Local/EXTENSION@capture: events worth recording.
+# Called by Originate with the channel Local/EXTENSION@capture, to produce events.
 _EXTENSIONS = """\
 [general]
 static = yes
 writeprotect = yes
 
 [globals]
-; Getvar of this answers with a line break inside its value.
+; Getvar of this returns a value that contains a line break.
 BROKEN = unset
 
 [phones]
-; Whatever calls in from the phone's side.
+; Calls from the phone.
 exten = _X.,1,Hangup()
 
 [capture]
-; Something to bridge the other end with.
+; The other end of a bridge.
 exten = answer,1,Answer()
  same = n,Wait(1)
  same = n,Hangup()
 
-; Lines that look like another message. The application drops lines without a colon and repeated
-; keys, which the action UserEvent echoes.
+; Lines that look like another message. The application UserEvent drops lines without a colon and
+; repeated keys; the action UserEvent echoes them.
 exten = userevent,1,Answer()
  same = n,UserEvent(Odd,Response: Failure,ActionID: forged,no colon here,NoBlank:x,Empty:)
  same = n,UserEvent(Blanks,Leading:   three,Trailing: two  ,Tab:\tone)
  same = n,UserEvent(Twice,Key: first,Key: second,key: third)
  same = n,Hangup()
 
-; Line breaks inside a value: VarSet, Newexten and Getvar show them in different ways.
+; Line breaks inside a value, which VarSet, Newexten and Getvar write in different ways.
 exten = breaks,1,Answer()
  same = n,Set(BREAK=${URIDECODE(%0D%0A)})
  same = n,Set(GLOBAL(BROKEN)=before${BREAK}${BREAK}Response: Success${BREAK}Message: after)
@@ -266,7 +265,7 @@ exten = subroutine,1,NoOp(${ARG1} and ${ARG2})
 exten = dial,1,Dial(Local/answer@capture,5)
  same = n,Hangup()
 
-; Long enough to be looked at, redirected or hung up from outside.
+; Long enough to be inspected, redirected or hung up.
 exten = wait,1,Answer()
  same = n,Wait(5)
  same = n,Hangup()

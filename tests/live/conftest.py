@@ -1,4 +1,4 @@
-"""Fixtures of the live tests: each test that asks for ``live`` runs once for every server."""
+"""Fixtures of the live tests: a test that uses ``live`` runs once for each server."""
 
 from __future__ import annotations
 
@@ -14,41 +14,37 @@ from tests.live.servers import Candidate, Live, candidates
 
 _HERE = Path(__file__).resolve().parent
 _FOUND = pytest.StashKey[List[Candidate]]()
-_LEFT_OUT = pytest.StashKey[List[str]]()
-
-
-def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line("markers", "live: talks to a real Asterisk server")
+_SKIPPED = pytest.StashKey[List[str]]()
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: List[pytest.Item]) -> None:
-    # Items of the whole run come by here, and before -m selects among them.
+    # This sees the items of the whole run, before -m selects among them.
     for item in items:
         if _HERE in item.path.parents:
             item.add_marker("live")
-    # A thousand skips would hide the one that matters.
+    # Deselected rather than skipped: a thousand skips would hide the one that matters.
     without = [item for item in items if _problem_of(item)]
-    if without and _may_be_left_out(config):
+    if without and _may_skip(config):
         items[:] = [item for item in items if not _problem_of(item)]
         config.hook.pytest_deselected(items=without)
-        config.stash[_LEFT_OUT] = sorted({_problem_of(item) for item in without})
+        config.stash[_SKIPPED] = sorted({_problem_of(item) for item in without})
 
 
 def pytest_report_collectionfinish(config: pytest.Config) -> List[str]:
-    problems = config.stash.get(_LEFT_OUT, [])
-    return [f"live tests left out: {'; '.join(problems)}"] if problems else []
+    problems = config.stash.get(_SKIPPED, [])
+    return [f"live tests skipped: {'; '.join(problems)}"] if problems else []
 
 
 def _problem_of(item: pytest.Item) -> str:
-    """Why the server of a test cannot be had (str); empty where it can, or there is none."""
+    """Return why the server of a test is unavailable, or an empty string."""
     callspec = getattr(item, "callspec", None)
     candidate = callspec.params.get("live") if callspec is not None else None
     return candidate.problem if isinstance(candidate, Candidate) else ""
 
 
-def _may_be_left_out(config: pytest.Config) -> bool:
-    # Where a server was asked for, a test that did not run must not look like one that passed.
+def _may_skip(config: pytest.Config) -> bool:
+    # If servers were requested, a test that did not run must not look like one that passed.
     return config.getoption("--live") == "auto" and not config.getoption("--asterisk")
 
 
@@ -66,7 +62,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 @pytest.fixture(scope="session")
 def start_live() -> Iterator[Callable[[Candidate], Live]]:
-    """Starts a server when it is first asked for, and stops all at the end of the session."""
+    """Return a function that starts a server once; all stop at the end of the session."""
     running: Dict[Candidate, Live] = {}
     with ExitStack() as stack:
 
@@ -91,7 +87,7 @@ def live(request: pytest.FixtureRequest, start_live: Callable[[Candidate], Live]
 
 @pytest.fixture(autouse=True)
 def _quiet_phone(request: pytest.FixtureRequest) -> None:
-    # Late messages of one test must not be taken for those of the next.
+    # A message that arrives late must not be taken for one of the next test.
     if "live" in request.fixturenames:
         live: Live = request.getfixturevalue("live")
         live.phone.drain()

@@ -11,9 +11,9 @@ import socket
 from typing import Any, Dict, List, NamedTuple, Sequence, Tuple, Union
 
 from amiclient import Client, Receipt
+from tests.live.ami import logged_in
 from tests.live.phone import SipMessage
 from tests.live.servers import Live
-from tests.live.test_harness import Ami
 
 TIMEOUT = 10.0
 
@@ -86,25 +86,20 @@ class Raw(NamedTuple):
 def send_raw(live: Live, technology: str, wire: bytes) -> Raw:
     """Write an action's bytes to a socket as they are."""
     marker = b"marker %d" % next(_numbers)
-    with socket.create_connection((live.server.host, live.server.port), TIMEOUT) as connection:
-        ami = Ami(connection)
-        try:
-            ami.login(live.server, "messenger")
-            connection.sendall(wire)
-            ami.send(
-                b"Action: MessageSend",
-                b"ActionID: marker",
-                b"To: " + technology.encode() + b":alice",
-                b"Body: " + marker,
-            )
-            answers = []
-            while True:
-                answer = ami.stanza()
-                if answer.get(b"ActionID") == b"marker":
-                    break
-                answers.append(answer.get(b"Message", b""))
-        finally:
-            ami.stream.close()
+    with logged_in(live.server) as ami:
+        ami.socket.sendall(wire)
+        ami.send(
+            b"Action: MessageSend",
+            b"ActionID: marker",
+            b"To: " + technology.encode() + b":alice",
+            b"Body: " + marker,
+        )
+        answers = []
+        while True:
+            answer = ami.read_headers()
+            if answer.get(b"ActionID") == b"marker":
+                break
+            answers.append(answer.get(b"Message", b""))
     return Raw(tuple(answers), tuple(before(live, marker)))
 
 

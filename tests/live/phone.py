@@ -1,8 +1,4 @@
-"""The far end of a message: a SIP phone that accepts everything and keeps each MESSAGE it gets.
-
-It knows only SIP. It keeps bytes and never decodes, since the
-tests compare what arrived with what was sent, byte for byte.
-"""
+"""A SIP phone that accepts every request and keeps each MESSAGE, as bytes."""
 
 from __future__ import annotations
 
@@ -24,44 +20,44 @@ _COMPACT_FORMS = {
     b"v": b"via",
 }
 
-#: What a response has to repeat from its request (RFC 3261, 8.2.6.2).
+#: The headers that a response repeats from its request (RFC 3261, 8.2.6.2).
 _COPIED = (b"via", b"from", b"to", b"call-id", b"cseq")
 
-#: The largest UDP payload, so that no datagram is ever cut.
+#: The largest UDP payload, so that no datagram is truncated.
 _LARGEST_DATAGRAM = 65535
 
-#: Asked of the kernel, so that a burst of messages waits in the socket and is not dropped.
+#: The size of the socket buffer, so that a burst of messages is not dropped.
 _RECEIVE_BUFFER = 4 * 1024 * 1024
 
 
 class SipMessage(NamedTuple):
-    """A request as it came over the wire."""
+    """A request as received."""
 
     method: bytes
     request_uri: str
-    #: Names and values in their order; of a value only the one blank after the colon is missing.
+    #: Names and values in order, without the space after the colon.
     headers: Tuple[Tuple[bytes, bytes], ...]
-    #: Everything after the first empty line, whatever Content-Length says.
+    #: Everything after the first empty line, regardless of Content-Length.
     body: bytes
-    #: What Content-Length says; None where it is missing or no number.
+    #: The value of Content-Length; None if it is missing or invalid.
     content_length: Optional[int]
     raw: bytes
-    #: The address it came from, which tells the channel drivers of one server apart.
+    #: The sender's address, which distinguishes the SIP drivers of one server.
     source: Tuple[str, int]
 
     def headers_named(self, name: str) -> List[bytes]:
-        """The values of every header of this name, long or compact, in any case."""
+        """Return the values of all headers of this name, long or compact, in any case."""
         wanted = _long_form(name.encode("latin-1"))
         return [value for key, value in self.headers if _long_form(key) == wanted]
 
     def header(self, name: str) -> Optional[bytes]:
-        """The value of the first header of this name; None where there is none."""
+        """Return the value of the first header of this name, or None."""
         values = self.headers_named(name)
         return values[0] if values else None
 
 
 def parse(raw: bytes, source: Tuple[str, int] = ("", 0)) -> SipMessage:
-    """Take a request apart; raises ValueError where the bytes are no SIP request."""
+    """Parse a request; raise ValueError if it is not SIP."""
     head, _, body = raw.partition(b"\r\n\r\n")
     request_line, *lines = head.split(b"\r\n")
     words = request_line.split(b" ")
@@ -77,7 +73,7 @@ def parse(raw: bytes, source: Tuple[str, int] = ("", 0)) -> SipMessage:
         headers.append((name, value[1:] if value.startswith(b" ") else value))
     message = SipMessage(
         method=words[0],
-        # Variables can put blanks into a URI, so only the outer two separate.
+        # Variables can put spaces into a URI, so only the first and the last space separate.
         request_uri=b" ".join(words[1:-1]).decode("latin-1"),
         headers=tuple(headers),
         body=body,
@@ -92,16 +88,16 @@ def parse(raw: bytes, source: Tuple[str, int] = ("", 0)) -> SipMessage:
 
 
 class SipPhone:
-    """A UDP socket on loopback that answers every SIP request with 200 OK.
+    """A UDP socket on loopback that answers every SIP request with 200 OK; a context manager.
 
-    Each MESSAGE is kept until a test takes it. Retransmissions (the same Call-ID and CSeq) are
-    answered but not kept again. Of use in a ``with`` block, or with ``close``.
+    Each MESSAGE is kept until a test pops it. Retransmissions (same Call-ID and CSeq) are answered
+    but not kept again.
     """
 
-    def __init__(self, host: str = "127.0.0.1", port: int = 0) -> None:
+    def __init__(self) -> None:
         self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _RECEIVE_BUFFER)
-        self._socket.bind((host, port))
+        self._socket.bind(("127.0.0.1", 0))
         self.host: str
         self.port: int
         self.host, self.port = self._socket.getsockname()
@@ -113,34 +109,29 @@ class SipPhone:
         self._thread.start()
 
     def wait_for(self, count: int, timeout: float = 5.0) -> List[SipMessage]:
-        """Take the next messages, in the order they came; TimeoutError if fewer come in time.
-
-        After a TimeoutError the ones that did come are still there to be taken.
-        """
+        """Pop the next messages in order; raise TimeoutError, and pop none, if there are fewer."""
         with self._arrived:
             if not self._arrived.wait_for(lambda: len(self._messages) >= count, timeout):
-                raise TimeoutError(
-                    f"{len(self._messages)} of {count} messages came within {timeout} s"
-                )
-            taken, self._messages = self._messages[:count], self._messages[count:]
-            return taken
+                raise TimeoutError(f"{len(self._messages)} of {count} messages in {timeout} s")
+            popped, self._messages = self._messages[:count], self._messages[count:]
+            return popped
 
     def next_message(self, timeout: float = 5.0) -> SipMessage:
-        """Take the next message; TimeoutError if none comes in time."""
+        """Pop the next message; raise TimeoutError if there is none in time."""
         return self.wait_for(1, timeout)[0]
 
     def drain(self) -> List[SipMessage]:
-        """Take all that has come so far, without waiting."""
+        """Pop all messages that have arrived, without waiting."""
         with self._arrived:
-            taken, self._messages = self._messages, []
-            return taken
+            popped, self._messages = self._messages, []
+            return popped
 
     def close(self) -> None:
-        """Stop answering and give the port back."""
+        """Stop answering, and close the socket."""
         if self._closing:
             return
         self._closing = True
-        # A blocked recvfrom does not notice that its socket was closed, but a datagram wakes it.
+        # Closing a socket does not wake a blocked recvfrom, but a datagram does.
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as waker:
             while self._thread.is_alive():
                 waker.sendto(b"", (self.host, self.port))
@@ -158,20 +149,20 @@ class SipPhone:
             try:
                 raw, source = self._socket.recvfrom(_LARGEST_DATAGRAM)
             except OSError:
-                # An ICMP error of an earlier answer; back off in case it is something lasting.
+                # An ICMP error of an earlier response; wait in case it persists.
                 time.sleep(0.01)
                 continue
             try:
                 message = parse(raw, source)
             except ValueError:
                 continue
-            # An ACK is the one request that must not be answered.
+            # An ACK is the only request without a response.
             if message.method != b"ACK":
-                self._answer(message)
+                self._respond(message)
             if message.method == b"MESSAGE":
                 self._keep(message)
 
-    def _answer(self, request: SipMessage) -> None:
+    def _respond(self, request: SipMessage) -> None:
         lines = [b"SIP/2.0 200 OK"]
         for name, value in request.headers:
             long_name = _long_form(name)
@@ -184,8 +175,7 @@ class SipPhone:
         try:
             self._socket.sendto(b"\r\n".join(lines), request.source)
         except OSError:
-            # The server is gone, as some tests want it to be.
-            pass
+            pass  # some tests stop the server
 
     def _keep(self, message: SipMessage) -> None:
         identity = (message.header("Call-ID"), message.header("CSeq"))

@@ -1,11 +1,10 @@
-"""Trees of real Asterisk servers: Debian systems in a folder, made once and kept in a cache.
+"""Make the trees of the live tests: Debian systems with Asterisk in a folder, kept in a cache.
 
-A script of its own, because it is slow, needs the network, and is all that a CI job has
-to run beforehand: ``python3 tests/live/provision.py``. Making a tree needs root, debootstrap
-and the Debian archive keyring. To renew a tree, delete its folder and run this again.
+Run as ``python3 tests/live/provision.py``. It needs root, the network, debootstrap and the Debian
+archive keyring. To renew a tree, delete its folder and run this again.
 
 Environment: ``AMICLIENT_LIVE_CACHE`` is the cache folder, ``AMICLIENT_LIVE_MIRROR`` a Debian mirror
-to use in place of debootstrap's own.
+for debootstrap.
 """
 
 from __future__ import annotations
@@ -20,10 +19,10 @@ import sys
 from pathlib import Path
 from typing import Dict, Iterator, List
 
-#: The oldest suite still signed with Asterisk in it (16, with chan_sip), and the newest (22).
+#: The oldest suite with Asterisk that is still signed (16, with chan_sip), and the newest (22).
 SUITES = ("bullseye", "sid")
 
-#: Administration tools live in sbin, which the PATH of a CI job or a plain user may lack.
+#: Includes sbin, which may be missing from PATH in a CI job or for an ordinary user.
 SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 _PACKAGES = "asterisk,asterisk-modules,asterisk-config"
@@ -31,11 +30,11 @@ _LOG_LINES_SHOWN = 15
 
 
 class ProvisionError(Exception):
-    """A tree cannot be made or does not work; the text says what to do about it."""
+    """A tree cannot be made, or does not work."""
 
 
 def cache_folder() -> Path:
-    """Where the trees are kept: outside the checkout, so that a clean checkout keeps them."""
+    """Return the folder of the trees, which is outside of the checkout."""
     chosen = os.environ.get("AMICLIENT_LIVE_CACHE")
     if chosen:
         return Path(chosen).resolve()
@@ -44,27 +43,27 @@ def cache_folder() -> Path:
 
 
 def tree(suite: str) -> Path:
-    """The folder of a suite's tree, whether or not there is one."""
+    """Return the folder of a suite's tree, which need not exist."""
     return cache_folder() / suite
 
 
 def is_complete(root: Path) -> bool:
-    """Whether a tree is whole: debootstrap removes its own work folder only when it is done."""
-    # os.path, for it takes a folder that one may not enter for a missing one.
+    """Return True if a tree is complete: debootstrap removes its work folder at the end."""
+    # os.path returns False for a folder that cannot be entered; pathlib raises an error.
     program, unfinished = root / "usr/sbin/asterisk", root / "debootstrap"
     return os.path.exists(program) and not os.path.exists(unfinished)
 
 
 def asterisk_version(root: Path) -> str:
-    """The version of the Asterisk in a tree, such as ``16.28.0``; proves that chroot works."""
+    """Return the version of the Asterisk in a tree, such as ``16.28.0``, by running it."""
     return read_version(["chroot", str(root), "asterisk"])
 
 
 def read_version(command: List[str]) -> str:
-    """The version that an Asterisk started by this command says it has."""
+    """Return the version that an Asterisk command reports."""
     command = [*command, "-V"]
     try:
-        answer = subprocess.run(
+        done = subprocess.run(
             command,
             env=system_environment(),
             timeout=60,
@@ -74,37 +73,37 @@ def read_version(command: List[str]) -> str:
         )
     except (OSError, subprocess.TimeoutExpired) as error:
         raise ProvisionError(f"{' '.join(command)}: {error}") from error
-    text = answer.stdout.decode("utf-8", "replace").strip()
+    text = done.stdout.decode("utf-8", "replace").strip()
     found = re.search(r"^Asterisk \D*(\d+(?:\.\d+)*)", text, re.MULTILINE)
-    if answer.returncode != 0 or not found:
-        raise ProvisionError(f"{' '.join(command)}: exit code {answer.returncode}: {text}")
+    if done.returncode != 0 or not found:
+        raise ProvisionError(f"{' '.join(command)}: exit code {done.returncode}: {text}")
     return found.group(1)
 
 
 def system_environment() -> Dict[str, str]:
-    """The environment for system tools: a full PATH, and messages that are not translated."""
+    """Return the environment for system tools: a full PATH and English messages."""
     return {**os.environ, "PATH": SYSTEM_PATH, "LC_ALL": "C"}
 
 
 def ensure(suite: str) -> Path:
-    """The root of a suite's complete tree, which is made first where it is missing."""
+    """Return the root of a suite's tree; make the tree if it is missing."""
     root = tree(suite)
     if is_complete(root):
         return root
     if os.geteuid() != 0:
-        raise ProvisionError(f"there is no tree at {root}, and only root can make one")
+        raise ProvisionError(f"no tree at {root}, and only root can make one")
     if not shutil.which("debootstrap", path=SYSTEM_PATH):
-        raise ProvisionError(f"there is no tree at {root}, and no debootstrap to make one")
+        raise ProvisionError(f"no tree at {root}, and debootstrap is not installed")
     root.parent.mkdir(parents=True, exist_ok=True)
     with _locked(root.parent / f"{suite}.lock"):
-        # Another run may have made it while this one waited for the lock.
+        # Another run may have made it in the meantime.
         if not is_complete(root):
             _make(suite, root)
     return root
 
 
 def _make(suite: str, root: Path) -> None:
-    # The name changes only when all is done, so an interrupted run leaves nothing that looks whole.
+    # Renamed when it is complete, so that an interrupted run leaves no partial tree.
     partial = root.with_name(f"{suite}.partial")
     for leftover in (partial, root):
         _remove(leftover)
@@ -114,7 +113,7 @@ def _make(suite: str, root: Path) -> None:
     mirror = os.environ.get("AMICLIENT_LIVE_MIRROR")
     if mirror:
         command.append(mirror)
-    print(f"making {root}, which takes a minute or two; see {log}", file=sys.stderr)
+    print(f"making {root}, which takes a minute or two; log: {log}", file=sys.stderr)
     with log.open("wb") as output:
         code = subprocess.call(
             command,
@@ -132,9 +131,9 @@ def _make(suite: str, root: Path) -> None:
 
 
 def _proxy_of_apt() -> Dict[str, str]:
-    """The proxy set for apt, which debootstrap does not look at by itself."""
+    """Return the proxy of apt as environment variables, because debootstrap ignores it."""
     try:
-        answer = subprocess.run(
+        done = subprocess.run(
             ["apt-config", "shell", "proxy", "Acquire::http::Proxy"],
             env=system_environment(),
             stdout=subprocess.PIPE,
@@ -142,12 +141,12 @@ def _proxy_of_apt() -> Dict[str, str]:
         )
     except OSError:
         return {}
-    found = re.match(r"proxy='(.+)'", answer.stdout.decode("utf-8", "replace"))
+    found = re.match(r"proxy='(.+)'", done.stdout.decode("utf-8", "replace"))
     return {"http_proxy": found.group(1)} if found else {}
 
 
 def _remove(folder: Path) -> None:
-    # A killed debootstrap leaves these mounted, and deleting through a mount reaches the host.
+    # A killed debootstrap leaves these mounted; deleting through a mount would damage the host.
     for name in ("proc", "sys", "dev"):
         if os.path.ismount(folder / name):
             raise ProvisionError(f"unmount {folder / name} first: an earlier run left it mounted")
@@ -163,7 +162,7 @@ def _locked(path: Path) -> Iterator[None]:
 
 
 def main() -> int:
-    """Make every tree that is missing, and print the roots."""
+    """Make the missing trees, and print the root of each tree."""
     try:
         for suite in SUITES:
             root = ensure(suite)

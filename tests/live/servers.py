@@ -1,7 +1,4 @@
-"""Which servers there are to test against, and why not where there are none.
-
-Separate from the fixtures because this is decided before any test runs, and without starting one.
-"""
+"""The servers to test against, found before any test runs and without starting one."""
 
 from __future__ import annotations
 
@@ -16,14 +13,14 @@ from tests.live.provision import SUITES, ProvisionError, ensure, is_complete, tr
 
 
 class Live(NamedTuple):
-    """What a live test gets: a running server, and the phone that its ``alice`` leads to."""
+    """A running server, and the phone behind its endpoint ``alice``."""
 
     server: AsteriskServer
     phone: SipPhone
 
 
 class Candidate(NamedTuple):
-    """A server to test against; one that cannot be had has a problem."""
+    """A server to test against, or the problem that makes it unavailable."""
 
     label: str
     place: Path
@@ -31,7 +28,10 @@ class Candidate(NamedTuple):
 
 
 def candidates(places: Sequence[str], provision: bool) -> List[Candidate]:
-    """The servers named, or else those of the cached trees, which ``provision`` completes."""
+    """Return the servers at these places, or else those of the cached trees.
+
+    :param provision: make missing trees.
+    """
     if places:
         return _distinct([_inspect(Path(place).resolve()) for place in places])
     return _distinct([_cached(suite, provision) for suite in SUITES])
@@ -46,7 +46,7 @@ def _cached(suite: str, provision: bool) -> Candidate:
             return Candidate(suite, root, str(error))
     if not is_complete(root):
         hint = "make it with: python3 tests/live/provision.py"
-        return Candidate(suite, root, f"there is no Debian {suite} with Asterisk at {root}; {hint}")
+        return Candidate(suite, root, f"no Debian {suite} with Asterisk at {root}; {hint}")
     return _inspect(root)
 
 
@@ -63,7 +63,7 @@ def _inspect(place: Path) -> Candidate:
 
 
 def _distinct(found: List[Candidate]) -> List[Candidate]:
-    # Labels name tests, and two servers of one major version must not share a name.
+    # Labels are parts of test ids, so they must differ for two servers of one major version.
     labels = [candidate.label for candidate in found]
     return [
         one if labels.count(one.label) == 1 else one._replace(label=f"{one.label}-{number}")

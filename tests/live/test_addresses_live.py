@@ -18,10 +18,10 @@ import pytest
 
 from amiproto import Banner, LocalProtocolError, MessageSend
 from tests.live.address_oracle import Wanted, reader_of, seen_at_phone
+from tests.live.ami import connected
 from tests.live.asterisk import AsteriskServer
+from tests.live.pipelined import SendOutcome, send_pipelined
 from tests.live.servers import Live
-from tests.live.test_harness import connected
-from tests.live.volley import Shot, fire
 
 EXAMPLES = int(os.environ.get("AMICLIENT_LIVE_EXAMPLES") or 600)
 SEED = int(os.environ.get("AMICLIENT_LIVE_SEED") or 20)
@@ -287,7 +287,7 @@ class Wide(NamedTuple):
 def wide(live: Live) -> Iterator[Wide]:
     place, port = live.server.place, live.phone.port
     with AsteriskServer(place, phone_port=port, extra={"pjsip.conf": _EXTRA}) as server:
-        with connected(server) as ami:
+        with connected(server.host, server.port) as ami:
             version = ami.banner.decode().strip().partition("/")[2]
         yield Wide(Live(server, live.phone), Banner(version))
 
@@ -317,7 +317,7 @@ def _raw(case: Case, key: str) -> bytes:
     return "".join([f"{line}\r\n" for line in [*lines, f"Body: {key}", ""]]).encode()
 
 
-def _is_exact(wanted: Optional[Wanted], shot: Shot) -> bool:
+def _is_exact(wanted: Optional[Wanted], shot: SendOutcome) -> bool:
     if wanted is None or len(shot.messages) != 1:
         return False
     return seen_at_phone(shot.messages[0]) == wanted
@@ -363,12 +363,12 @@ def test_success_is_exact_and_refusals_are_needed(
 
     counts: Counter[str] = Counter()
     wrong: List[str] = []
-    shots = fire(live, technology, [(key, wire) for _, key, wire in accepted])
+    shots = send_pipelined(live, technology, [(key, wire) for _, key, wire in accepted])
     place = f"127.0.0.1:{live.phone.port}"
     for (case, _, _), shot in zip(accepted, shots):
         wanted = reader.wanted(*case)
         if not shot.succeeded:
-            counts[f"told by the server: {shot.answer.decode()}"] += 1
+            counts[f"rejected by the server: {shot.response.decode()}"] += 1
             assert not shot.messages
         elif _is_exact(wanted, shot):
             counts["exact"] += 1
@@ -378,7 +378,7 @@ def test_success_is_exact_and_refusals_are_needed(
             wrong.append(f"{case} wanted {wanted} and got {_seen(shot)}")
 
     chosen = random.Random(SEED).sample(refused, min(MIRRORED, len(refused)))
-    mirrored = fire(live, technology, [(key, _raw(case, key)) for case, key, _ in chosen])
+    mirrored = send_pipelined(live, technology, [(key, _raw(case, key)) for case, key, _ in chosen])
     rules: Counter[str] = Counter()
     needless: Counter[str] = Counter()
     example: Dict[str, Case] = {}
@@ -403,5 +403,5 @@ def test_success_is_exact_and_refusals_are_needed(
     assert total * 100 <= MOST_NEEDLESS * max(len(chosen), 100)
 
 
-def _seen(shot: Shot) -> List[Tuple[str, Optional[bytes], Optional[bytes]]]:
+def _seen(shot: SendOutcome) -> List[Tuple[str, Optional[bytes], Optional[bytes]]]:
     return [(m.request_uri, m.header("To"), m.header("From")) for m in shot.messages]

@@ -25,8 +25,9 @@ from amiproto import (
     UnknownMessage,
 )
 from tests import captures
+from tests.live.ami import TIMEOUT
 from tests.live.asterisk import AsteriskServer
-from tests.live.capture import EXTRA, TIMEOUT, record
+from tests.live.capture import EXTRA, record
 from tests.live.servers import Live
 
 #: A call that is answered late, so that what else goes on is over by then (the application Answer
