@@ -1,25 +1,70 @@
-"""An AMI server on 127.0.0.1 for trying things out and for tests, driven by the same codec.
+"""A fake Asterisk manager for tests: an AMI server on 127.0.0.1 that keeps the messages it accepts.
 
-To Challenge, Login, Logoff, Ping and MessageSend it answers byte for byte as Asterisk 22 does, or
-as 16 or 11 where a test asks for that, and as a test wants where that scripts it.
-``python3 -m amiclient.loopback`` serves and prints.
+A fixture starts one for each test::
 
-Reading order: ``versions``, what differs between them; ``received``, a message as it arrived;
-``script``, what a test may ask for; ``reading``, the pieces in which bytes are read; ``server``.
+    import pytest
+    from amiclient import ActionFailed, Client, ConnectionLost
+    from amiclient.loopback import Disconnect, LoopbackServer, Received, refuse
+
+    @pytest.fixture
+    def server():
+        with LoopbackServer() as server:
+            yield server
+
+    def test_sending(server):
+        with Client(port=server.port, username="loopback", secret="loopback") as client:
+            client.send_message(to="pjsip:alice", body="hello")
+        assert server.messages == [Received("pjsip:alice", "hello")]
+
+Each connection has a thread. Leaving the ``with`` block closes all connections and waits for the
+threads.
+
+**What the server received.** ``server.messages`` has a :class:`Received` for each message that was
+accepted, and ``server.actions`` has every action except Challenge and Login. Both can be cleared.
+
+**Scripted responses.** ``server.script(...)`` takes a step for each of the next actions of one name
+(MessageSend by default); after the last step, responses are as usual. ``handlers={name: step}``
+sets a step for every action of a name. A step is one of:
+
+======================  ============================================================================
+``refuse(message)``     respond ``Error`` with this message
+``no_response``         never respond
+``Delay(seconds)``      respond as usual after a delay
+``Disconnect(after)``   close the connection after this many bytes of the response
+``Output(lines)``       respond to a Command with this output
+``EventList(events)``   respond with a list of events
+a function              take the :class:`amiproto.Action`; return the messages to send, one of the
+                        above, or None for the usual response
+======================  ============================================================================
+
+For example, a message whose outcome is unknown::
+
+    server.script(Disconnect(after=10))
+    with pytest.raises(ConnectionLost):
+        client.send_message(to="pjsip:alice", body="hello")
+
+``server.send_event(event)`` sends an event to every session that asked for events.
+
+**Versions.** Challenge, Login, Logoff, Ping and MessageSend get the responses of Asterisk 22, byte
+for byte. ``LoopbackServer(version=11)`` and ``version=16`` behave as those versions do;
+:class:`amiclient.loopback.versions.Version` lists the differences.
+
+**Other languages.** ``python3 -m amiclient.loopback`` runs a server in the foreground. It prints
+its address as ``AMI_URL=...``, followed by each action it receives.
 """
 
 from .script import Delay, Disconnect, EventList, Output, Received, no_response, refuse
 from .server import SECRET, USERNAME, LoopbackServer
 
 __all__ = [
-    "Disconnect",
     "Delay",
+    "Disconnect",
     "EventList",
     "LoopbackServer",
     "Output",
     "Received",
     "SECRET",
     "USERNAME",
-    "refuse",
     "no_response",
+    "refuse",
 ]

@@ -1,4 +1,4 @@
-"""``python3 -m amiclient.loopback``: serve and print what comes, until Ctrl-C."""
+"""Run the loopback server in the foreground: ``python3 -m amiclient.loopback``."""
 
 from __future__ import annotations
 
@@ -15,35 +15,34 @@ from .server import LoopbackServer
 
 
 def main(arguments: Optional[List[str]] = None) -> int:
-    """Run the server in the foreground.
+    """Run the server in the foreground until SIGINT or SIGTERM, and return the exit code.
 
-    :param arguments: the command line without the name (list of str); None for the process's own.
-    :return: the exit code (int).
+    :param arguments: the command line without the program name; None for ``sys.argv[1:]``.
     """
     parser = argparse.ArgumentParser(
         prog="python3 -m amiclient.loopback",
-        description="An AMI server on 127.0.0.1 that sends nothing, and prints what it receives.",
+        description="Run a fake AMI server on 127.0.0.1 that prints the messages it receives.",
         allow_abbrev=False,
     )
-    parser.add_argument("--port", type=int, default=0, help="default: one that is free")
+    parser.add_argument("--port", type=int, default=0, help="default: an unused port")
     options = parser.parse_args(arguments)
-    ended = Event()
-    before = signal.signal(signal.SIGTERM, lambda *_: ended.set())
+    stop = Event()
+    previous = signal.signal(signal.SIGTERM, lambda *_: stop.set())
     try:
-        with LoopbackServer(port=options.port, keep=0, watch=_show) as server:
+        with LoopbackServer(port=options.port, keep=0, watch=_print_action) as server:
             print(f"AMI_URL={server.url}", flush=True)
-            ended.wait()
+            stop.wait()
     except KeyboardInterrupt:
         pass
     except OSError as error:
-        print(f"port {options.port}: {error}; give another --port", file=sys.stderr)
+        print(f"cannot listen on port {options.port}: {error}", file=sys.stderr)
         return 1
     finally:
-        signal.signal(signal.SIGTERM, before)
+        signal.signal(signal.SIGTERM, previous)
     return 0
 
 
-def _show(action: Action) -> None:
+def _print_action(action: Action) -> None:
     print(action.name, flush=True)
     if action.name.lower() == "messagesend":
         print(Received.of(parse_message_send(action)), flush=True)

@@ -1,88 +1,89 @@
-"""What a test may ask of the server beside the usual: answers, refusals, delays, silence, cuts.
-
-A message as a server understood it, equal to another whatever their ActionIDs.
-"""
+"""Scripted responses for tests, and :class:`Received`, a message as the server understood it."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Callable, Iterable, Optional, Sequence, Tuple, Union
 
 from amiproto import Action, Event, Message, MessageSend, Response
-from amiproto._text import to_bytes
+from amiproto._text import to_bytes, to_text
+from amiproto.headers import Pair
+from amiproto.messaging import MessageFields
 
 from .versions import Version
 
-#: What becomes of an action: None is as usual.
+#: The result of a handler: messages to send, a step, or None for the usual response.
 HandlerResult = Union[None, "Delay", "Disconnect", "Output", "EventList", Iterable[Message]]
 Handler = Callable[[Action], HandlerResult]
 Step = Union[Handler, "Delay", "Disconnect", "Output", "EventList"]
 
+_FIELDS = fields(MessageFields)
+
 
 @dataclass(frozen=True)
 class Delay:
-    """As usual, after so many seconds; others are served in the meantime."""
+    """Respond as usual after a delay in seconds. Other connections are served meanwhile."""
 
     seconds: float
 
 
 @dataclass(frozen=True)
 class Disconnect:
-    """As usual, but only so many bytes of the answer; then the connection is closed."""
+    """Close the connection after the first ``after`` bytes of the usual response."""
 
     after: int = 0
 
 
 @dataclass(frozen=True)
 class Output:
-    """The output of a Command, as the server's version writes it: raw text, or ``Output`` headers.
+    """The output of a Command: raw text or ``Output`` headers, depending on the server's version.
 
-    :ivar lines: its lines (sequence of str).
-    :ivar bool refused: whether the CLI did not take the command: an ``Error``, but on Asterisk 11,
-        where the lines alone say so.
+    :ivar lines: the lines (sequence of str).
+    :ivar bool refused: the CLI command is invalid: the response is ``Error``, except on
+        Asterisk 11, where only the lines say so.
     """
 
     lines: Sequence[str]
     refused: bool = False
 
-    def answer(self, action: Action, version: Version) -> Iterable[Message]:
-        """The messages that answer an action."""
-        key = action.action_id
+    def responses(self, action: Action, version: Version) -> Iterable[Message]:
+        """Return the messages to send."""
         if version.has_raw_output:
-            headers = [("Privilege", "Command")]
-            return [Response("Follows", headers, action_id=key, output=self.lines)]
-        name = "Error" if self.refused else "Success"
-        headers = [("Message", "Command output follows")]
-        return [Response(name, headers, action_id=key, output=self.lines)]
+            name, header = "Follows", ("Privilege", "Command")
+        else:
+            name = "Error" if self.refused else "Success"
+            header = ("Message", "Command output follows")
+        return [Response(name, [header], action_id=action.action_id, output=self.lines)]
 
 
 @dataclass(frozen=True)
 class EventList:
-    """A list, as the server's version writes it: between ``EventList`` headers, or words alone.
+    """A list of events, marked by ``EventList`` headers or by words, depending on the version.
 
-    :ivar events: what is listed (sequence of :class:`amiproto.Event`, without ActionIDs).
-    :ivar str message: the first answer's words, which on Asterisk 11 have to end in
-        ``will follow``. The event at the end has the action's name and ``Complete``.
+    :ivar events: the items (sequence of :class:`amiproto.Event`, without ActionIDs). The final
+        event is added; its name is that of the action and ``Complete``.
+    :ivar str message: the message of the response. For Asterisk 11 it must end in
+        ``will follow``.
     """
 
     events: Sequence[Event]
     message: str = "List will follow"
 
-    def answer(self, action: Action, version: Version) -> Iterable[Message]:
-        """The messages that answer an action."""
-        key = action.action_id
+    def responses(self, action: Action, version: Version) -> Iterable[Message]:
+        """Return the messages to send."""
+        action_id = action.action_id
         start, end = [("Message", self.message)], []
         if version.has_event_lists:
             start.insert(0, ("EventList", "start"))
             end = [("EventList", "Complete"), ("ListItems", str(len(self.events)))]
-        yield Response("Success", start, action_id=key)
+        yield Response("Success", start, action_id=action_id)
         for event in self.events:
-            yield Event(event.name, event.headers.items()[1:], action_id=key)
-        yield Event(f"{action.name}Complete", end, action_id=key)
+            yield Event(event.name, event.headers.items()[1:], action_id=action_id)
+        yield Event(f"{action.name}Complete", end, action_id=action_id)
 
 
 def refuse(message: str = "Message failed to send.") -> Handler:
-    """A handler that answers ``Error`` and such a message, and does nothing."""
+    """Return a handler that responds ``Error`` with this message."""
 
     def handler(action: Action) -> Iterable[Message]:
         return [Response("Error", [("Message", message)], action_id=action.action_id)]
@@ -91,50 +92,52 @@ def refuse(message: str = "Message failed to send.") -> Handler:
 
 
 def no_response(action: Action) -> Iterable[Message]:
-    """A handler that never answers."""
+    """Send nothing: a handler for actions that never get a response."""
     return ()
 
 
-@dataclass(frozen=True)
-class Received:
-    """A message that the server took; two are equal whatever their ActionIDs.
+@dataclass(frozen=True, init=False)
+class Received(MessageFields):
+    """A message that the server accepted. Comparisons ignore ``action_id`` and ``wire``.
 
-    :ivar str to: the ``To`` header.
-    :ivar str text: the text (bytes that are no UTF-8 as lone surrogates).
-    :ivar from_: the ``From`` header (str), or None.
-    :ivar variables: pairs of name and value (tuple of tuples of str), in order.
-    :ivar destination: the ``Destination`` header (str), or None.
-    :ivar action_id: the ActionID (str), or None; not compared.
-    :ivar bytes wire: the action as it came; not compared.
+    :param body: the body (bytes; str is encoded as UTF-8). The other fields are those of
+        :class:`amiproto.messaging.MessageFields`.
+    :ivar action_id: the ActionID (str), or None.
+    :ivar bytes wire: the received action.
     """
 
-    to: str
-    text: str
-    from_: Optional[str] = None
-    variables: Tuple[Tuple[str, str], ...] = ()
-    destination: Optional[str] = None
     action_id: Optional[str] = field(default=None, compare=False)
     wire: bytes = field(default=b"", compare=False, repr=False)
 
+    def __init__(
+        self,
+        to: str,
+        body: Union[str, bytes] = b"",
+        from_: Optional[str] = None,
+        variables: Tuple[Pair, ...] = (),
+        destination: Optional[str] = None,
+        action_id: Optional[str] = None,
+        wire: bytes = b"",
+    ) -> None:
+        body = to_bytes(body) if isinstance(body, str) else body
+        super().__init__(to, body, from_, variables, destination)
+        object.__setattr__(self, "action_id", action_id)
+        object.__setattr__(self, "wire", wire)
+
     @classmethod
     def of(cls, message: MessageSend) -> Received:
-        """What a MessageSend says."""
-        return cls(
-            message.to, message.text, message.from_, tuple(message.variables),
-            message.destination, message.action_id, message.wire,
-        )  # fmt: skip
+        """Return the content of a MessageSend."""
+        return cls(**vars(message.fields), action_id=message.action_id, wire=message.wire)
 
     @property
-    def body(self) -> bytes:
-        """The text as it arrived (bytes)."""
-        return to_bytes(self.text)
+    def text(self) -> str:
+        """The body as str; bytes that are not UTF-8 become lone surrogates."""
+        return to_text(self.body)
 
     def __str__(self) -> str:
-        """A line for each thing it says, for people."""
-        lines = [f"  To: {self.to}"]
-        if self.from_ is not None:
-            lines.append(f"  From: {self.from_}")
-        if self.destination is not None:
-            lines.append(f"  Destination: {self.destination}")
-        lines += [f"  Variable: {name}={value}" for name, value in self.variables]
+        """Format the message for people, one header a line."""
+        headers = {each.metadata["header"]: getattr(self, each.name) for each in _FIELDS}
+        variables, _ = headers.pop("Variable"), headers.pop("Body")
+        lines = [f"  {name}: {value}" for name, value in headers.items() if value is not None]
+        lines += [f"  Variable: {name}={value}" for name, value in variables]
         return "\n".join([*lines, f"  Body: {self.text!r}"])

@@ -1,8 +1,7 @@
-"""The server: connections, logins, and an answer to each action as Asterisk gives it.
+"""The loopback server: connections, logins, and the response of Asterisk to each action.
 
-How the server reads: plain as it comes, and over TLS in the pieces in which Asterisk does.
-
-Apart from the server, as a client's writes over TLS can hang on nothing but these pieces.
+Over TLS it reads in pieces of the same size as Asterisk, because a client that writes in the wrong
+pieces hangs on a real server.
 """
 
 from __future__ import annotations
@@ -35,29 +34,40 @@ from amiproto import (
     parse_message_send,
 )
 from amiproto._text import get_header, to_bytes
+from amiproto.messaging.technology import TECHNOLOGIES
 from amiproto.messaging.variables import effective_variables
 
 from .script import Delay, Disconnect, EventList, Output, Received, Step
-from .versions import NEWEST, VERSIONS, Version
+from .versions import DEFAULT_VERSION, VERSIONS, Version
 
-#: The user of a server that is given none. Its secret is no secret.
+#: The user of a server without ``users``, and the secret.
 USERNAME = "loopback"
 SECRET = "loopback"
 
-#: Values of a login's Events header that mean none; any other is taken for all.
-_NO_EVENTS = frozenset((b"off", b"no", b"n", b"false", b"f", b"0"))
+#: Values of the Events header of a login that turn events off. Any other value turns them on.
+_EVENTS_OFF = frozenset((b"off", b"no", b"n", b"false", b"f", b"0"))
 
-#: Actions that are about the session itself, and not for scripts.
-_SESSION = frozenset(("challenge", "login", "logoff"))
+#: Actions that cannot be scripted.
+_SESSION_ACTIONS = frozenset(("challenge", "login", "logoff"))
 
-#: How Asterisk answers an action it does not know, and the bytes of its buffer for that (16.28 and
-#: 22.10; 11 by its source).
-_UNKNOWN = b"Invalid/unknown command: %s. Use Action: ListCommands to show available commands."
-_MAX_UNKNOWN = 511
+#: The response to an unknown action, and the size of Asterisk's buffer for it (16.28 and 22.10; 11
+#: by its source).
+_UNKNOWN_ACTION = (
+    b"Invalid/unknown command: %s. Use Action: ListCommands to show available commands."
+)
+_MAX_UNKNOWN_ACTION = 511
+
+#: The most bytes of one read from a plain socket. How the bytes are cut makes no difference.
+_PLAIN_READ = 64 * 1024
+
+#: Seconds that a read across TLS records waits for the next record. Asterisk does not wait, so
+#: that the timing decides how many records one read takes. Here it takes as many as fit, so that
+#: the same writes hang every time.
+_NEXT_RECORD = 0.02
 
 
 class LoopbackServer:
-    """A server for one ``with`` block, on a port of its own, that keeps what it is sent.
+    """A fake Asterisk manager that accepts messages and keeps them; see :mod:`amiclient.loopback`.
 
     ::
 
@@ -66,42 +76,44 @@ class LoopbackServer:
                 client.send_message(to="pjsip:alice", body="hello")
             assert server.messages == [Received("pjsip:alice", "hello")]
 
-    The same raw bytes, odd ones included, give the same answers and messages as on Asterisk 16 and
-    22, where a test compares them, and on 11, as far as it was seen, except for this:
+    For the same bytes, even invalid ones, it sends the same responses and accepts the same
+    messages as Asterisk 16 and 22 (compared by a test) and as 11 (as far as observed), with these
+    exceptions:
 
-    - it knows no phones: every address of a known technology is taken, where Asterisk answers
-      ``Message failed to send.`` if the address makes no sense to the technology;
-    - variables stay in the order of the action, where Asterisk's SIP headers have one of their own;
-    - every user may send messages, and log in more than once at a time;
-    - of other actions it knows none but those that are scripted, or in ``handlers``;
-    - there are no events but those of :meth:`send_event`, not even FullyBooted, and no classes of
-      them: a session has all or, by ``Events: off`` in its login, none;
-    - a refused login is answered at once, not after a second; there is no limit of time or number
-      for connections that do not log in, and a client that does not read is waited for, as is one
-      that sends a record of TLS in parts.
+    - It has no phones. Every address of a known technology is accepted; Asterisk responds
+      ``Message failed to send.`` to an address that the technology cannot use.
+    - Variables keep the order of the action. The SIP headers of Asterisk have an order of their
+      own.
+    - Every user can send messages, and can log in several times at once.
+    - Other actions are unknown unless they are scripted or in ``handlers``.
+    - The only events are those of :meth:`send_event`, without FullyBooted. A session receives all
+      of them, or none if its login has ``Events: off``.
+    - A failed login gets its response at once, not after a second. The number of connections and
+      the time for the login are not limited. The server waits for a client that does not read, and
+      for the rest of a TLS record.
 
-    :param users: secrets (str) by user name; one user ``loopback`` with secret ``loopback``.
-    :param technologies: the technologies that MessageSend knows, as case-sensitive as Asterisk's.
-    :param version: the Asterisk that it behaves as, by the first number of its version (int): 11,
-        16 or 22. :class:`amiclient.loopback.versions.Version` tells what differs.
+    :param users: secrets (str) by user name. Default: user ``loopback`` with secret ``loopback``.
+    :param technologies: the technologies that MessageSend knows (str). Default: those registered
+        in :mod:`amiproto.messaging`.
+    :param version: the major version of Asterisk to imitate (int): 11, 16 or 22.
+        :class:`amiclient.loopback.versions.Version` describes the differences.
     :param tls: an :class:`ssl.SSLContext` with a certificate, for TLS.
-    :param keep: most messages that are kept, and most actions, the newest (int); None keeps all.
-    :param handlers: functions by the name of an action (in any case): each is given the action
-        and returns the messages that answer it, an :class:`Output` or an
-        :class:`EventList`, None for "as usual", a :class:`Delay` or a :class:`Disconnect`. They go before what the server knows
-        itself, except for Challenge, Login and Logoff.
-    :param port: the port to listen on (int); 0 for one that is free. Opened again, a server takes
-        the one that it had.
-    :param watch: a function that is given each action as it comes, but Challenge and Login.
-    :raises ValueError: for a version that it does not know.
+    :param keep: how many of the newest messages and actions to keep (int). None keeps all.
+    :param handlers: a step for every action of a name, in any case; the steps are described in
+        :mod:`amiclient.loopback`. Handlers precede the built-in responses, except to Challenge,
+        Login and Logoff.
+    :param port: the port to listen on (int); 0 for an unused one. A server that is opened again
+        uses the same port.
+    :param watch: a function that is called with each action except Challenge and Login.
+    :raises ValueError: for an unknown version.
     """
 
     def __init__(
         self,
         *,
         users: Optional[Mapping[str, str]] = None,
-        technologies: Iterable[str] = ("sip", "pjsip", "xmpp"),
-        version: int = NEWEST,
+        technologies: Optional[Iterable[str]] = None,
+        version: int = DEFAULT_VERSION,
         tls: Optional[ssl.SSLContext] = None,
         keep: Optional[int] = None,
         handlers: Optional[Mapping[str, Step]] = None,
@@ -109,10 +121,10 @@ class LoopbackServer:
         watch: Optional[Callable[[Action], None]] = None,
     ) -> None:
         self.users = dict(users) if users is not None else {USERNAME: SECRET}
-        self.technologies = frozenset(technologies)
+        self.technologies = frozenset(TECHNOLOGIES if technologies is None else technologies)
         if version not in VERSIONS:
             known = ", ".join(str(number) for number in sorted(VERSIONS))
-            raise ValueError(f"version is {version!r}, and the server behaves as one of {known}")
+            raise ValueError(f"unsupported version {version!r}; expected one of {known}")
         self._version = VERSIONS[version]
         self._tls = tls
         self._keep = keep
@@ -120,64 +132,65 @@ class LoopbackServer:
         self._script: Dict[str, Deque[Step]] = {}
         self._watch = watch
         self._lock = Lock()
-        self._peers: Set[_ClientConnection] = set()
+        self._connections: Set[_ClientConnection] = set()
         self._threads: List[Thread] = []
         self._listener: Optional[socket.socket] = None
         self._closing = Flag()
-        #: The messages that it took, oldest first (list of :class:`Received`); may be cleared.
+        #: The accepted messages, oldest first (list of :class:`Received`). May be cleared.
         self.messages: List[Received] = []
-        #: The actions that came, but Challenge and Login, oldest first; may be cleared.
+        #: The received actions except Challenge and Login, oldest first. May be cleared.
         self.actions: List[Action] = []
-        #: Where the server listens: always 127.0.0.1.
+        #: The address that the server listens on: always 127.0.0.1.
         self.host = "127.0.0.1"
-        #: Its port (int); 0 as long as it was never open and none was asked for.
+        #: The port (int); 0 until the server is opened, unless one was given.
         self.port = port
 
     @property
     def url(self) -> str:
-        """Its address for settings, such as AMI_URL (str), with its first user."""
+        """The URL of the server, with its first user, for settings such as ``AMI_URL`` (str)."""
         user, secret = next(iter(self.users.items()))
         scheme = "ami" if self._tls is None else "amis"
         login = f"{quote(user, safe='')}:{quote(secret, safe='')}"
         return f"{scheme}://{login}@{self.host}:{self.port}"
 
     def script(self, *steps: Step, action: str = "MessageSend") -> None:
-        """Say what becomes of the next actions of a name: a step for each, then as usual.
+        """Queue a step for each of the next actions of a name.
 
-        :param steps: functions as in ``handlers``, or what those return beside messages.
-        :param action: the action's name, in any case (str).
+        :param steps: the steps, as described in :mod:`amiclient.loopback`.
+        :param action: the name of the actions, in any case (str).
         """
         self._script.setdefault(action.lower(), deque()).extend(steps)
 
     def send_event(self, event: Event) -> None:
-        """Send an event (:class:`amiproto.Event`) to every session that wants events."""
+        """Send an event (:class:`amiproto.Event`) to every session that has turned events on."""
         with self._lock:
-            peers = list(self._peers)
-        for peer in peers:
-            if peer.wants_events:
+            connections = list(self._connections)
+        for connection in connections:
+            if connection.wants_events:
                 try:
-                    peer.write([event])
+                    connection.write([event])
                 except OSError:
-                    pass  # this client is gone; the others are not
+                    pass  # This client has disconnected.
 
     def open(self) -> None:
-        """Start to listen; the ``with`` statement does this."""
+        """Start the server, as the ``with`` statement does."""
         self._closing.clear()
         self._listener = socket.create_server((self.host, self.port))
         self.port = self._listener.getsockname()[1]
         self._start(self._accept, self._listener)
 
     def close(self) -> None:
-        """Close every connection and stop to listen; the ``with`` statement does this."""
+        """Close every connection and stop listening, as the ``with`` statement does."""
         with self._lock:
             self._closing.set()
-            peers = list(self._peers)
+            connections = list(self._connections)
         if self._listener is not None:
-            _shut(self._listener)
+            _shut_down(self._listener)
             self._listener = None
-        for peer in peers:
-            peer.close()
-        while self._threads:  # the first accepts, and may be about to start another
+        for connection in connections:
+            connection.close()
+        # The first thread is the one that accepts connections; it may start another until it ends.
+        while self._threads:
             self._threads.pop(0).join()
 
     def __enter__(self) -> LoopbackServer:
@@ -205,126 +218,130 @@ class LoopbackServer:
         try:
             tls: Optional[ssl.SSLSocket] = None
             if self._tls is not None:
-                sock.getpeername()  # wrap_socket leaks one that is gone (Python before 3.12)
+                # Before Python 3.12, wrap_socket leaks a socket whose peer has disconnected.
+                sock.getpeername()
                 sock = tls = self._tls.wrap_socket(
                     sock, server_side=True, do_handshake_on_connect=False
                 )
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            reader = PlainReader(sock) if tls is None else TLSReader(tls, self._version)
-            peer = _ClientConnection(sock, reader)
+            reader = _PlainReader(sock) if tls is None else _TLSReader(tls, self._version)
+            connection = _ClientConnection(sock, reader)
             with self._lock:
-                self._peers.add(peer)
+                self._connections.add(connection)
                 closing = self._closing.is_set()
             try:
                 if not closing:
                     if tls is not None:
-                        tls.do_handshake()  # only now, when close() can end it
-                    self._talk(peer)
+                        # Not before the connection is registered, so that close() can end it.
+                        tls.do_handshake()
+                    self._converse(connection)
             finally:
                 with self._lock:
-                    self._peers.discard(peer)
+                    self._connections.discard(connection)
         except (OSError, RemoteProtocolError):
-            pass  # the client is gone, or is none
+            pass  # The client has disconnected, or does not speak AMI.
         finally:
             sock.close()
 
-    def _talk(self, peer: _ClientConnection) -> None:
-        peer.write([Banner(self._version.ami)])
+    def _converse(self, connection: _ClientConnection) -> None:
+        connection.write([Banner(self._version.ami)])
         while True:
-            data = peer.reader.read()
+            data = connection.reader.read()
             if not data:
                 return
-            peer.connection.receive_data(data)
+            connection.codec.receive_data(data)
             while True:
-                message = peer.connection.next_event()
+                message = connection.codec.next_event()
                 if message is NEED_DATA or isinstance(message, EndOfStream):
                     break
-                # Each answer is written by itself, as Asterisk does.
-                answers, cut = self._handle(peer, message)
-                if peer.reader.is_behind():
+                # Asterisk writes each response separately.
+                responses, limit = self._handle(connection, message)
+                if connection.reader.must_disconnect():
                     return
-                peer.write(answers, cut)
-                if peer.ended or cut is not None:
+                connection.write(responses, limit)
+                if connection.logged_off or limit is not None:
                     return
 
     def _handle(
-        self, peer: _ClientConnection, message: Union[Message, object]
+        self, connection: _ClientConnection, message: object
     ) -> Tuple[Iterable[Message], Optional[int]]:
-        """The answers, and the number of their bytes to close after, or None."""
+        """Return the responses, and the number of bytes after which to disconnect (or None)."""
         if isinstance(message, InvalidAction):
             return [_response(message, b"Error", to_bytes(message.reason))], None
         assert isinstance(message, Action)
         name = message.name.lower()
         if name not in ("challenge", "login"):
-            self._note(message)
-        if name in _SESSION or not peer.logged_in:
-            return self._answer(peer, message), None
-        step = self._step(name)
-        treatment = step(message) if callable(step) else step
-        if isinstance(treatment, Delay):
-            self._closing.wait(treatment.seconds)
-        elif isinstance(treatment, (Output, EventList)):
-            return treatment.answer(message, self._version), None
-        elif not isinstance(treatment, Disconnect) and treatment is not None:
-            return treatment, None
-        answers = self._answer(peer, message)
-        return answers, treatment.after if isinstance(treatment, Disconnect) else None
+            self._record(message)
+        if name in _SESSION_ACTIONS or not connection.logged_in:
+            return self._respond(connection, message), None
+        step = self._next_step(name)
+        result = step(message) if callable(step) else step
+        if isinstance(result, (Output, EventList)):
+            return result.responses(message, self._version), None
+        if isinstance(result, Disconnect):
+            return self._respond(connection, message), result.after
+        if isinstance(result, Delay):
+            self._closing.wait(result.seconds)
+        elif result is not None:
+            return result, None
+        return self._respond(connection, message), None
 
-    def _step(self, name: str) -> Optional[Step]:
+    def _next_step(self, name: str) -> Optional[Step]:
         script = self._script.get(name)
         return script.popleft() if script else self._handlers.get(name)
 
-    def _note(self, action: Action) -> None:
+    def _record(self, action: Action) -> None:
         with self._lock:
             self.actions.append(action)
-            self._forget(self.actions)
+            self._drop_oldest(self.actions)
         if self._watch is not None:
             self._watch(action)
 
-    def _forget(self, kept: List[Any]) -> None:
+    def _drop_oldest(self, kept: List[Any]) -> None:
         if self._keep is not None:
             del kept[: max(0, len(kept) - self._keep)]
 
-    def _answer(self, peer: _ClientConnection, action: Action) -> Iterable[Message]:
+    def _respond(self, connection: _ClientConnection, action: Action) -> Iterable[Message]:
+        """Return the usual response to an action."""
         name = action.name.lower()
         if name == "logoff":
-            peer.ended = True
+            connection.logged_off = True
             return [_response(action, b"Goodbye", b"Thanks for all the fish.")]
         if name == "challenge":
-            return [self._challenge(peer, action)]
+            return [self._challenge(connection, action)]
         if name == "login":
-            return [self._login(peer, action)]
-        if not peer.logged_in:
+            return [self._login(connection, action)]
+        if not connection.logged_in:
             return [_response(action, b"Error", b"Permission denied")]
         if name == "ping":
             lines = b"Ping: Pong\r\nTimestamp: %.6f\r\n" % time.time()
             return [_response(action, b"Success", lines=lines)]
         if name == "messagesend":
             return [self._message_send(action)]
-        text = _UNKNOWN % to_bytes(action.name)
-        return [_response(action, b"Error", text[:_MAX_UNKNOWN])]
+        text = _UNKNOWN_ACTION % to_bytes(action.name)
+        return [_response(action, b"Error", text[:_MAX_UNKNOWN_ACTION])]
 
-    def _challenge(self, peer: _ClientConnection, action: Action) -> Response:
-        if _read(action, b"AuthType").lower() != b"md5":
+    def _challenge(self, connection: _ClientConnection, action: Action) -> Response:
+        if get_header(action.wire, b"AuthType").lower() != b"md5":
             return _response(action, b"Error", b"Must specify AuthType")
-        if not peer.challenge:  # one for the whole session
-            peer.challenge = b"%d" % int.from_bytes(os.urandom(4), "big")
-        return _response(action, b"Success", lines=b"Challenge: %s\r\n" % peer.challenge)
+        if not connection.challenge:  # It stays the same for the whole session.
+            connection.challenge = b"%d" % int.from_bytes(os.urandom(4), "big")
+        return _response(action, b"Success", lines=b"Challenge: %s\r\n" % connection.challenge)
 
-    def _login(self, peer: _ClientConnection, action: Action) -> Response:
-        if peer.logged_in:
+    def _login(self, connection: _ClientConnection, action: Action) -> Response:
+        if connection.logged_in:
             return _response(action, b"Success", b"Already authenticated")
-        secret = self._secret_of(_read(action, b"Username"))
-        if secret is not None and _read(action, b"AuthType").lower() == b"md5":
-            proof = md5(peer.challenge + secret).hexdigest().encode()
-            good = bool(peer.challenge) and _read(action, b"Key") == proof
+        secret = self._secret_of(get_header(action.wire, b"Username"))
+        if secret is not None and get_header(action.wire, b"AuthType").lower() == b"md5":
+            key = md5(connection.challenge + secret).hexdigest().encode()
+            valid = bool(connection.challenge) and get_header(action.wire, b"Key") == key
         else:
-            good = secret is not None and _read(action, b"Secret") == secret
-        if not good:
-            peer.ended = True
+            valid = secret is not None and get_header(action.wire, b"Secret") == secret
+        if not valid:
+            connection.logged_off = True
             return _response(action, b"Error", b"Authentication failed")
-        peer.logged_in = True
-        peer.wants_events = _read(action, b"Events").lower() not in _NO_EVENTS
+        connection.logged_in = True
+        connection.wants_events = get_header(action.wire, b"Events").lower() not in _EVENTS_OFF
         return _response(action, b"Success", b"Authentication accepted")
 
     def _secret_of(self, user: bytes) -> Optional[bytes]:
@@ -340,120 +357,94 @@ class LoopbackServer:
         if self._version.first_variable_counts:
             variables = effective_variables(action.wire, first_counts=True)
             message = replace(message, variables=variables)
-        target = message.to if message.destination is None else message.destination
-        if not target:
+        if not message.target:
             return _response(action, b"Error", b"No 'To' address specified.")
-        if not self._supports_technology(target.partition(":")[0]):
+        if not self._has_technology(message.target.partition(":")[0]):
             return _response(action, b"Error", b"Message technology not found.")
         with self._lock:
             self.messages.append(message)
-            self._forget(self.messages)
+            self._drop_oldest(self.messages)
         return _response(action, b"Success", b"Message successfully sent")
 
-    def _supports_technology(self, technology: str) -> bool:
-        if self._version.technology_in_any_case:
-            return technology.lower() in {name.lower() for name in self.technologies}
-        return technology in self.technologies
+    def _has_technology(self, name: str) -> bool:
+        if self._version.ignores_technology_case:
+            return name.lower() in {known.lower() for known in self.technologies}
+        return name in self.technologies
 
 
 class _ClientConnection:
-    """One client's connection, as the server sees it."""
+    """The state of one client's connection."""
 
-    def __init__(self, sock: socket.socket, reader: Union[PlainReader, TLSReader]) -> None:
+    def __init__(self, sock: socket.socket, reader: Union[_PlainReader, _TLSReader]) -> None:
         self.sock = sock
         self.reader = reader
-        self.connection = Connection(Role.SERVER)
+        self.codec = Connection(Role.SERVER)
         self.challenge = b""
         self.logged_in = False
+        self.logged_off = False
         self.wants_events = False
-        self.ended = False
-        self._writing = Lock()
+        self._write_lock = Lock()
 
-    def write(self, messages: Iterable[Message], most: Optional[int] = None) -> None:
-        """Write messages, or the first bytes of them; those of several threads do not mix."""
-        with self._writing:
-            data = b"".join([self.connection.send(message) for message in messages])[:most]
+    def write(self, messages: Iterable[Message], limit: Optional[int] = None) -> None:
+        """Write messages, or at most ``limit`` bytes of them. May be called from any thread."""
+        with self._write_lock:
+            data = b"".join([self.codec.send(message) for message in messages])[:limit]
             if data:
                 self.sock.sendall(data)
 
     def close(self) -> None:
-        """End the connection; whoever waits for it wakes up."""
-        _shut(self.sock)
+        """Shut down the connection, which ends the thread that reads from it."""
+        _shut_down(self.sock)
 
 
-def _shut(sock: socket.socket) -> None:
-    # Unlike close, this wakes up a thread that waits for the socket.
-    try:
-        # Not as SSLSocket does it: what another thread is about to write would go out plain.
-        socket.socket.shutdown(sock, socket.SHUT_RDWR)
-    except OSError:
-        pass  # closed by the other side already
-
-
-def _read(action: Message, name: bytes) -> bytes:
-    return get_header(action.wire, name)
-
-
-def _response(action: Message, name: bytes, message: bytes = b"", lines: bytes = b"") -> Response:
-    # From bytes: the server echoes the ActionID as it is, a bare CR in it, too.
-    action_id = _read(action, b"ActionID")
-    wire = b"Response: %s\r\n" % name
-    if action_id:
-        wire += b"ActionID: %s\r\n" % action_id
-    if message:
-        wire += b"Message: %s\r\n" % message
-    return Response.from_wire(wire + lines + b"\r\n")
-
-
-#: Bytes asked of a plain socket at once. How they are cut makes no difference to anybody.
-_CHUNK = 64 * 1024
-
-#: Seconds that a read across records waits for the next one. Asterisk waits for none, so that
-#: chance decides how many of the records that a client writes in a row one read takes; here it
-#: takes all that fit, and the same writes hang each time.
-_TOGETHER = 0.02
-
-
-class PlainReader:
-    """Reads a plain socket."""
+class _PlainReader:
+    """Reads from a plain socket."""
 
     def __init__(self, sock: socket.socket) -> None:
         self._sock = sock
 
     def read(self) -> bytes:
-        """The next bytes; none at the end of the stream."""
-        return self._sock.recv(_CHUNK)
+        """Return the next bytes, or none at the end of the stream."""
+        return self._sock.recv(_PLAIN_READ)
 
-    def is_behind(self) -> bool:
-        """Whether an answer now ends the connection."""
+    def must_disconnect(self) -> bool:
+        """Return False: a response never ends a plain connection."""
         return False
 
 
-class TLSReader:
-    """Reads as Asterisk does over TLS: it waits for the socket, whatever the TLS layer holds.
+class _TLSReader:
+    """Reads from a TLS socket as Asterisk does: it polls the socket, not the TLS layer.
 
-    A record that comes in parts is waited for, where Asterisk closes.
+    It waits for the rest of a record, where Asterisk closes the connection.
     """
 
     def __init__(self, sock: ssl.SSLSocket, version: Version) -> None:
         self._sock = sock
         self._size = version.tls_read
-        self._across = version.reads_across_records
+        self._reads_across_records = version.reads_across_records
         self._is_full = False
 
     def read(self) -> bytes:
-        """The next bytes; none at the end of the stream."""
+        """Return the next bytes, or none at the end of the stream."""
         self._wait(None)
-        data = piece = self._sock.recv(self._size)
-        while piece and self._across and len(data) < self._size and self._wait(_TOGETHER):
-            piece = self._sock.recv(self._size - len(data))
-            data += piece
+        data = chunk = self._sock.recv(self._size)
+        while (
+            chunk
+            and self._reads_across_records
+            and len(data) < self._size
+            and self._wait(_NEXT_RECORD)
+        ):
+            chunk = self._sock.recv(self._size - len(data))
+            data += chunk
         self._is_full = len(data) == self._size
         return data
 
-    def is_behind(self) -> bool:
-        """Whether an answer now ends the connection, as not all was read that had come."""
-        if not (self._across and self._is_full):
+    def must_disconnect(self) -> bool:
+        """Return True if this version closes the connection instead of sending a response.
+
+        Asterisk 11 does so if it has not read all received data.
+        """
+        if not (self._reads_across_records and self._is_full):
             return False
         return self._sock.pending() > 0 or self._wait(0.0)
 
@@ -461,3 +452,23 @@ class TLSReader:
         with DefaultSelector() as selector:
             selector.register(self._sock, EVENT_READ)
             return bool(selector.select(seconds))
+
+
+def _shut_down(sock: socket.socket) -> None:
+    """Shut down a socket; unlike ``close()``, this wakes up a thread that waits for it."""
+    try:
+        # SSLSocket.shutdown() would drop TLS, and another thread could then write in plain text.
+        socket.socket.shutdown(sock, socket.SHUT_RDWR)
+    except OSError:
+        pass  # The client has disconnected.
+
+
+def _response(action: Message, name: bytes, message: bytes = b"", lines: bytes = b"") -> Response:
+    # Built from bytes because the server echoes the ActionID unchanged, even a bare CR in it.
+    action_id = get_header(action.wire, b"ActionID")
+    wire = b"Response: %s\r\n" % name
+    if action_id:
+        wire += b"ActionID: %s\r\n" % action_id
+    if message:
+        wire += b"Message: %s\r\n" % message
+    return Response.from_wire(wire + lines + b"\r\n")

@@ -10,7 +10,7 @@ import pytest
 
 from amiclient import ACCEPTED, Action, ActionFailed, Event, MessageSend
 from amiclient.loopback import EventList, LoopbackServer, Output, Received
-from amiclient.loopback.versions import NEWEST, VERSIONS
+from amiclient.loopback.versions import DEFAULT_VERSION, VERSIONS
 from amiproto import NEED_DATA, Banner, Connection, InvalidAddress, Role, Session
 from tests.certificates import SERVER_PEM, server_tls
 from tests.faults import client_of
@@ -72,7 +72,7 @@ def test_a_version_that_was_not_looked_at_is_refused() -> None:
     for version in (0, 13, 23, "22", "11.0.0", None):
         with pytest.raises(ValueError, match="11, 16, 22"):
             LoopbackServer(version=version)  # type: ignore[arg-type]
-    assert NEWEST == 22
+    assert DEFAULT_VERSION == 22
 
 
 @EACH
@@ -81,7 +81,7 @@ def test_the_banner(version: int) -> None:
     with LoopbackServer(version=version) as server, client_of(server.port) as client:
         assert client.server_version == banners[version]
     with LoopbackServer() as server, client_of(server.port) as client:
-        assert client.server_version == banners[NEWEST]
+        assert client.server_version == banners[DEFAULT_VERSION]
 
 
 # -- Messages.
