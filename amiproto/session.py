@@ -1,17 +1,14 @@
-"""One logged-in session: who asked what, and which answer is whose.
+"""The client's side of a session: login, and the match between responses and actions.
 
-Above the connection and still pure: an asyncio or Twisted program gets from here all that the
-blocking client has, but for the sockets.
-
-Logging in, as an object of its own: which action comes next, and whether the server let us in.
-
-A program with its own pairing of answers can use it without the session.
+A :class:`Session` has everything that the blocking client has, except sockets, so that programs
+based on asyncio or Twisted can use it. :class:`Login` is for programs that match responses
+themselves.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Dict, List, Optional, Tuple, TypeVar, Union
 
 from ._text import is_encodable, to_bytes, to_exact_bytes, to_exact_str, to_text
@@ -31,26 +28,30 @@ from .messages import Action, Banner, Event, Message, Response
 
 A = TypeVar("A", bound=Action)
 
-#: Login by challenge: the secret never crosses the wire. Needs nothing of the server but the same
-#: ``secret=`` line of manager.conf (11.25, 16.28, 22.10).
+#: Login by challenge: the secret is never sent. The server needs no other configuration than
+#: ``secret=`` in manager.conf (11.25, 16.28, 22.10).
 MD5 = "md5"
-#: Login with the secret in the clear; for links that are encrypted, or trusted.
+#: Login with the secret in plain text, for encrypted or trusted connections.
 PLAIN = "plain"
+
+#: Response headers whose values the server generates itself. The stanza after one with only these
+#: headers cannot be part of a header value.
+_SERVER_HEADERS = frozenset({"response", "actionid", "message", "ping", "timestamp", "challenge"})
 
 
 class Login:
-    """The exchange that logs a user in.
+    """The exchange of messages that logs in.
 
-    Send :meth:`start`, give each answer to :meth:`answer` and send what it returns, until that is
-    None: the user is in.
+    Send the action from :meth:`start`. Pass each response to :meth:`receive_response`, and send the
+    action that it returns, until it returns None: the login is complete.
 
     :param username: the name of the section in manager.conf (str).
-    :param secret: its secret (str, or bytes where the file is not UTF-8: bytes are compared).
+    :param secret: its secret (str; or bytes if the file is not UTF-8, because bytes are compared).
     :param mechanism: :data:`MD5` or :data:`PLAIN`.
-    :param events: the ``Events`` header of the login: ``"off"`` for none, ``"on"`` for all, or
-        classes such as ``"call,system"``. With ``"off"`` no asynchronous event is sent at all.
-    :raises LocalProtocolError: for a mechanism of another name.
-    :raises InvalidHeader, LineTooLong: for a name or secret that no line can carry.
+    :param events: the event mask: ``"off"``, ``"on"``, or classes such as ``"call,system"``. With
+        ``"off"``, the server sends no asynchronous events.
+    :raises LocalProtocolError: for an unknown mechanism.
+    :raises InvalidHeader, LineTooLong: if the username or secret cannot be sent.
     """
 
     def __init__(
@@ -64,89 +65,84 @@ class Login:
         mechanism = to_exact_str(mechanism, "mechanism")
         if mechanism not in (MD5, PLAIN):
             raise LocalProtocolError(
-                f"no login mechanism {mechanism!r}; use {MD5!r} or {PLAIN!r}", field="mechanism"
+                f"unknown login mechanism {mechanism!r}; expected {MD5!r} or {PLAIN!r}",
+                field="mechanism",
             )
         self._username = to_exact_str(username, "username")
-        self._secret = _plain_secret(secret)
+        self._secret = _encode_secret(secret)
         self._mechanism = mechanism
         self._events = to_exact_str(events, "events")
-        self._challenged = mechanism == PLAIN
-        self._plain_action()  # what cannot be sent is refused now, not in mid-login
+        self._is_last_step = mechanism == PLAIN
+        self._plain_action()  # raises now if the username or secret cannot be sent
 
     def start(self) -> Action:
-        """The first action: ``Challenge``, or ``Login`` itself for :data:`PLAIN`."""
+        """Return the first action: ``Challenge``, or ``Login`` for :data:`PLAIN`."""
         if self._mechanism == PLAIN:
             return self._plain_action()
         return Action("Challenge", [("AuthType", "MD5")])
 
     def receive_response(self, response: Response) -> Optional[Action]:
-        """The next action (:class:`Action`), or None when the user is in.
+        """Return the next action (:class:`Action`), or None if the login is complete.
 
-        :raises LoginFailed: when the server says no, or gives no challenge.
+        :raises LoginFailed: if the server returned an error or did not send a challenge.
         """
         challenge = response.headers.get("Challenge", "")
-        if response.name != "Success" or not (self._challenged or challenge):
-            words = self._without_secret(response.message or response.name)
+        if response.name != "Success" or not (self._is_last_step or challenge):
+            server_message = self._redact(response.message or response.name)
             raise LoginFailed(
-                f"the server refused the login of {self._username!r}: {words!r}; check user, "
+                f"login as {self._username!r} failed: {server_message!r}; check the username, the "
                 "secret, and the permit and deny lines of manager.conf",
-                server_message=words,
+                server_message=server_message,
                 action_id=response.action_id,
             )
-        if self._challenged:
+        if self._is_last_step:
             return None
-        self._challenged = True
+        self._is_last_step = True
         key = _md5_hex(to_bytes(challenge) + self._secret)
-        return self._login([("AuthType", "MD5"), ("Username", self._username), ("Key", key)])
+        return self._login_action([("AuthType", "MD5"), ("Username", self._username), ("Key", key)])
 
     def _plain_action(self) -> Action:
-        return self._login([("Username", self._username), ("Secret", to_text(self._secret))])
+        return self._login_action([("Username", self._username), ("Secret", to_text(self._secret))])
 
-    def _login(self, headers: List[Tuple[str, str]]) -> Action:
+    def _login_action(self, headers: List[Tuple[str, str]]) -> Action:
         return Action("Login", [*headers, ("Events", self._events)])
 
-    def _without_secret(self, words: str) -> str:
-        # A server that echoes what it was sent must not bring the secret into an error.
+    def _redact(self, text: str) -> str:
+        # A server may echo the secret, which must not appear in an error.
         secret = to_text(self._secret)
-        return words.replace(secret, REDACTED) if secret else words
+        return text.replace(secret, REDACTED) if secret else text
 
     def __repr__(self) -> str:
-        return f"<Login {self._username!r} by {self._mechanism}>"
+        return f"<Login {self._username!r} mechanism={self._mechanism}>"
 
 
-def _plain_secret(secret: Union[str, bytes]) -> bytes:
+def _encode_secret(secret: Union[str, bytes]) -> bytes:
     if isinstance(secret, str):
         secret = to_exact_str(secret, "secret")
         if not is_encodable(secret):
             raise InvalidHeader(
-                "the secret holds a lone surrogate, which no byte stands for; give bytes",
-                field="Secret",
+                "the secret contains a lone surrogate, which cannot be encoded", field="Secret"
             )
         return to_bytes(secret)
     return to_exact_bytes(secret, "secret")
 
 
 def _md5_hex(data: bytes) -> str:
-    # The server compares with lowercase hexadecimal (11.25, 16.28, 22.10).
+    # The server compares lowercase hexadecimal digits (11.25, 16.28, 22.10).
     from hashlib import md5
 
     try:
         return md5(data, usedforsecurity=False).hexdigest()
-    except TypeError:  # Python 3.8, which does not know the word yet
+    except TypeError:  # Python 3.8 does not have the argument
         return md5(data).hexdigest()
-
-
-#: Headers of an answer whose values the server makes up itself. Whatever follows a stanza of only
-#: these is a stanza of the server's own, and not the rest of a value.
-_SERVER_HEADERS = frozenset({"response", "actionid", "message", "ping", "timestamp", "challenge"})
 
 
 @dataclass(frozen=True)
 class LoggedIn:
-    """The session is open: the server accepted the login.
+    """The server accepted the login.
 
     :ivar Banner banner: the server's banner.
-    :ivar Response response: its answer to the login.
+    :ivar Response response: the response to the login.
     """
 
     banner: Banner
@@ -155,13 +151,12 @@ class LoggedIn:
 
 @dataclass(frozen=True)
 class ActionResult:
-    """What the server answered to one action.
+    """The complete response to an action.
 
-    :ivar str action_id: the action's ActionID.
+    :ivar str action_id: the ActionID of the action.
     :ivar Response response: the response.
-    :ivar events: where the answer is a list, its events in order (tuple of Event), without the
-        closing one.
-    :ivar complete: the event that closed the list (Event), or None where the answer is no list.
+    :ivar events: the events of a list in order (tuple of Event), without the closing one.
+    :ivar complete: the event that closed the list (Event), or None if the response is not a list.
     """
 
     action_id: str
@@ -174,41 +169,42 @@ class ActionResult:
         return f"<ActionResult {self.response!r} events={len(self.events)}>"
 
 
+@dataclass
 class _List:
-    """A list that is not complete yet."""
+    """A list response that is not complete yet."""
 
-    __slots__ = ("response", "wanted", "events", "size")
-
-    def __init__(self, response: Response, wanted: bool) -> None:
-        self.response = response
-        self.wanted = wanted
-        self.events: List[Event] = []
-        self.size = 0
+    response: Response
+    is_abandoned: bool
+    events: List[Event] = field(default_factory=list)
+    #: The memory that the events take in bytes.
+    size: int = 0
 
 
 class Session:
-    """The client's side of one AMI session, without any I/O.
+    """The client's side of an AMI session, without any I/O.
 
-    Feed it with :meth:`receive_data` and :meth:`receive_eof`; after each, take :meth:`next_event`
-    until it gives :data:`NEED_DATA`, and write what :meth:`data_to_send` returns. First comes
-    :class:`LoggedIn`. From then on :meth:`send` makes an action ready, and its
-    :class:`ActionResult` carries its ActionID. In between come :class:`Event`,
-    :class:`UnknownMessage`, a :class:`Response` that answers nothing of this session, and in the end :class:`EndOfStream`.
+    Pass received data to :meth:`receive_data` and :meth:`receive_eof`. After each call, call
+    :meth:`next_event` until it returns :data:`NEED_DATA`, and write the bytes from
+    :meth:`data_to_send`. The first event is :class:`LoggedIn`. From then on, :meth:`send` prepares
+    an action for sending, and its :class:`ActionResult` has its ActionID. Other events are
+    :class:`Event`, :class:`UnknownMessage`, a :class:`Response` that matches no pending action, and
+    finally :class:`EndOfStream`.
 
-    ActionIDs cannot be guessed, so that a stanza forged inside a value (Asterisk does not escape
-    line breaks) never passes for an answer. A response without ActionID answers the oldest action,
-    as servers answer in order, unless what came before it could be a value it was forged in.
+    ActionIDs cannot be guessed, so that a stanza forged inside a header value (Asterisk does not
+    escape line breaks) is never mistaken for a response. A response without an ActionID belongs to
+    the oldest action, because servers respond in order, unless it could be part of a header value
+    of the stanza before it.
 
     :param username: as for :class:`Login`.
     :param secret: as for :class:`Login`.
-    :param entropy: at least 16 bytes of randomness nobody else knows: ``os.urandom(16)``.
+    :param entropy: at least 16 secret random bytes: ``os.urandom(16)``.
     :param mechanism: :data:`MD5` or :data:`PLAIN`.
-    :param events: the ``Events`` header of the login.
-    :param max_outstanding: most actions that wait for an answer, abandoned ones included.
-    :param max_list_bytes: most bytes of events in lists that are not complete.
+    :param events: the event mask of the login.
+    :param max_outstanding: most pending actions, with abandoned ones.
+    :param max_list_bytes: most bytes of memory for the events of incomplete lists.
     :param max_line, max_stanza, max_backlog: as for :class:`Connection`.
-    :raises LocalProtocolError: for less randomness, for a ``max_outstanding`` below 1, and as
-        :class:`Login` does.
+    :raises LocalProtocolError: if ``entropy`` is too short or ``max_outstanding`` is below 1, and
+        as :class:`Login` does.
     """
 
     def __init__(
@@ -227,16 +223,14 @@ class Session:
     ) -> None:
         if len(entropy) < MIN_ENTROPY:
             raise LocalProtocolError(
-                f"entropy has {len(entropy)} bytes and {MIN_ENTROPY} are needed; "
-                "give os.urandom(16)",
+                f"entropy is {len(entropy)} bytes; at least {MIN_ENTROPY} are required",
                 field="entropy",
                 limit=MIN_ENTROPY,
                 actual=len(entropy),
             )
         if max_outstanding < 1:
             raise LocalProtocolError(
-                f"max_outstanding is {max_outstanding}, and the login itself takes 1; give 1 or "
-                "more",
+                f"max_outstanding is {max_outstanding}; it must be at least 1",
                 field="max_outstanding",
                 limit=1,
                 actual=max_outstanding,
@@ -250,101 +244,101 @@ class Session:
         self._max_list_bytes = max_list_bytes
         self._banner: Optional[Banner] = None
         self._to_send: List[bytes] = []
-        #: ActionID of every action without an answer, oldest first, and whether anybody waits.
-        self._waiting: Dict[str, bool] = {}
-        #: Those of them for which a response without ActionID may be, oldest first. As servers
-        #: answer in order, it is for none that a later action's answer has overtaken.
+        # The ActionID of each action without a response, oldest first, and whether it is abandoned.
+        self._pending: Dict[str, bool] = {}
+        # Those of them that a response without an ActionID may belong to, oldest first. Servers
+        # respond in order, so an action is removed when the response to a later one is received.
         self._in_order: OrderedDict[str, None] = OrderedDict()
         self._lists: Dict[str, _List] = {}
         self._list_bytes = 0
         self._is_legacy = False
         self._previous: Optional[Message] = None
-        self._logoff: Optional[str] = None  # ActionID of the Logoff that was sent
+        self._logoff_id: Optional[str] = None
         self._ended = False
 
     @property
     def banner(self) -> Optional[Banner]:
-        """The server's banner (:class:`Banner`), or None before it came."""
+        """The server's banner (:class:`Banner`), or None if it has not been received yet."""
         return self._banner
 
     @property
     def logged_in(self) -> bool:
-        """Whether the server accepted the login."""
+        """True after the server has accepted the login."""
         return self._login is None
 
     @property
     def outstanding(self) -> Tuple[str, ...]:
-        """The ActionIDs without a complete answer, oldest first; abandoned ones left out."""
-        lists = [key for key, value in self._lists.items() if value.wanted]
-        return tuple(lists + [key for key, wanted in self._waiting.items() if wanted])
+        """The ActionIDs of the pending actions, oldest first, without abandoned ones (tuple)."""
+        lists = [key for key, value in self._lists.items() if not value.is_abandoned]
+        return tuple(lists + [key for key, abandoned in self._pending.items() if not abandoned])
 
     def receive_data(self, data: bytes) -> None:
-        """Take bytes that came; raises as :meth:`Connection.receive_data` does."""
+        """Add received bytes; raises as :meth:`Connection.receive_data` does."""
         self._connection.receive_data(data)
 
     def receive_eof(self) -> None:
-        """Take the end of the stream; what came before it can still be read."""
+        """Note the end of the stream. The data before it can still be read."""
         self._connection.receive_eof()
 
     def data_to_send(self) -> bytes:
-        """What the login needs to have written now (bytes); empty when nothing."""
+        """Return the bytes of the login that must be written now, or ``b""``."""
         data = b"".join(self._to_send)
         self._to_send.clear()
         return data
 
     def send(self, action: A) -> A:
-        """Take an action; write the ``wire`` of what is returned: the same, with its ActionID.
+        """Add a pending action, and return it with its ActionID, ready for sending.
 
-        :param action: an :class:`Action`; one without ActionID gets one that nobody can guess.
-        :raises LocalProtocolError: before the login and after Logoff, when ``max_outstanding``
-            actions wait already, or one waits under this ActionID. Nothing has changed then.
-        :raises LocalProtocolError: also as :meth:`Action.check_server` does for this server.
+        Write the ``wire`` of the returned action.
+
+        :param action: an :class:`Action`. If it has no ActionID, it gets a random one.
+        :raises LocalProtocolError: before the login and after Logoff, if too many actions are
+            pending, if one of them has the same ActionID, and as :meth:`Action.check_server` does.
+            The session is then unchanged.
         """
         if not isinstance(action, Action):
             if isinstance(action, Message):
-                raise LocalProtocolError(
-                    f"a session sends no {type(action).__name__}; give an Action"
-                )
-            raise TypeError(f"action is an Action, not {type(action).__name__}; give Action(name)")
+                raise LocalProtocolError(f"cannot send {type(action).__name__}; expected an Action")
+            raise TypeError(f"action must be an Action, not {type(action).__name__}")
         if self._login is not None:
-            raise LocalProtocolError("log in first: the server answers nothing else before")
-        if self._logoff is not None:
-            raise LocalProtocolError("Logoff was sent; open another session to ask for more")
+            raise LocalProtocolError("cannot send an action before the login is complete")
+        if self._logoff_id is not None:
+            raise LocalProtocolError("cannot send an action after Logoff")
         if self._ended:
-            raise LocalProtocolError("the server has ended the session; open another")
+            raise LocalProtocolError("cannot send an action because the server ended the session")
         assert self._banner is not None
         action.check_server(self._banner)
         action = self._register(action)
         if b"logoff" in action.wire.lower() and action.name.lower() == "logoff":
-            self._logoff = action.action_id
+            self._logoff_id = action.action_id
         return action
 
     def abandon(self, action_id: str) -> None:
-        """Wait no longer for the answer to an action; when it comes it is dropped.
+        """Ignore the response to a pending action, because the caller no longer waits for it.
 
-        :param action_id: its ActionID (str); one that is not waited for is ignored.
+        :param action_id: the ActionID (str); ignored if it is not pending.
         """
-        if action_id in self._waiting:
-            self._waiting[action_id] = False
+        if action_id in self._pending:
+            self._pending[action_id] = True
         elif action_id in self._lists:
-            self._lists[action_id].wanted = False
+            self._lists[action_id].is_abandoned = True
 
     def cancel(self, action_id: str) -> None:
-        """Take an action back of which no byte, or not its last one, has left.
+        """Cancel an action that has not been sent, or not completely.
 
-        :param action_id: its ActionID (str); one that does not wait is ignored.
+        :param action_id: the ActionID (str); ignored if it is not pending.
         """
-        if action_id == self._logoff:
-            self._logoff = None
-        self._waiting.pop(action_id, None)
+        if action_id == self._logoff_id:
+            self._logoff_id = None
+        self._pending.pop(action_id, None)
         self._in_order.pop(action_id, None)
 
     def next_event(self) -> Union[LoggedIn, ActionResult, Message, EndOfStream, NeedData]:
-        """What comes next, or :data:`NEED_DATA`.
+        """Return the next event, or :data:`NEED_DATA`.
 
-        :raises LoginFailed: when the server does not let the user in.
-        :raises RemoteProtocolError: as :meth:`Connection.next_event` does, and when the events of
-            lists pass ``max_list_bytes``.
+        :raises LoginFailed: if the server rejects the login.
+        :raises RemoteProtocolError: as :meth:`Connection.next_event` does, and if the events of
+            lists exceed ``max_list_bytes``.
         """
         while True:
             message = self._connection.next_event()
@@ -353,11 +347,11 @@ class Session:
                 self._previous = None
                 if not self._lists:
                     return message
-                result = self._take_event(message)
+                result = self._handle_event(message)
             elif isinstance(message, Response):
-                result = self._take_response(message)
+                result = self._handle_response(message)
             elif isinstance(message, Banner):
-                self._take_banner(message)
+                self._handle_banner(message)
                 continue
             elif message is NEED_DATA:
                 return message
@@ -368,14 +362,14 @@ class Session:
             if result is not None:
                 return result
 
-    def _take_banner(self, banner: Banner) -> None:
-        """Note the server's version, and begin to log in."""
+    def _handle_banner(self, banner: Banner) -> None:
+        """Note the server's version, and start the login."""
         assert self._login is not None
         self._banner = self._previous = banner
         self._is_legacy = banner.major == 1  # Asterisk up to 11
-        self._ask(self._login.start())
+        self._queue(self._login.start())
 
-    def _ask(self, action: Action) -> None:
+    def _queue(self, action: Action) -> None:
         self._to_send.append(self._register(action).wire)
 
     def _register(self, action: A) -> A:
@@ -383,67 +377,70 @@ class Session:
         if action_id is None:
             action_id = self._ids.next()
             action = action.with_action_id(action_id)
-        waiting, lists = self._waiting, self._lists
-        if action_id in waiting or action_id in lists:
+        pending, lists = self._pending, self._lists
+        if action_id in pending or action_id in lists:
             raise LocalProtocolError(
-                "an action with this ActionID waits for its answer; give another or none",
+                "an action with the same ActionID is pending",
                 field="ActionID",
                 action_id=action_id,
             )
-        if len(waiting) + len(lists) >= self._max_outstanding:
+        if len(pending) + len(lists) >= self._max_outstanding:
             raise LocalProtocolError(
-                f"{self._max_outstanding} actions wait for an answer; read answers first",
+                f"{len(pending) + len(lists)} actions are pending; the limit is "
+                f"{self._max_outstanding}",
                 limit=self._max_outstanding,
-                actual=len(waiting) + len(lists),
+                actual=len(pending) + len(lists),
                 action_id=action_id,
             )
-        self._connection.send(action)  # which may refuse
-        waiting[action_id] = True
+        self._connection.send(action)  # may raise
+        pending[action_id] = False
         self._in_order[action_id] = None
         return action
 
-    def _take_response(self, response: Response) -> Union[LoggedIn, ActionResult, Response, None]:
+    def _handle_response(self, response: Response) -> Union[LoggedIn, ActionResult, Response, None]:
         action_id = response.action_id
         if action_id is None and self._is_trusted_context():
             action_id = next(iter(self._in_order), None)
-        if action_id is None or action_id not in self._waiting:
+        if action_id is None or action_id not in self._pending:
             self._previous = None
             return response
-        wanted = self._waiting.pop(action_id)
+        is_abandoned = self._pending.pop(action_id)
         if action_id in self._in_order:
-            # Those before it have been overtaken. Each action leaves here once, so that this
-            # costs the same in the long run for any order of answers.
+            # This response has overtaken the actions before this one. Each action is removed once,
+            # so the total cost does not depend on the order of the responses.
             while self._in_order.popitem(last=False)[0] != action_id:
                 pass
         self._previous = response
         if self._login is not None:
-            return self._take_login(response)
+            return self._handle_login(response)
         if self._starts_list(response):
-            self._lists[action_id] = _List(response, wanted)
+            self._lists[action_id] = _List(response, is_abandoned)
             return None
-        return ActionResult(action_id, response) if wanted else None
+        return None if is_abandoned else ActionResult(action_id, response)
 
-    def _take_login(self, response: Response) -> Optional[LoggedIn]:
+    def _handle_login(self, response: Response) -> Optional[LoggedIn]:
         assert self._login is not None and self._banner is not None
         action = self._login.receive_response(response)
         if action is not None:
-            self._ask(action)
+            self._queue(action)
             return None
-        self._login = None  # and the secret with it
+        self._login = None  # also frees the secret
         return LoggedIn(self._banner, response)
 
     def _is_trusted_context(self) -> bool:
+        """Return whether the next stanza cannot be part of a header value of the previous one."""
         previous = self._previous
         if previous is None:
             return False
         return all(name.lower() in _SERVER_HEADERS for name in previous.headers)
 
     def _starts_list(self, response: Response) -> bool:
-        # One module writes "Start" (16.28, 22.10).
+        # One module writes "Start" with a capital letter (16.28, 22.10).
         event_list = _event_list(response)
         if event_list:
             return event_list == "start"
-        # Some lists of Asterisk 11 say so in words only, and end with an event "...Complete".
+        # Asterisk 11 marks some lists only in the message text, and ends them with an event whose
+        # name ends in "Complete".
         return (
             self._is_legacy
             and response.name == "Success"
@@ -451,30 +448,29 @@ class Session:
             and all(name.lower() in _SERVER_HEADERS for name in response.headers)
         )
 
-    def _take_event(self, event: Event) -> Union[ActionResult, Event, None]:
-        # Headers that were looked at stay with the event they were asked of. Those of a list are
-        # kept, some of them for long, and must not take more memory than they are counted with.
-        looked_at = Event.from_wire(event.wire)
-        action_id = looked_at.action_id
+    def _handle_event(self, event: Event) -> Union[ActionResult, Event, None]:
+        # Headers are parsed in a copy. They stay with their message, and would otherwise add to the
+        # memory of the events in a list.
+        copy = Event.from_wire(event.wire)
+        action_id = copy.action_id
         if action_id is None or action_id not in self._lists:
             return event
-        pending = self._lists[action_id]
-        if self._ends_list(looked_at):
+        event_list = self._lists[action_id]
+        if self._ends_list(copy):
             del self._lists[action_id]
-            self._list_bytes -= pending.size
-            if not pending.wanted:
+            self._list_bytes -= event_list.size
+            if event_list.is_abandoned:
                 return None
-            return ActionResult(action_id, pending.response, tuple(pending.events), event)
-        if pending.wanted:
-            pending.events.append(event)
+            return ActionResult(action_id, event_list.response, tuple(event_list.events), event)
+        if not event_list.is_abandoned:
+            event_list.events.append(event)
             size = len(event.wire) + MESSAGE_OVERHEAD
-            pending.size += size
+            event_list.size += size
             self._list_bytes += size
             if self._list_bytes > self._max_list_bytes:
                 raise self._connection.fail(
                     RemoteProtocolError(
-                        f"the server's lists take over {self._max_list_bytes} bytes of memory; ask "
-                        "for less or raise max_list_bytes",
+                        f"the events of lists take more than {self._max_list_bytes} bytes",
                         limit=self._max_list_bytes,
                         action_id=action_id,
                     )
@@ -482,7 +478,7 @@ class Session:
         return None
 
     def _ends_list(self, event: Event) -> bool:
-        # Some modules say "cancelled" where they give up on a list (Asterisk source).
+        # Some modules send "cancelled" if they stop before the end of a list (Asterisk source).
         if _event_list(event) in ("complete", "cancelled"):
             return True
         return self._is_legacy and event.name.lower().endswith("complete")
@@ -493,11 +489,12 @@ class Session:
 
 
 def _event_list(message: Message) -> str:
-    """The value of EventList in lower case; empty where the server wrote none."""
+    """Return the value of EventList in lower case, or an empty str."""
     if b"eventlist" not in message.wire.lower():
-        return ""  # so that the lines of most need not be read
-    # The server writes EventList before any value that is not its own. Further down it may be what
-    # is after a line break in a value: that would begin a list that never ends, or end one early.
+        return ""  # faster than splitting the lines of every message
+    # The server writes EventList before all values that others can choose. An EventList after them
+    # may be forged, by a line break in a value. It would start a list that never ends, or end one
+    # early.
     for name, value in message.headers.items()[1:]:
         lowered = name.lower()
         if lowered == "eventlist":
@@ -508,9 +505,12 @@ def _event_list(message: Message) -> str:
 
 
 class _ActionIDs:
-    """ActionIDs that nobody can guess who has seen others: the hash of a secret and a counter."""
+    """A generator of ActionIDs, as hashes of a secret and a counter.
 
-    #: Bytes of each, written as twice as many hexadecimal digits.
+    They cannot be guessed from earlier ones.
+    """
+
+    #: The number of bytes in each; there are twice as many hexadecimal digits.
     SIZE = 16
 
     def __init__(self, entropy: bytes) -> None:
@@ -520,6 +520,7 @@ class _ActionIDs:
         self._count = 0
 
     def next(self) -> str:
+        """Return a new ActionID."""
         self._count += 1
         hashed = self._hash.copy()
         hashed.update(b"%d" % self._count)
