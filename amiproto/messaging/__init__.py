@@ -1,15 +1,64 @@
-"""MessageSend: a message that arrives exactly as asked, or is refused here.
+"""MessageSend: an out-of-call message that arrives exactly as written, or is rejected here.
 
-Reading order: ``technology``, what AMI itself does to a message; ``sip_uri`` and ``sip_headers``,
-what both SIP stacks do; ``sip``, ``pjsip`` and ``xmpp``, one technology each; ``technologies``, the
-registry of them; ``body`` and ``variables``, how a text and a variable are written and read; and
-``message``, the action that puts it all together.
+.. code-block:: python
 
-To add a technology: write a module with a subclass of :class:`technology.Technology` (of
-:class:`sip_headers.SIPTechnology` where variables become headers of SIP), give it the ``name`` that
-stands before the colon of a target, override the checks it has more to say about, import it in
-``technologies`` and add one object of it to :data:`technologies.TECHNOLOGIES`. What the version of
-the server decides goes into ``check_server``. Say at each rule on which version it was seen.
+    from amiproto import MessageSend, split_body
+
+    message = MessageSend(
+        "pjsip:alice", "Someone is at the door", from_="Door <sip:door@example.org>",
+        variables={"X-Door": "front"},
+    )
+    parts = [MessageSend("pjsip:alice", part) for part in split_body(long_text)]
+
+The prefix of ``to``, up to its first colon, is the technology: the channel driver that sends the
+message. Prefixes are case-sensitive. What follows was seen on Asterisk 11.25, 16.28 and 22.10; the
+classes :class:`~amiproto.messaging.pjsip.PJSIP`, :class:`~amiproto.messaging.chan_sip.SIP` and
+:class:`~amiproto.messaging.xmpp.XMPP` name the versions.
+
+``pjsip:`` (res_pjsip_messaging)
+    ``to`` is ``pjsip:endpoint``, ``pjsip:endpoint/aor``, ``pjsip:endpoint/sip:user@host``,
+    ``pjsip:PJSIP/user@endpoint`` or ``pjsip:sip:user@host``. The last one needs an endpoint named
+    ``default_outbound_endpoint``. ``from_`` is ``sip:user@host`` or ``Name <sip:user@host>``. If
+    an AOR has several contacts, one is reached. An endpoint without ``aors`` crashes Asterisk
+    22.10.
+``sip:`` (chan_sip, up to Asterisk 20)
+    ``to`` is ``sip:peer``, ``sip:user@peer`` or ``sip:user@host:port``. ``from_`` is
+    ``Name <sip:user@host>``, ``Name <user>``, or a bare name: that of a configured peer, whose
+    caller ID the phone then sees, or else a display name.
+``xmpp:`` (res_xmpp)
+    ``to`` is ``xmpp:user@host``. ``from_`` is required: ``xmpp:`` and the account's section of
+    xmpp.conf. Variables are not supported.
+any other
+    Only the rules of AMI itself are checked.
+
+A From must not have a port, password or parameters, because both SIP drivers drop them.
+
+``variables`` become headers of the SIP message. Their names are spelled as given, except that
+``Content-Type`` is always spelled so. Spaces around a value are sent, and phones trim them. Names
+that the driver reserves or writes itself are rejected.
+
+``destination`` routes the message instead of ``to``, since Asterisk 16.22, 18.8 and 19.0; older
+servers ignore it. ``to`` is then the To header that the phone sees, with ``pjsip:`` only.
+
+Some settings of the server change a message in a way that no client can see. In chan_sip,
+``fromuser`` and ``fromdomain`` of a peer replace what ``from_`` says, ``usereqphone`` adds
+``;user=phone``, and the port is added to the host of From unless it is 5060. In pjsip,
+``user_eq_phone`` of an endpoint adds ``;user=phone`` to From and To.
+
+Limits: a body has at most 1016 bytes, or 757 if it has line breaks or leading whitespace. A line of
+the action has at most 1022 bytes, which bounds a variable, and an action has 128 lines; variables
+share a line if there are too many. chan_sip keeps 53 variables, and a SIP message has at most 65507
+bytes. Every message is checked as it is built: see the exceptions that :class:`MessageSend` raises.
+``Action("MessageSend", [...])`` checks the framing only.
+
+To add a technology, write a module with a subclass of
+:class:`~amiproto.messaging.technology.Technology`, decorated with
+:func:`~amiproto.messaging.technology.register`, and import the module below. Set ``name`` and
+override the checks that it extends; rules that depend on the server's version go into
+``check_server``. State at each rule the version that it was seen on. If variables become SIP
+headers, derive it from ``SIPTechnology`` in the module ``_sip``. To add a field of a message, start
+with :class:`~amiproto.messaging.fields.MessageFields`; its test fails until the field works
+everywhere.
 """
 
 from . import chan_sip, pjsip, xmpp  # noqa: F401  (each registers its technology)

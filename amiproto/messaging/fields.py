@@ -12,8 +12,8 @@ from ..headers import Pair
 class MessageFields:
     """The fields of a message, without its ActionID.
 
-    This is the only list of them. :class:`MessageSend` is built from these fields and reads them
-    back, technologies check them, and the command and the loopback server derive theirs from
+    This is the only list of them: :class:`MessageSend` is built from it and is read back as one,
+    technologies check it, and the command and the loopback server derive their fields from
     :func:`dataclasses.fields`:
 
     - ``name`` is the argument of :class:`MessageSend` and of ``Client.send_message``, in order;
@@ -40,7 +40,7 @@ class MessageFields:
 
     @property
     def target_header(self) -> str:
-        """The header that holds :attr:`target` (str): ``"Destination"`` or ``"To"``."""
+        """The header of :attr:`target` (str): ``"Destination"`` or ``"To"``."""
         return "To" if self.destination is None else "Destination"
 
     @property
@@ -50,9 +50,9 @@ class MessageFields:
 
 
 def field_keys() -> Dict[str, str]:
-    """Return the key of each field in JSON and CSV, with the argument that it stands for.
+    """Return the key of each field in JSON and CSV, and the argument of that field.
 
     >>> field_keys()["from"]
     'from_'
     """
-    return {found.name.rstrip("_"): found.name for found in fields(MessageFields)}
+    return {item.name.rstrip("_"): item.name for item in fields(MessageFields)}

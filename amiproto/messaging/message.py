@@ -1,61 +1,45 @@
-"""MessageSend: a message to a phone that arrives exactly as asked, or is refused here.
-
-Written, it is an action like any other. Read, it is what the server makes of the action.
-
-The text of a message: ``Body`` or ``Base64Body``, how much fits, and cutting what does not.
-"""
+"""MessageSend, and how a body is sent: as ``Body`` or ``Base64Body``, or in parts."""
 
 from __future__ import annotations
 
+import dataclasses
 from binascii import a2b_base64, b2a_base64
-from dataclasses import fields as dataclass_fields
 from typing import Any, Dict, List, Optional, Tuple, Type, TypeVar, Union
 
 from .._text import get_header, to_exact_bytes, to_exact_str, to_text
-from ..exceptions import BodyTooLong, InvalidAddress, InvalidBody, TooManyLines
+from ..exceptions import BodyTooLong, InvalidBody, LocalProtocolError, TooManyLines
 from ..headers import Pair, Pairs, to_exact_pairs
 from ..limits import MAX_ACTION_LINE, MAX_ACTION_LINES, MAX_BASE64_BODY, MAX_BODY
-from ..messages import Action, Banner, Message, check_action_id, encode_action
+from ..messages import Action, Banner, check_action_id, encode_action
 from .fields import MessageFields
-from .technology import check_technology, get_technology
+from .technology import check_prefix, get_technology
 from .variables import effective_variables, variable_headers
 
 S = TypeVar("S", bound="MessageSend")
 
 
 class MessageSend(Action):
-    """``Action: MessageSend``: an out-of-call message, checked so that it arrives as it is.
+    """``Action: MessageSend``: an out-of-call message, checked so that it arrives as written.
 
-    Needs Asterisk 11 or later and the write class ``message``. The rules depend on the technology
-    in front of the destination's first colon: ``sip:``, ``pjsip:``, ``xmpp:``, in small letters;
-    any other has only those of AMI itself. They were found by sending to 16.28 and 22.10 and
-    comparing with what arrived. The text goes out as ``Body`` where it survives that (no CR or LF,
-    no byte up to 0x20 in front, at most 1016 bytes), else as ``Base64Body`` (at most 757 bytes),
-    else it is refused. ``Action("MessageSend", [...])`` sends what you write, unchecked.
+    Needs Asterisk 11 or later and the write class ``message``. Which rules apply depends on the
+    technology: see :mod:`amiproto.messaging`, also for server settings that change a message. The
+    rules were found by sending to 16.28 and 22.10 and looking at the messages that arrived.
 
-    What the server's own settings change, no client can see: ``fromuser``, ``fromdomain`` and
-    ``usereqphone`` of a chan_sip peer, ``user_eq_phone`` of a pjsip endpoint, and that chan_sip
-    adds its port to the host of From where it listens on another than 5060.
+    The body is sent as ``Body`` if that keeps it unchanged (no CR or LF, no leading byte up to
+    0x20, at most 1016 bytes), else as ``Base64Body`` (at most 757 bytes), else it is rejected.
 
     :param to: the ``To`` header (str): ``"pjsip:alice"``, ``"sip:alice"``, ``"xmpp:a@host"``.
-        ``pjsip:sip:user@host`` needs an endpoint named ``default_outbound_endpoint``; of several
-        contacts of an AOR one is reached. An endpoint without ``aors`` crashes 22.10 (3 of 3).
-    :param body: the text (str, sent as UTF-8, or bytes, sent as they are).
-    :param from_: the ``From`` header (str); mandatory for xmpp. For ``sip:`` a name,
-        ``Name <sip:user@host>`` or ``Name <user>``; for ``pjsip:`` a URI or
-        ``Name <sip:user@host>``; in both without port or parameters.
-    :param variables: names and values (str), a mapping or pairs. They become SIP headers, under
-        the names you give (``Content-Type`` keeps its own spelling). Blanks around a value go out
-        as they are, and phones trim them. There is one ``Variable`` header for each, or, beyond the
-        lines that an action may have, for as many as a line holds.
-    :param destination: the ``Destination`` header (str), which then routes in place of ``to``;
-        since Asterisk 16.22, 18.8 and 19.0, ignored by older ones. ``to`` is then the To header
-        that a phone sees, for ``pjsip:`` alone.
-    :param action_id: the ActionID (str, at most 67 bytes).
-    :raises TypeError: naming the argument, or the variable, and what to give.
-    :raises BodyTooLong: with the limit for this text.
-    :raises InvalidBody: for NUL, a lone surrogate, and for xmpp what XML cannot hold.
-    :raises InvalidVariable: for a variable that would be dropped, changed, or do damage.
+    :param body: the text (str, sent as UTF-8, or bytes, sent unchanged).
+    :param from_: the ``From`` header (str); mandatory for xmpp.
+    :param variables: names and values (str), a mapping or pairs; SIP headers for the SIP drivers.
+        Each has its own ``Variable`` header, unless the action would have too many lines.
+    :param destination: the ``Destination`` header (str), which routes instead of ``to``; since
+        Asterisk 16.22, 18.8 and 19.0.
+    :param action_id: the ActionID (str, at most 67 bytes); a session adds one if it is missing.
+    :raises TypeError: naming the argument or the variable.
+    :raises BodyTooLong: with the limit for this body.
+    :raises InvalidBody: for NUL or a lone surrogate, and with xmpp for what XML cannot carry.
+    :raises InvalidVariable: for a variable that would be dropped or altered, or do damage.
     :raises InvalidAddress: for a To, From or Destination that would not be used as written.
     :raises LineTooLong, TooManyLines: for what the server's buffers cannot hold.
     """
@@ -74,11 +58,11 @@ class MessageSend(Action):
         fields = MessageFields(
             to=to_exact_str(to, "to"),
             from_=None if from_ is None else to_exact_str(from_, "from_"),
-            destination=(None if destination is None else to_exact_str(destination, "destination")),
-            body=_plain_body(body),
-            variables=(() if variables is None else tuple(to_exact_pairs(variables, "variables"))),
+            destination=None if destination is None else to_exact_str(destination, "destination"),
+            body=_encode_body(body),
+            variables=() if variables is None else tuple(to_exact_pairs(variables, "variables")),
         )
-        check_technology(fields.target_header, fields.target)
+        check_prefix(fields.target_header, fields.target)
         get_technology(fields.target).check(fields)
         pairs = [("Action", "MessageSend")]
         if action_id is not None:
@@ -89,20 +73,22 @@ class MessageSend(Action):
             value = getattr(fields, name)
             if value is not None:
                 pairs.append((header, value))
-        # The body has a line, and so has the ActionID that a session adds where there is none.
+        # One more line for the body, and one for the ActionID that a session adds if it is missing.
         others = len(pairs) + 1 + (action_id is None)
-        headers = variable_headers(fields.variables, MAX_ACTION_LINES - others)
-        count = others + len(headers)
+        variable_lines = variable_headers(fields.variables, MAX_ACTION_LINES - others)
+        count = others + len(variable_lines)
         if count > MAX_ACTION_LINES:
             raise TooManyLines(
-                f"the message has {len(fields.variables)} variables and its action over "
-                f"{MAX_ACTION_LINES} lines; send fewer variables",
+                f"message has {len(fields.variables)} variables and needs {count} action lines; "
+                f"the limit is {MAX_ACTION_LINES}",
                 field="Variable",
                 limit=MAX_ACTION_LINES,
                 actual=count,
                 action_id=action_id,
             )
-        Message.__init__(self, encode_action([*pairs, *headers, body_header(fields.body)]))
+        super(Action, self).__init__(
+            encode_action([*pairs, *variable_lines, body_header(fields.body)])
+        )
         self._fields: Optional[MessageFields] = fields
 
     @classmethod
@@ -132,17 +118,17 @@ class MessageSend(Action):
 
     @property
     def body(self) -> bytes:
-        """The text as it arrives (bytes)."""
+        """The body (bytes)."""
         return self.fields.body
 
     @property
     def text(self) -> str:
-        """The text as it arrives (str; bytes that are no UTF-8 become lone surrogates)."""
+        """The body as text (str); bytes that are not UTF-8 become lone surrogates."""
         return to_text(self.body)
 
     @property
     def variables(self) -> Tuple[Pair, ...]:
-        """The variables in order: pairs of name and value (str), before escaping."""
+        """The variables in order: pairs of name and value (str), not escaped."""
         return self.fields.variables
 
     @property
@@ -152,21 +138,21 @@ class MessageSend(Action):
 
     @property
     def technology(self) -> str:
-        """What stands before the first colon of the destination, in lower case (str)."""
+        """The technology prefix of the target, without its colon, in lower case (str)."""
         return self.fields.technology
 
     def check_server(self, banner: Banner) -> None:
-        """Refuse what this version of the server would not send as it is asked.
+        """Reject a message that this version of the server would not send exactly.
 
         :raises InvalidAddress: for a Destination that it ignores (before 16.22, 18.8 and 19.0), and
-            for ``pjsip:`` a From with a semicolon (exact on 22.10, cut on 16.28), a To with a name
-            beside a Destination (exact on 16.28, ignored on 22.10), and one that repeats it with an
-            endpoint and a name (exact on 22.10).
+            with ``pjsip:`` for a From with a semicolon (exact on 22.10, cut on 16.28), for a To
+            with a name beside another Destination (exact on 16.28, ignored on 22.10), and for
+            a Destination equal to To with an endpoint and a name (exact on 22.10).
         """
         fields = self.fields
         try:
             get_technology(fields.target).check_server(fields, banner)
-        except InvalidAddress as error:
+        except LocalProtocolError as error:
             error.action_id = self.action_id
             raise
 
@@ -180,50 +166,50 @@ class MessageSend(Action):
         )
 
 
+#: The fields that are one header each, sent and read unchanged: their names and headers.
+_ADDRESSES = tuple(
+    (field.name, field.metadata["header"])
+    for field in dataclasses.fields(MessageFields)
+    if field.name not in ("body", "variables")
+)
+
+
+def _read_fields(wire: bytes) -> MessageFields:
+    """Return the fields of a MessageSend action as the server reads them."""
+    values: Dict[str, Any] = {
+        name: to_text(get_header(wire, header.encode())) or None for name, header in _ADDRESSES
+    }
+    values["to"] = values["to"] or ""
+    encoded = get_header(wire, b"Base64Body")
+    body = decode_base64(encoded) if encoded else get_header(wire, b"Body")
+    return MessageFields(body=body, variables=effective_variables(wire), **values)
+
+
 def parse_message_send(action: Action) -> MessageSend:
-    """A MessageSend action as the server understands it, for servers and proxies.
+    """Return a MessageSend action as the server understands it, for servers and proxies.
 
     Names match in any case and the first of repeated headers counts; leading bytes up to 0x20 of
-    a value are stripped; a non-empty ``Base64Body`` counts before ``Body``, is decoded without
-    fail and ends at a NUL; every ``Variable`` header is read by the server's grammar, where an
-    empty value takes away an earlier one of that name, and a repeated name keeps its first
-    spelling and takes the last value (as Asterisk 16 and 22 do; on 11 the first value stays).
+    a value are stripped; a ``Base64Body`` that is not empty takes precedence over ``Body``, is
+    decoded leniently and ends at a NUL. Every ``Variable`` header is read by the server's grammar,
+    in which an empty value removes an earlier one of that name, and a repeated name keeps its first
+    spelling and takes the last value (Asterisk 16 and 22; on 11 the first value counts).
 
-    :param action: any action by that name, our own or one received (:class:`Action`).
-    :return: a :class:`MessageSend` of what was understood; unlike one built, it is not checked,
-        and its ``wire`` is the action's.
+    :param action: any action of that name, built or received (:class:`Action`).
+    :return: a :class:`MessageSend` with the same ``wire``; unlike one that is built, it is not
+        checked.
     """
     return MessageSend.from_wire(action.wire)
 
 
-#: The fields that are one header each, sent and read unchanged: their names and the headers.
-_ADDRESSES = [
-    (field.name, field.metadata["header"])
-    for field in dataclass_fields(MessageFields)
-    if field.name not in ("body", "variables")
-]
-
-
-def _read_fields(wire: bytes) -> MessageFields:
-    """Return the fields of a MessageSend as the server reads them."""
-    found: Dict[str, Any] = {
-        name: to_text(get_header(wire, header.encode())) or None for name, header in _ADDRESSES
-    }
-    found["to"] = found["to"] or ""
-    encoded = get_header(wire, b"Base64Body")
-    body = decode_base64(encoded) if encoded else get_header(wire, b"Body")
-    return MessageFields(body=body, variables=effective_variables(wire), **found)
-
-
-def _plain_body(body: Union[str, bytes]) -> bytes:
+def _encode_body(body: Union[str, bytes]) -> bytes:
     try:
         return to_exact_bytes(body, "body")
     except UnicodeEncodeError as error:
         start = error.start
-    # Raised from here, as the error above holds the text.
+    # Raised outside of the except block, because the error above holds the text.
     raise InvalidBody(
-        f"the text holds a lone surrogate at character {start}, which UTF-8 cannot carry; give "
-        "bytes to send such a text as it is",
+        f"body contains a lone surrogate at index {start}, which cannot be encoded as UTF-8; "
+        "bytes are sent unchanged",
         field="Body",
     )
 
@@ -231,51 +217,48 @@ def _plain_body(body: Union[str, bytes]) -> bytes:
 _BASE64 = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
 _BASE64_DIGITS = bytes(byte if byte in _BASE64 else _BASE64[-1] for byte in range(256))
 
-#: Characters of base64 that the line of ``Base64Body`` holds.
+#: Characters of base64 that fit into a ``Base64Body`` line.
 _BASE64_ROOM = MAX_ACTION_LINE - len("Base64Body: ")
 
 _JOINER = "\u200d"
 
 
 def is_plain(body: bytes) -> bool:
-    """Whether ``Body`` carries a text unchanged, and not only ``Base64Body``.
-
-    Not where a line ends in it, and not where the server would strip a blank from its front.
-    """
+    """Return True if ``Body`` keeps a body unchanged: no line end, no leading byte up to 0x20."""
     return not body or (body[0] > 0x20 and b"\n" not in body and b"\r" not in body)
 
 
-def max_size(body: bytes) -> int:
-    """How many bytes a text of this kind may have."""
+def max_body_size(body: bytes) -> int:
+    """Return the limit in bytes for a body like this one."""
     return MAX_BODY if is_plain(body) else MAX_BASE64_BODY
 
 
 def body_header(body: bytes) -> Pair:
-    """The name and value of the header that carries a text unchanged.
+    """Return the name and value of the header that keeps a body unchanged.
 
-    :raises BodyTooLong: when neither ``Body`` nor ``Base64Body`` does.
+    :raises BodyTooLong: if neither ``Body`` nor ``Base64Body`` does.
     """
-    limit = max_size(body)
+    limit = max_body_size(body)
     if len(body) > limit:
-        why = "" if is_plain(body) else " with line breaks or with a blank in front"
+        why = "" if is_plain(body) else " with line breaks or leading whitespace"
         raise BodyTooLong(
-            f"the text has {len(body)} bytes and AMI carries at most {limit} of a text{why}; "
-            "shorten it, or send the parts that split_body(text) gives",
+            f"body is {len(body)} bytes; the limit{why} is {limit}; split_body() cuts a text into "
+            "parts that fit",
             field="Body",
             limit=limit,
             actual=len(body),
         )
     if is_plain(body):
         return "Body", to_text(body)
-    # What is cut off here is padding, which decoding does without (all of 11.25, 16.28, 22.10).
+    # Only padding is cut off here, which decoding does not need (11.25, 16.28, 22.10).
     return "Base64Body", to_text(b2a_base64(body, newline=False)[:_BASE64_ROOM])
 
 
 def decode_base64(data: bytes) -> bytes:
-    """Base64 as Asterisk decodes it, without fail (16.28, 22.10).
+    """Decode base64 as Asterisk does, which never fails (16.28, 22.10).
 
-    It ends at the first ``=``; a character that is none of base64 counts as the last of them;
-    bits that fill no byte are dropped; what is decoded ends at a NUL.
+    It ends at the first ``=``; a character outside the alphabet counts as its last one; bits that
+    fill no byte are dropped; the result ends at a NUL.
 
     :param data: the value of a ``Base64Body`` header (bytes).
     """
@@ -285,14 +268,14 @@ def decode_base64(data: bytes) -> bytes:
 
 
 def split_body(text: str) -> List[str]:
-    """Cut a text into parts that each fit one MessageSend, and that joined give the text.
+    """Split a text into parts that each fit into one MessageSend.
 
-    A part is cut after a line end where there is one in its second half, else after a blank,
-    else between two characters as a reader sees them (base and accents, emoji sequences, flags:
-    as far as the standard library's Unicode data tells), and never inside a character.
+    The parts joined give the text. A part ends after a line end if there is one in its second half,
+    else after a space, else between two characters as a reader sees them (accents, emoji sequences
+    and flags stay whole, as far as the Unicode data of the standard library knows them).
 
-    :param text: any text UTF-8 can carry (str).
-    :return: the parts (list of str); the text alone, even an empty one, where it fits.
+    :param text: any text that UTF-8 can encode (str).
+    :return: the parts (list of str); the text alone, even an empty one, if it fits.
     :raises InvalidBody: for a lone surrogate.
 
     >>> [len(part) for part in split_body("x" * 2000)]
@@ -303,8 +286,8 @@ def split_body(text: str) -> List[str]:
         text.encode()
     except UnicodeEncodeError as error:
         raise InvalidBody(
-            f"the text holds a lone surrogate at character {error.start}, which UTF-8 cannot "
-            "carry; remove it",
+            f"text contains a lone surrogate at index {error.start}, which cannot be encoded as "
+            "UTF-8",
             field="Body",
         ) from None
     parts: List[str] = []
@@ -313,18 +296,18 @@ def split_body(text: str) -> List[str]:
         window = text[start : start + MAX_BODY + 1]
         if start + len(window) == len(text) and _fits(window):
             return [*parts, window]
-        size = _cut(window)
+        size = _part_length(window)
         parts.append(window[:size])
         start += size
 
 
-def _cut(window: str) -> int:
-    """How many characters of the window make the next part; the window has too many."""
-    end = _prefix(window, MAX_BODY)
+def _part_length(window: str) -> int:
+    """Return the length of the next part, in characters, of a text that does not fit."""
+    end = _prefix_length(window, MAX_BODY)
     if not is_plain(window[:end].encode()):
-        end = _prefix(window, MAX_BASE64_BODY)
+        end = _prefix_length(window, MAX_BASE64_BODY)
         if is_plain(window[:end].encode()):
-            # The line end that made it Base64Body is farther on: up to there, Body carries it.
+            # The first line end is beyond what Base64Body holds; up to there, Body holds more.
             end = min(window.find(char) for char in "\r\n" if char in window)
     half = end // 2
     for found in (window.rfind("\n", half, end), window.rfind(" ", half, end)):
@@ -333,21 +316,23 @@ def _cut(window: str) -> int:
     for place in range(end, half, -1):
         if _is_boundary(window, place):
             return place
-    return _prefix(window, max_size(window[: _prefix(window, MAX_BODY)].encode()))
+    return _prefix_length(
+        window, max_body_size(window[: _prefix_length(window, MAX_BODY)].encode())
+    )
 
 
 def _fits(text: str) -> bool:
     body = text.encode()
-    return len(body) <= max_size(body)
+    return len(body) <= max_body_size(body)
 
 
-def _prefix(window: str, limit: int) -> int:
-    """Most characters of the window that have at most ``limit`` bytes."""
+def _prefix_length(window: str, limit: int) -> int:
+    """Return how many characters of the window fit into ``limit`` bytes."""
     return len(window.encode()[:limit].decode("utf-8", "ignore"))
 
 
 def _is_boundary(text: str, index: int) -> bool:
-    """Whether a reader sees one character end and another begin before ``index``."""
+    """Return True if a reader sees one character end and another start at ``index``."""
     from unicodedata import category, combining
 
     before, after = text[index - 1], text[index]
@@ -358,7 +343,7 @@ def _is_boundary(text: str, index: int) -> bool:
     if combining(after) or category(after) in ("Mn", "Me", "Mc"):  # accents, variation selectors
         return False
     if "\U0001f3fb" <= after <= "\U0001f3ff" or "\U000e0020" <= after <= "\U000e007f":
-        return False  # a skin tone; the tags of a subdivision's flag
+        return False  # skin tones; the tags of a subdivision's flag
     if _is_flag_half(before) and _is_flag_half(after):
         run = 1
         while run < index and _is_flag_half(text[index - 1 - run]):
@@ -372,7 +357,7 @@ def _is_flag_half(char: str) -> bool:
 
 
 def _is_hangul_part(char: str, *, initial: bool = True) -> bool:
-    # Conjoining jamo; a syllable block takes a vowel or a final consonant, too.
+    # Conjoining jamo; a vowel or a final consonant can also follow a syllable block.
     if initial:
         return "\u1100" <= char <= "\u11ff" or "\uac00" <= char <= "\ud7a3"
     return "\u1160" <= char <= "\u11ff"

@@ -7,40 +7,45 @@ import re
 from ..exceptions import InvalidAddress, InvalidVariable
 from ..messages import Banner
 from ._sip import (
+    BRACKET_HINTS,
+    BROKEN_ADDRESS,
+    CHARACTER_HINTS,
+    DIFFERENT_ADDRESS,
     ESCAPE,
     HOST_NAME,
     IPV6,
+    PARAMETERS_DROPPED,
     PORT,
+    SCHEME_HINTS,
     TOKEN,
     USER_CHARACTER,
+    Hints,
     SIPTechnology,
     escape_except,
-    explain_brackets,
-    explain_invalid_uri,
+    find_hint,
+    uri_parts,
 )
 from .fields import MessageFields
 from .technology import register
 
 # All of the following was seen on 16.28 and 22.10 unless it says otherwise.
 
-# Of an escaped % or reserved character the bare one comes out.
+# An escaped % or reserved character is sent unescaped.
 _USER_ESCAPE = escape_except("24", "25", "26", "2B", "2C", "2F", "3B", "3D", "3F")
 _USER = rf"(?:{USER_CHARACTER}|{_USER_ESCAPE})+"
 _PASSWORD_ESCAPE = escape_except("24", "25", "26", "2B", "2C", "3D")
 _PASSWORD = rf"(?:[A-Za-z0-9\-_.!~*'()&=+$,]|{_PASSWORD_ESCAPE})+"
 _PARAMETER_CHARACTER = r"[A-Za-z0-9\-_.!~*'()&+$:/\[\]]"
 _PARAMETER_ESCAPE = escape_except("24", "25", "26", "2B", "2F", "3A", "5B", "5D")
-# With a quote in front, it would be one in quotes.
+# With a leading quote it would be a quoted string.
 _PARAMETER_WORD = rf"(?!%22)(?:{_PARAMETER_CHARACTER}|{_PARAMETER_ESCAPE})+"
-_BROKEN_IN_USER = re.compile("%(?:2[4-6BCFbcf]|3[BDFbdf])")
-_BROKEN_IN_PARAMETERS = re.compile("%(?:2[24-6BFbf]|3[Aa]|5[BDbd])")
 
 _HOST = rf"(?:{HOST_NAME}|{IPV6})"
 
-# pjsip writes the parameters that it knows in this order and in small letters, each once, and then
-# the others as they came. It drops ``method`` and any value of ``lr``, and decodes the user's.
-# By another transport than UDP nothing is sent where the endpoint's is UDP (22.10), or it goes out
-# by UDP (16.28).
+# pjsip writes the parameters that it knows in this order and in lower case, each once, and then the
+# others unchanged. It drops ``method`` and any value of ``lr``, and decodes the value of ``user``.
+# With another transport than UDP, an endpoint whose transport is UDP sends nothing (22.10), or
+# sends by UDP (16.28).
 _USER_PARAMETER = rf"(?:;user={_PARAMETER_CHARACTER}+)?"
 _ROUTE_PARAMETERS = (
     rf"(?:;transport=(?i:udp))?(?:;ttl=(?:0|[1-9][0-9]*))?(?:;maddr={HOST_NAME})?(?:;lr)?"
@@ -51,44 +56,115 @@ _OTHER_PARAMETERS = rf"(?:;(?!{_KNOWN}){_PARAMETER_WORD}(?:={_PARAMETER_WORD})?)
 _LOGIN = rf"(?:{_USER}(?::{_PASSWORD})?@)?"
 _PLACE = rf"{_HOST}(?::{PORT})?{_USER_PARAMETER}{_ROUTE_PARAMETERS}{_OTHER_PARAMETERS}"
 
-# A bare name loses nothing but the blanks around it. A quote or backslash in one would go out as it
-# is, without the backslash that it needs in quotes, and a colon makes it a URI.
+# An unquoted name loses only the spaces around it. A quote or backslash in it would be sent without
+# the backslash that it needs in quotes, and a colon makes it a URI.
 _NAME = r"""(?:"(?:[^"\\]|\\.)*"\ *|[^"\\<:]*)"""
 
-# Scheme and host are looked for in small letters: ``SIP:bob@host`` would be the user SIP with the
-# password bob.
+# The scheme is in lower case: ``SIP:bob@host`` would be the user SIP with the password bob.
 _URI = rf"sip:{_LOGIN}{_PLACE}"
 _NAMED_URI = rf"{_NAME}<{_URI}>"
 
-# The name of an endpoint, or of an AOR. One that has other characters is read as a URI where there
-# is no such endpoint or AOR, so that it has to be good for both.
+# The name of an endpoint, or of an AOR. A name with other characters is read as a URI if it is not
+# found, so it must be valid as both.
 _OBJECT = r"[^/@:;?\[\]<>]*[^/@:;?\[\]<>\ ]"
 
-# What nearly every message names, compiled for them.
+# The usual target, compiled because nearly every message has one.
 _PLAIN_OBJECT = re.compile(r"[\w.\-]+", re.ASCII)
 
-# Three kinds of target: by the default outbound endpoint, or one that is named, and the dialplan's.
+# Three kinds of target: without a slash, after an endpoint and a slash, and as in the dialplan.
 _ALONE = rf"{_OBJECT}|{_PLACE}|{_URI}|{_NAMED_URI}"
 _AFTER_ENDPOINT = rf"{_ALONE}|{_USER}@{_PLACE}"
 _DIALLED = rf"{_USER}@[^/@:]*[^/@:\ ](?:@[^/@:]*[^/@:\ ])?"
 
-# From: port, password, parameters and headers of a URI are dropped, sips becomes sip. What is no
-# URI is the user, or the user and host, as they are written: nothing is decoded there.
+# From: port, password, parameters and headers of a URI are dropped, and sips becomes sip. Anything
+# but a URI is a user, or a user and a host, in which nothing is decoded.
 _FROM_URI = rf"[Ss][Ii][Pp]:(?:{_USER}@)?{_HOST}"
 _FROM = rf"{_NAME}<{_FROM_URI}>|{_FROM_URI}|(?:{USER_CHARACTER}|{ESCAPE})+(?:@{_HOST})?"
 
-# To where Destination routes: no port, and of the parameters only those that may stand there. 16.28
-# takes names, brackets and capitals too, and 22.10 then leaves the header as it was.
+# To if Destination routes: no port, and only the parameters that are allowed in a To header. 16.28
+# accepts names, brackets and capitals too; 22.10 then ignores the To.
 _TO = rf"{_LOGIN}{_HOST}{_USER_PARAMETER}{_OTHER_PARAMETERS}"
 _TO_HEADER = rf"(?:pjsip:)?sip:{_TO}"
 _TO_HEADER_OF_16 = rf"(?:pjsip:)?(?:[Ss][Ii][Pp]:{_TO}|{_NAME}<[Ss][Ii][Pp]:{_TO}>)"
 
-# What pjsip takes as a Content-Type: a type and a subtype, no parameters.
+# A Content-Type for pjsip: a type and a subtype, without parameters.
 _PLAIN_TYPE = rf"{TOKEN}/{TOKEN}"
 
-#: First numbers of the versions of AMI on which each was seen: 16.28 says 5, 22.10 says 11.
+#: Major AMI versions of the two servers on which this was seen: 16.28 says 5, 22.10 says 11.
 _AMI_OF_16 = 5
 _AMI_OF_22 = 11
+
+_URI_HINTS: Hints = (
+    *BRACKET_HINTS,
+    *SCHEME_HINTS,
+    ("user", "%(?i:2[46BCF]|3[BDF])", DIFFERENT_ADDRESS),
+    ("user", "%25", BROKEN_ADDRESS),
+    ("place", "%(?i:2[46BF])", DIFFERENT_ADDRESS),
+    ("place", "%(?i:2[25]|3A|5[BD])", BROKEN_ADDRESS),
+    *CHARACTER_HINTS,
+)
+
+# In these, "target" is the whole text after "pjsip:", and "text" the address after an endpoint.
+_TARGET_HINTS: Hints = (
+    (
+        "target",
+        r"\APJSIP/",
+        'PJSIP/ requires PJSIP/user@endpoint, the user without ":" and "/", and with its reserved '
+        "characters not escaped",
+    ),
+    ("uri", r"\A(?!sip:)(?i:sip:)", "sip: in capitals would be read as a user; use sip:"),
+    ("text", r"\A\ ", "the address must not start with a space"),
+    (
+        # pjsip decodes them and adds them to the message: %0d%0a is a line end there.
+        "place",
+        r"\?",
+        'headers after "?" would be added to the message unchecked, line ends too; use variables',
+    ),
+    (
+        "target",
+        r"(?i)\A(?!.*(?:/|sips?:|tel:)).*@",
+        'the text before "@" would be taken as an endpoint and the rest dropped; use '
+        "pjsip:sip:{target}, or the endpoint alone",
+    ),
+    *_URI_HINTS,
+    (
+        "uri",
+        "(?i);transport=(?!udp)",
+        "the message would be lost, with a Success response, if the endpoint uses a different "
+        "transport; set the transport in the contact of the endpoint",
+    ),
+    (
+        "place",
+        ";",
+        "pjsip rewrites URI parameters; write user, transport, ttl, maddr and lr in this order, in "
+        "lower case and at most once, then others, without method or empty values",
+    ),
+    (
+        "target",
+        r"\Asip:.*/",
+        'the text before "/" would be taken as an endpoint; use pjsip:endpoint/sip:user@host',
+    ),
+    ("target", "", "use pjsip:endpoint, pjsip:endpoint/sip:user@host or pjsip:sip:user@host"),
+)
+
+_TO_HINTS: Hints = (
+    *_URI_HINTS,
+    ("uri", "", "use a URI without port, transport or headers: sip:user@host"),
+)
+
+_FROM_HINTS: Hints = (
+    ("text", r"\A[^:@<]*\Z", "this is not an address; did you mean '{text} <sip:user@host>'?"),
+    (
+        "name",
+        rf'\A(?!(?:{_NAME})\Z).*[":\\]',
+        r'quote the display name, with a backslash before each \ and " in it',
+    ),
+    *_URI_HINTS,
+    ("uri", r"\A.{4}.*:[0-9]+\Z", "a port would be dropped"),
+    ("place", "[;?]", PARAMETERS_DROPPED),
+    ("uri", "(?i)\\Asip:[^@:]*:[^@]*@", "a password would be dropped"),
+    ("uri", "", "use sip:user@host or 'Name <sip:user@host>', with nothing after it"),
+)
 
 
 @register
@@ -96,27 +172,27 @@ class PJSIP(SIPTechnology):
     """``pjsip:`` (res_pjsip_messaging; 16.28 and 22.10).
 
     A target is ``endpoint``, ``endpoint/aor``, ``endpoint/sip:user@host``, ``PJSIP/user@endpoint``
-    or ``sip:user@host``, which goes out by the endpoint named default_outbound_endpoint and needs
-    one. Of several contacts of an AOR one is reached. An endpoint without ``aors`` crashes 22.10
-    when a message names it (3 of 3), and the outcome is then unknown. Success says that a message
-    was handed over, also where nobody has the address, or no transport leads there.
+    or ``sip:user@host``, which is sent through the endpoint named default_outbound_endpoint and
+    needs one. If an AOR has several contacts, one is reached. An endpoint without ``aors`` crashes
+    22.10 when a message names it (3 of 3); the outcome is then unknown. Success means that a
+    message was handed over, even if the address does not exist or no transport leads there.
 
-    What a client cannot see: ``user_eq_phone`` of an endpoint adds ``;user=phone`` to From and To.
-    ``from_user`` and ``from_domain`` do not replace a From that was given.
+    Settings that a client cannot see: ``user_eq_phone`` of an endpoint adds ``;user=phone`` to From
+    and To. ``from_user`` and ``from_domain`` do not replace a From that was given.
     """
 
     __slots__ = ()
     name = "pjsip"
 
     def check_target(self, fields: MessageFields) -> None:
-        """Refuse what would reach another than it says, or the same under another address."""
-        field, target = fields.target_header, fields.target
+        """Reject a target that would reach another address, or the same one altered."""
+        header, target = fields.target_header, fields.target
         rest = target[len("pjsip:") :]
         if rest[-1] == " ":
-            # There is no endpoint of that name, and yet it is Success.
+            # Such an endpoint does not exist, and yet the response is Success.
             raise InvalidAddress(
-                f"{field} ends with a blank, which would be a part of the name; remove it",
-                field=field,
+                f"{header} must not end with a space, which would be part of the endpoint name",
+                field=header,
             )
         endpoint, slash, after = rest.partition("/")
         if not slash:
@@ -125,150 +201,66 @@ class PJSIP(SIPTechnology):
             good = re.fullmatch(_DIALLED, after)
         else:
             good = re.fullmatch(_AFTER_ENDPOINT, after)
-        # With a scheme in front of the slash, it is one of the URI.
-        if not good or (slash and (not endpoint or ":" in endpoint)):
-            raise InvalidAddress(
-                f"pjsip would not send to {target!r} as it is written: {_target_advice(rest)}",
-                field=field,
-            )
+        # If there is a scheme before the slash, the slash is part of the URI.
+        has_endpoint = bool(slash) and ":" not in endpoint
+        if not good or (slash and not (endpoint and has_endpoint)):
+            parts = uri_parts(after if has_endpoint else rest)
+            hint = find_hint(_TARGET_HINTS, {**parts, "target": rest})
+            raise InvalidAddress(f"pjsip would alter or misroute {target!r}: {hint}", field=header)
 
     def check_to_with_destination(self, fields: MessageFields) -> None:
-        """Refuse a To that no version puts into the To header as it is."""
+        """Reject a To that no version puts into the To header unchanged."""
         to = fields.to
         if to != fields.destination and not re.fullmatch(_TO_HEADER_OF_16, to):
-            uri = to[6:] if to.startswith("pjsip:") else to
-            advice = (
-                explain_brackets(uri)
-                or explain_invalid_uri(
-                    _strip_display_name(uri), _BROKEN_IN_USER, _BROKEN_IN_PARAMETERS
-                )
-                or ("it takes a URI without port, transport or headers; write sip:user@host")
-            )
+            uri = to[len("pjsip:") :] if to.startswith("pjsip:") else to
             raise InvalidAddress(
-                f"where there is a Destination, pjsip would not put {to!r} into the To header as "
-                f"it is written: {advice}",
+                f"with a Destination, pjsip would not use {to!r} unchanged as the To header: "
+                f"{find_hint(_TO_HINTS, uri_parts(uri))}",
                 field="To",
             )
 
     def check_from(self, fields: MessageFields) -> None:
-        """Refuse a From that every version would change or drop."""
+        """Reject a From that every version would alter or drop."""
         from_ = fields.from_
         if from_ is not None and not re.fullmatch(_FROM, from_):
             raise InvalidAddress(
-                f"pjsip would change or drop the From {from_!r}: {_from_advice(from_)}",
+                f"pjsip would alter or drop the From {from_!r}: "
+                f"{find_hint(_FROM_HINTS, uri_parts(from_))}",
                 field="From",
             )
 
     def check_server(self, fields: MessageFields, banner: Banner) -> None:
-        """Refuse what 16.28 and 22.10 do not both carry, where it is not the one that does."""
+        """Reject what only one of 16.28 and 22.10 sends exactly, on every other server."""
         super().check_server(fields, banner)
         to, from_, destination = fields.to, fields.from_, fields.destination
-        if from_ is not None and ";" in from_ and "@" in from_ and (banner.major or 0) < _AMI_OF_22:
+        is_before_22 = (banner.major or 0) < _AMI_OF_22
+        if from_ is not None and ";" in from_ and "@" in from_ and is_before_22:
             raise InvalidAddress(
-                f"a server of AMI {banner.version} cuts the From {from_!r} at its semicolon; leave "
-                "it out",
-                field="From",
+                f"AMI {banner.version} truncates the From {from_!r} at its semicolon", field="From"
             )
         if destination is None:
             return
         if to == destination:
-            # 16.28 takes all in front of the brackets for the name, the endpoint too.
-            if (banner.major or 0) < _AMI_OF_22 and re.match("pjsip:[^/]+/.*<", to):
+            # 16.28 takes everything before the brackets as the name, the endpoint too.
+            if is_before_22 and re.match("pjsip:[^/]+/.*<", to):
                 raise InvalidAddress(
-                    f"a server of AMI {banner.version} would put the endpoint of {to!r} into the "
-                    "name of the To header; leave the Destination out, as it says the same",
+                    f"AMI {banner.version} would put the endpoint of {to!r} into the display name "
+                    "of the To header; omit Destination, which is the same",
                     field="To",
                 )
         elif banner.major != _AMI_OF_16 and not re.fullmatch(_TO_HEADER, to):
             raise InvalidAddress(
-                f"a server of AMI {banner.version} makes no use of {to!r} as the To header; write "
-                "sip:user@host, in small letters, without a name and brackets",
+                f"AMI {banner.version} ignores {to!r} as the To header; use sip:user@host, in "
+                "lower case and without a display name and brackets",
                 field="To",
             )
 
-    def check_value(self, name: str, value: str) -> None:
-        """Refuse a Content-Type with parameters, too."""
-        super().check_value(name, value)
+    def check_variable_value(self, name: str, value: str) -> None:
+        """Reject also a Content-Type with parameters."""
+        super().check_variable_value(name, value)
         if name.lower() == "content-type" and not re.fullmatch(_PLAIN_TYPE, value):
             raise InvalidVariable(
-                f"pjsip takes a type and a subtype such as text/plain as {name!r}, and no "
-                "parameters; leave them out",
+                f"pjsip accepts only a type and a subtype in {name!r}, such as text/plain; remove "
+                "the parameters",
                 field=name,
             )
-
-
-def _target_advice(rest: str) -> str:
-    """What is wrong with a target, and what to write."""
-    endpoint, slash, uri = rest.partition("/")
-    if not slash or ":" in endpoint:
-        uri = rest
-    if rest[:6] == "PJSIP/":
-        return (
-            "PJSIP/ needs a user and an endpoint; write PJSIP/user@endpoint, the user without "
-            "colon or slash, and reserved characters in it unescaped"
-        )
-    inside = _strip_display_name(uri)
-    if inside[:4] != "sip:" and inside[:4].lower() == "sip:":
-        return "the scheme in capitals would be read as a user; write sip: in small letters"
-    if uri[:1] == " ":
-        return "a blank stands in front of the address; remove it"
-    if "?" in inside.rpartition("@")[2]:
-        # pjsip decodes them and adds them to the message: %0d%0a is a line end there.
-        return (
-            "pjsip would put the headers after the question mark into the message unchecked, line "
-            "ends too; give them as variables"
-        )
-    if "@" in rest and not re.search("(?i)/|sips?:|tel:", rest):
-        return (
-            "what is in front of the @ would be looked for as an endpoint, and the rest dropped; "
-            f"write pjsip:sip:{rest} for the address, or pjsip: and the endpoint alone"
-        )
-    advice = explain_brackets(uri) or explain_invalid_uri(
-        inside, _BROKEN_IN_USER, _BROKEN_IN_PARAMETERS
-    )
-    if advice:
-        return advice
-    if re.search("(?i);transport=(?!udp)", inside):
-        return (
-            "where the endpoint's transport is another, the message would be lost with Success; "
-            "leave it out, and give it in the contact of an endpoint"
-        )
-    if ";" in inside.rpartition("@")[2]:
-        return (
-            "pjsip writes the parameters user, transport, ttl, maddr, lr in this order, in small "
-            "letters, each once, then others, and drops method and empty values; write them so"
-        )
-    if "/" in rest and rest[:4] == "sip:":
-        return "in front of the slash an endpoint is looked for; write pjsip:endpoint/sip:user@host"
-    return "write pjsip:endpoint, pjsip:endpoint/sip:user@host or pjsip:sip:user@host"
-
-
-def _from_advice(from_: str) -> str:
-    """What is wrong with a From, and what to write."""
-    uri = _strip_display_name(from_)
-    if uri is from_ and not re.search("[:@<]", uri):
-        return f"it is no address; write '{from_} <sip:user@host>'"
-    name = from_.partition("<")[0] if uri is not from_ else ""
-    if re.search(r'[":\\]', name) and not re.fullmatch(_NAME, name):
-        return (
-            "the name has a quote, backslash or colon; write it in quotes, with a backslash before "
-            'each \\ and " in it'
-        )
-    advice = explain_brackets(from_) or explain_invalid_uri(
-        uri, _BROKEN_IN_USER, _BROKEN_IN_PARAMETERS
-    )
-    if advice:
-        return advice
-    if re.search(r":[0-9]+\Z", uri[4:]):
-        return "a port would be dropped; leave it out"
-    if re.search("[;?]", uri.rpartition("@")[2]):
-        return "parameters and headers would be dropped; leave them out"
-    if re.match("(?i)sip:[^@]*:[^@]*@", uri):
-        return "a password would be dropped; leave it out"
-    return "write sip:user@host or 'Name <sip:user@host>', with nothing after it"
-
-
-def _strip_display_name(text: str) -> str:
-    """What stands between the last brackets; the text itself where there are none."""
-    start = text.rfind("<")
-    return text[start + 1 : text.find(">", start)] if start >= 0 and ">" in text[start:] else text

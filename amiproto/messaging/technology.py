@@ -1,10 +1,8 @@
-"""What AMI itself does to a message, whatever carries it from there: the rules that always hold.
+"""Channel technologies: the rules that a message must obey, and the registry of technologies.
 
-A channel technology (``sip``, ``pjsip``, ``xmpp``) is a subclass in a module of its own, with the
-rules that it adds. They stand in no specification: they were found by sending to real servers and
-looking at what arrived.
-
-The registry: which technology a target names.
+:class:`Technology` has the rules of AMI itself. A channel technology (``sip``, ``pjsip``, ``xmpp``)
+is a subclass, in its own module, that adds rules. They are not in any specification: they were
+found by sending to real servers and looking at the messages that arrived.
 """
 
 from __future__ import annotations
@@ -19,25 +17,23 @@ from .fields import MessageFields
 
 _CONTROL = re.compile("[\x00-\x1f\x7f]")
 _SURROGATE = re.compile("[\ud800-\udfff]")
-_NO_NAME = re.compile("[\x00-\x1f\x7f=\ud800-\udfff]")
+_INVALID_IN_NAME = re.compile("[\x00-\x1f\x7f=\ud800-\udfff]")
 
 
 class Technology:
-    """The rules for one channel technology; this base has those of AMI itself.
+    """The rules of AMI itself, and the base class of every channel technology.
 
-    A subclass overrides what it has more to say about, and calls the base first. It has no state:
-    one object serves all messages.
+    A subclass sets :attr:`name` and overrides the checks that it extends; each calls the base
+    first. It has no state: one object checks all messages. Every check raises
+    :exc:`InvalidAddress`, :exc:`InvalidBody` or :exc:`InvalidVariable`.
     """
 
     __slots__ = ()
-    #: What stands before the first colon of a target.
+    #: The prefix of a target, without its colon.
     name = ""
 
     def check(self, fields: MessageFields) -> None:
-        """Refuse a message that would not arrive as it is asked for.
-
-        :raises InvalidAddress, InvalidBody, InvalidVariable: naming what would happen to it.
-        """
+        """Reject a message that Asterisk would alter, misroute or drop."""
         check_address("To", fields.to)
         if fields.from_ is not None:
             check_address("From", fields.from_)
@@ -51,154 +47,148 @@ class Technology:
         self.check_variables(fields)
 
     def check_server(self, fields: MessageFields, banner: Banner) -> None:
-        """Refuse a message that is exact on some versions of the server, and not on this one.
-
-        :raises InvalidAddress: naming what would happen to it.
-        """
+        """Reject a message that other versions of the server send exactly, but not this one."""
         if fields.destination is not None and banner.major in AMI_WITHOUT_DESTINATION:
             raise InvalidAddress(
-                f"a server of AMI {banner.version} knows no Destination and would route by "
-                "To; put the destination there",
+                f"AMI {banner.version} ignores Destination and would route by To; use To alone",
                 field="Destination",
             )
 
     def check_target(self, fields: MessageFields) -> None:
-        """Refuse a To, or a Destination, that would lead elsewhere or take more along."""
+        """Check the address that routes the message: To, or Destination if given."""
 
     def check_to_with_destination(self, fields: MessageFields) -> None:
-        """Refuse a To that does not route, and that the phone would not see as it is written."""
+        """Check a To that does not route, because there is a Destination."""
 
     def check_from(self, fields: MessageFields) -> None:
-        """Refuse a From that the phone would not see as it is written."""
+        """Check the From, which can be missing."""
 
     def check_body(self, fields: MessageFields) -> None:
-        """Refuse a text that no encoding carries unchanged."""
+        """Check the body; whether it fits into the action is checked later."""
         if 0 in fields.body:
-            raise InvalidBody(
-                "the text holds a NUL, where the server would cut it off; remove it", field="Body"
-            )
+            raise InvalidBody("body contains NUL, where the server would truncate it", field="Body")
 
     def check_variables(self, fields: MessageFields) -> None:
-        """Refuse variables that would be dropped, changed, or do damage."""
+        """Check the variables."""
         seen = set()
         for name, value in fields.variables:
-            self.check_name(name)
-            self.check_value(name, value)
+            self.check_variable_name(name)
+            self.check_variable_value(name, value)
             lowered = name.lower()
             if lowered in seen:
                 raise InvalidVariable(
-                    f"the variable {name!r} is given twice; servers disagree on which one counts; "
-                    "give it once",
+                    f"variable {name!r} is given twice; Asterisk versions disagree about which "
+                    "value counts",
                     field=name,
                 )
             seen.add(lowered)
 
-    def check_name(self, name: str) -> None:
-        """Refuse a name of a variable that the server would read otherwise."""
-        if not name or name[0] == " " or _NO_NAME.search(name):
+    def check_variable_name(self, name: str) -> None:
+        """Check the name of a variable."""
+        if not name or name[0] == " " or _INVALID_IN_NAME.search(name):
             raise InvalidVariable(
-                f"the variable name {name!r} is empty, starts with a blank, or has an equals sign, "
-                "a control character or a lone surrogate; give another",
+                f"invalid variable name {name!r}: it must not be empty, start with a space, or "
+                "contain '=', control characters or lone surrogates",
                 field=name,
             )
 
-    def check_value(self, name: str, value: str) -> None:
-        """Refuse a value of a variable that the server would not send as it is."""
+    def check_variable_value(self, name: str, value: str) -> None:
+        """Check the value of a variable."""
         if not value:
             raise InvalidVariable(
-                f"the variable {name!r} is empty, and no server sends an empty one; leave it out",
+                f"variable {name!r} has an empty value, which Asterisk does not send; omit it",
                 field=name,
             )
         if value.isprintable():
             return
         if "\r" in value or "\n" in value or "\0" in value:
             raise InvalidVariable(
-                f"the value of the variable {name!r} holds a CR, LF or NUL; remove it", field=name
+                f"the value of variable {name!r} contains CR, LF or NUL", field=name
             )
         if _SURROGATE.search(value):
             raise InvalidVariable(
-                f"the value of the variable {name!r} holds a lone surrogate; remove it", field=name
+                f"the value of variable {name!r} contains a lone surrogate, which cannot be "
+                "encoded as UTF-8",
+                field=name,
             )
 
 
-def check_address(field: str, value: str) -> None:
-    """Refuse an address that AMI itself would not carry as it is.
+def check_address(header: str, address: str) -> None:
+    """Check the value of To, From or Destination by the rules of AMI itself.
 
-    :raises InvalidAddress: for an empty one, a blank in front, control characters, surrogates.
+    :raises InvalidAddress: if it is empty, starts with a space, or contains control characters or
+        surrogates.
     """
-    if not value:
-        advice = "name whom to send to" if field == "To" else "name one, or leave it out"
-        raise InvalidAddress(f"{field} is empty; {advice}", field=field)
-    if value[0] == " ":
+    if not address:
+        raise InvalidAddress(f"{header} must not be empty", field=header)
+    if address[0] == " ":
         raise InvalidAddress(
-            f"{field} starts with a blank, which the server strips; remove it", field=field
+            f"{header} must not start with a space, which the server strips", field=header
         )
-    if value.isprintable():
+    if address.isprintable():
         return
-    if _CONTROL.search(value):
+    if _CONTROL.search(address):
         raise InvalidAddress(
-            f"{field} holds a control character, which would end the line or be changed; "
-            "remove it",
-            field=field,
+            f"{header} contains a control character, which would end the line or be altered",
+            field=header,
         )
-    if _SURROGATE.search(value):
+    if _SURROGATE.search(address):
         raise InvalidAddress(
-            f"{field} holds a lone surrogate, which UTF-8 cannot carry; remove it", field=field
+            f"{header} contains a lone surrogate, which cannot be encoded as UTF-8", field=header
         )
 
 
-#: Every technology that has rules of its own, by its name; :func:`register` adds one.
+#: The registered technologies by name.
 TECHNOLOGIES: Dict[str, Technology] = {}
 
+#: The rules for every technology that is not registered.
 _AMI = Technology()
 
 T = TypeVar("T", bound=Technology)
 
 
 def register(technology: Type[T]) -> Type[T]:
-    """Add a technology to :data:`TECHNOLOGIES`; a decorator for its class."""
+    """Add a technology to :data:`TECHNOLOGIES`; a class decorator."""
     TECHNOLOGIES[technology.name] = technology()
     return technology
 
 
-#: What a channel technology may be called. Asterisk compares the names byte for byte, and all of
-#: its own are in small letters (16.28, 22.10).
+#: The name of any technology. Asterisk compares names byte for byte; its own are in lower case
+#: (16.28, 22.10).
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_+.\-]*")
 
 
 def get_technology(target: str) -> Technology:
-    """The rules for a target: those of the technology before its first colon, or of AMI alone.
+    """Return the technology that a target names, or the rules of AMI alone.
 
     :param target: the value of the header that routes (str).
     """
     return TECHNOLOGIES.get(target.partition(":")[0], _AMI)
 
 
-def check_technology(field: str, target: str) -> None:
-    """Refuse a target that can name no technology, so that the server would find none.
+def check_prefix(header: str, target: str) -> None:
+    """Check that a target starts with a technology that a server can find.
 
-    :raises InvalidAddress: naming what is missing; or as for any address.
+    :raises InvalidAddress: also as :func:`check_address`.
     """
     name, colon, rest = target.partition(":")
     if name in TECHNOLOGIES and rest:
         return
-    check_address(field, target)
+    check_address(header, target)
     if not colon or not _NAME.fullmatch(name):
-        hint = re.sub(f"(?i)^(?:{'|'.join(TECHNOLOGIES)})[ /.,;@-]+", "", target)
+        address = re.sub(f"(?i)^(?:{'|'.join(TECHNOLOGIES)})[ /.,;@-]+", "", target)
         raise InvalidAddress(
-            f"{field} {target!r} names no technology, such as pjsip: or sip:, in front; write "
-            f"{'pjsip:' + hint!r} where pjsip carries it",
-            field=field,
+            f"{header} {target!r} has no technology prefix such as pjsip: or sip:; did you mean "
+            f"{'pjsip:' + address!r}?",
+            field=header,
         )
     if name.lower() in TECHNOLOGIES and name not in TECHNOLOGIES:
         raise InvalidAddress(
-            f"{field} {target!r} has the name of its technology in capitals, which servers do not "
-            f"find; write {name.lower() + ':' + rest!r}",
-            field=field,
+            f"{header} {target!r}: technology prefixes are case-sensitive; use "
+            f"{name.lower() + ':' + rest!r}",
+            field=header,
         )
     if not rest:
         raise InvalidAddress(
-            f"{field} {target!r} ends with the technology's name; write after the colon whom to "
-            "send to",
-            field=field,
+            f"{header} {target!r} has no address after the technology prefix", field=header
         )

@@ -1,6 +1,6 @@
-"""The ``Variable`` header: how a pair is written so that the server reads just that pair.
+"""The ``Variable`` header: writing it so that the server reads just one pair, and reading it.
 
-Originate, Setvar's kin and others take the same header.
+Originate and other actions have the same header.
 """
 
 from __future__ import annotations
@@ -13,22 +13,22 @@ from ..exceptions import LineTooLong
 from ..headers import Pair
 from ..limits import MAX_ACTION_LINE, MAX_VARIABLES_IN_HEADER
 
-# Items are split at commas outside quotes, round and square brackets, quotes are removed, and
-# brackets count inside quotes too: so that quoting protects nothing, and a backslash before each
-# of these does (560 random values of every byte but CR, LF and NUL arrived exactly, on 11.25,
-# 16.28 and 22.10).
+# Items are split at commas outside quotes, round and square brackets. Quotes are removed, and
+# brackets count inside quotes too. So quoting protects nothing, but a backslash before each of
+# these characters does (560 random values of every byte but CR, LF and NUL arrived exactly, on
+# 11.25, 16.28 and 22.10).
 _SPECIAL = re.compile(r'[\\",()\[\]]')
 
-#: What the server reads a ``Variable`` header by: a backslash and the byte it makes literal, bytes
-#: that mean nothing, or one that does.
-_PIECE = re.compile(rb'\\.?|[^\\",()\[\]]+|.', re.DOTALL)
+#: The tokens of a ``Variable`` header: a backslash and the byte that it makes literal, a run of
+#: plain bytes, or a special byte.
+_TOKEN = re.compile(rb'\\.?|[^\\",()\[\]]+|.', re.DOTALL)
 
-#: Bytes of items, commas between them included, that the line of one header holds.
+#: Bytes of items, with the commas between them, that fit into one header.
 _ROOM = MAX_ACTION_LINE - len("Variable: ")
 
 
 def escape_variable(value: str) -> str:
-    """The value as it has to stand after ``Variable: name=`` to arrive as it is.
+    """Escape a value for use after ``Variable: name=``.
 
     :param value: any text without CR, LF and NUL (str).
 
@@ -36,34 +36,34 @@ def escape_variable(value: str) -> str:
     say \\"hi\\"\\, \\(now\\)
     """
     if _SPECIAL.search(value) is None:
-        return value  # as nearly all are
+        return value  # the usual case, and faster than a substitution without a match
     return _SPECIAL.sub(r"\\\g<0>", value)
 
 
-def variable_headers(variables: Iterable[Pair], most: int) -> List[Pair]:
-    """The headers, name and value, that set these variables, in their order.
+def variable_headers(variables: Iterable[Pair], limit: int) -> List[Pair]:
+    """Return the headers, as names and values, that set these variables in their order.
 
-    Each has one of its own, or, where that would make more than ``most`` headers, as many in one
-    as fit; if that is not enough, there are more than ``most`` all the same.
+    Each variable has its own header. If that makes more than ``limit`` headers, several variables
+    share one; the result can have more than ``limit`` even then.
 
-    :raises LineTooLong: for one that alone is too long for a line, with its name.
+    :raises LineTooLong: for a variable that does not fit into one header, with its name.
     """
-    items = [_item(name, value) for name, value in variables]
-    if len(items) > most:
+    items = [_escaped_item(name, value) for name, value in variables]
+    if len(items) > limit:
         items = _packed(items)
     return [("Variable", item) for item in items]
 
 
-def _item(name: str, value: str) -> str:
+def _escaped_item(name: str, value: str) -> str:
     item = escape_variable(f"{name}={value}")
     if len(item.encode()) > _ROOM:
         size = len(value.encode())
         room = _ROOM - len(escape_variable(f"{name}=").encode())
         escaped = len(escape_variable(value).encode())
-        marks = f', and {escaped} with a backslash before each \\ " , ( ) [ ]' * (escaped > size)
+        details = f" ({escaped} after escaping)" if escaped > size else ""
         raise LineTooLong(
-            f"the value of the variable {name!r} has {size} bytes{marks}, and its line holds "
-            f"{max(room, 0)}; shorten it",
+            f"the value of variable {name!r} is {size} bytes{details}; at most {max(room, 0)} fit "
+            "into its line",
             field=name,
             limit=MAX_ACTION_LINE,
             actual=len("Variable: ") + len(item.encode()),
@@ -72,26 +72,26 @@ def _item(name: str, value: str) -> str:
 
 
 def _packed(items: List[str]) -> List[str]:
-    """The items with commas between them, in as few lines as their order allows."""
-    lines: List[List[str]] = [[]]
-    size = 0  # of the last line, with a comma behind each item
+    """Join the items with commas, into as few headers as their order allows."""
+    headers: List[List[str]] = [[]]
+    size = 0  # of the last header, with a comma after each item
     for item in items:
         needed = len(f"{item},".encode())
-        if size + needed > _ROOM + len(",") or len(lines[-1]) == MAX_VARIABLES_IN_HEADER:
-            lines.append([])
+        if size + needed > _ROOM + len(",") or len(headers[-1]) == MAX_VARIABLES_IN_HEADER:
+            headers.append([])
             size = 0
-        lines[-1].append(item)
+        headers[-1].append(item)
         size += needed
-    return [",".join(line) for line in lines]
+    return [",".join(header) for header in headers]
 
 
 def effective_variables(wire: bytes, *, first_counts: bool = False) -> Tuple[Pair, ...]:
-    """The variables that a server keeps of an action: pairs of name and value (str), in order.
+    """Return the variables that a server keeps of an action: names and values (str), in order.
 
-    They are set one after the other. Of a name that comes again, in any case, the later value
-    counts under the earlier spelling, and an empty one takes the variable away.
+    They are set one after the other. For a repeated name, in any case, the later value counts under
+    the earlier spelling; an empty value removes the variable.
 
-    :param wire: the action's bytes, its blank line included.
+    :param wire: the action's bytes, with its blank line.
     :param first_counts: whether they are set from the last to the first, as Asterisk 11 does (the
         first value counts on 11.25, the last on 16.28 and 22.10).
     """
@@ -100,22 +100,22 @@ def effective_variables(wire: bytes, *, first_counts: bool = False) -> Tuple[Pai
         if line[:9].lower() == b"variable:":
             pairs += parse_variables(line[9:])
     step = -1 if first_counts else 1
-    kept: Dict[bytes, Pair] = {}
+    effective: Dict[bytes, Pair] = {}
     for name, value in pairs[::step]:
         if value:
-            spelling = kept.get(name.lower(), (to_text(name),))[0]
-            kept[name.lower()] = (spelling, to_text(value))
+            spelling = effective.get(name.lower(), (to_text(name),))[0]
+            effective[name.lower()] = (spelling, to_text(value))
         else:
-            kept.pop(name.lower(), None)
-    return tuple(kept.values())[::step]
+            effective.pop(name.lower(), None)
+    return tuple(effective.values())[::step]
 
 
 def parse_variables(value: bytes) -> List[Tuple[bytes, bytes]]:
-    """The pairs that the server reads out of one ``Variable`` header.
+    """Parse one ``Variable`` header as the server does.
 
-    :param value: what stands after ``Variable:`` (bytes).
-    :return: (name, value) of each item that has a name and a ``=``, in order. An item beyond the
-        63rd takes the rest of the line, unread.
+    :param value: the text after ``Variable:`` (bytes).
+    :return: name and value (bytes) of each item that has a name and a ``=``, in order. The 64th
+        item is the rest of the line, unparsed.
     """
     pairs = []
     for item in _items(value.lstrip(WHITESPACE)):
@@ -129,26 +129,26 @@ def _items(text: bytes) -> List[bytes]:
     items: List[bytes] = []
     item = bytearray()
     quoted = False
-    rounds = squares = 0
-    for found in _PIECE.finditer(text):
-        piece = found.group()
-        if piece == b"," and not (quoted or rounds or squares):
+    round_depth = square_depth = 0
+    for found in _TOKEN.finditer(text):
+        token = found.group()
+        if token == b"," and not (quoted or round_depth or square_depth):
             items.append(bytes(item))
             item.clear()
             if len(items) == MAX_VARIABLES_IN_HEADER:
                 return [*items, text[found.end() :]]
-        elif piece == b'"':
+        elif token == b'"':
             quoted = not quoted
-        elif piece.startswith(b"\\"):
-            item += piece[1:]  # nothing, where the backslash ends the line
+        elif token.startswith(b"\\"):
+            item += token[1:]  # empty if the backslash ends the line
         else:
-            if piece == b"(":
-                rounds += 1
-            elif piece == b")":
-                rounds = max(0, rounds - 1)
-            elif piece == b"[":
-                squares += 1
-            elif piece == b"]":
-                squares = max(0, squares - 1)
-            item += piece
+            if token == b"(":
+                round_depth += 1
+            elif token == b")":
+                round_depth = max(0, round_depth - 1)
+            elif token == b"[":
+                square_depth += 1
+            elif token == b"]":
+                square_depth = max(0, square_depth - 1)
+            item += token
     return [*items, bytes(item)]
