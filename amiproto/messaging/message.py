@@ -86,6 +86,7 @@ class MessageSend(Action):
                 actual=count,
                 action_id=action_id,
             )
+        # Not the constructor of Action, which encodes names and values.
         super(Action, self).__init__(
             encode_action([*pairs, *variable_lines, body_header(fields.body)])
         )

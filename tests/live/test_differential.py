@@ -23,7 +23,7 @@ from amiclient.loopback import EventList, LoopbackServer, Output, Received
 from amiclient.loopback.versions import VERSIONS
 from amiproto import Response
 from amiproto._text import to_bytes
-from amiproto.messaging._sip import DROPPED_VARIABLES
+from amiproto.messaging._sip import RESERVED_VARIABLES
 from tests.certificates import server_tls
 from tests.live.phone import SipMessage
 from tests.live.servers import Live
@@ -48,7 +48,7 @@ DIFFERENCES: Dict[Tuple[str, int], bytes] = {
 _OWN_HEADERS = frozenset(
     b"via from to call-id cseq contact max-forwards user-agent content-type content-length".split()
 )
-_UNSENT = DROPPED_VARIABLES | {"content-type"}
+_UNSENT = RESERVED_VARIABLES | {"content-type"}
 
 #: What is another each time.
 _VARYING = re.compile(rb"(?<=\nTimestamp: )\d{10,}\.\d{6}(?=\r\n)|(?<=\nChallenge: )\d+(?=\r\n)")

@@ -13,7 +13,7 @@ import pytest
 
 import amiproto.messaging
 from amiproto import LocalProtocolError, MessageSend
-from amiproto.messaging._sip import COMPACT_VARIABLES, DROPPED_VARIABLES
+from amiproto.messaging._sip import COMPACT_VARIABLES, RESERVED_VARIABLES
 from tests.live.delivery import Delivery, send_raw, wire
 from tests.live.harm import only
 from tests.live.servers import Live
@@ -80,7 +80,7 @@ def test_every_refusal_does_damage() -> None:
             if isinstance(node, ast.Raise) and _is_refusal(node):
                 where = {(path.name, line) for line in range(node.lineno, _end(node) + 1)}
                 assert where & seen, f"{path.name}:{node.lineno} has no row"
-    assert DROPPED_VARIABLES == {name.lower() for name in DROPPED}
+    assert RESERVED_VARIABLES == {name.lower() for name in DROPPED}
     assert dict(COMPACT_VARIABLES) == {name.lower(): long for name, long in COMPACT.items()}
 
 
