@@ -17,7 +17,7 @@ import pytest
 import amiclient
 import amiproto
 from amiclient import AMIError, Event, MessageSend, NotSent, Response, __version__
-from amiclient.command.options import TEXT
+from amiclient.command.options import EXIT_CODES
 from amiclient.loopback import SECRET, USERNAME, LoopbackServer
 from tests.command.shell import environment
 from tests.faults import client_of
@@ -243,7 +243,7 @@ def test_types_of_the_examples(part: str, tmp_path: Path) -> None:
 
 
 def test_exit_codes_are_those_of_the_help() -> None:
-    listed = set(re.findall(r"^ +(\d+)  ", TEXT, re.MULTILINE)) | {"143"}
+    listed = set(re.findall(r"^ +(\d+)  ", EXIT_CODES, re.MULTILINE)) | {"143"}
     section = README[README.index("Exit codes are") :].partition("\n\n")[0]
     assert set(re.findall(r"\b\d+\b", section)) == listed
 

@@ -1,8 +1,7 @@
-"""The command ``amisend`` in parts; ``amiclient.__main__`` puts them together.
+"""The command ``amisend``, in parts that :mod:`amiclient.__main__` puts together.
 
-Reading order: ``exits``, what a shell sees of an end; ``options`` and ``settings``, what is asked,
-of which server; ``wording``, an error told to a shell; ``interrupts``; ``dry_run`` and ``single``,
-one text to a few recipients; ``source``, ``lines``, ``progress``, ``account`` and ``batch``, a file
-of messages. What is slow to import is imported where it is used, so that ``--help`` is there at
-once.
+``options`` is the command line, with the exit codes and the errors of the command; ``config`` finds
+the server, the user and the secret, and makes the client; ``signals`` handles SIGINT and SIGTERM.
+``send`` sends one text to the recipients on the command line. ``batch`` sends a file of messages,
+which ``records`` reads.
 """

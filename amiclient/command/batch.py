@@ -1,9 +1,4 @@
-"""Many messages: a line in, a line out with what became of it, in order and in flat memory.
-
-What became of each line of a batch, written as a line that ``--retry`` reads.
-
-How far a batch is, on a terminal, and what became of it all at the end.
-"""
+"""A file of messages: one result per line of the input, in order, with constant memory."""
 
 from __future__ import annotations
 
@@ -12,280 +7,314 @@ import json
 import os
 import sys
 import time
+from collections import deque
 from contextlib import closing, contextmanager
-from typing import Any, Dict, Iterator, Optional, Set
+from typing import Deque, Dict, Iterator, Optional, Set, Tuple, Union
 
-from amiproto import AMIError, LocalProtocolError, MessageSend
+from amiproto import FAILED, NOT_SENT, AMIError, LocalProtocolError, MessageSend, NotSent
 
 from ..client import Client
-from ..results import Receipt
-from .options import NO_INPUT, OK, SIGNAL, CommandError, code_of, combine_exit_codes
-from .records import Line, Source, read_csv, read_json, select_for_retry
-from .send import show_bytes
-from .signals import Signals, word
-from .wording import sentence, with_option
+from ..results import ACCEPTED, Receipt
+from .options import (
+    EX_NOINPUT,
+    EX_OK,
+    EX_SIGNAL,
+    CommandError,
+    combine_exit_codes,
+    describe_error,
+    exit_code,
+    message_arguments,
+    one_line,
+)
+from .records import LineReader, Record, read_csv, read_json
+from .send import show_message
+from .signals import Signals, describe_signal
 
-#: Windows would change line ends.
+#: Windows would translate line ends.
 _FLAGS = os.O_RDONLY | getattr(os, "O_BINARY", 0)
 
-
-class Batch:
-    """The lines of a file that are to be sent: all of them, or those that may go again.
-
-    :param options: the command line.
-    :param descriptor: what is read from (int).
-    :param interrupts: after a signal, no line is sent any more.
-    """
-
-    def __init__(self, options: argparse.Namespace, descriptor: int, interrupts: Signals) -> None:
-        self._interrupts = interrupts
-        self._is_retry = options.retry is not None
-        self._quiet = options.quiet
-        self._source = Source(descriptor, interrupts)
-        is_csv = options.csv or str(options.batch).lower().endswith(".csv")
-        read = read_csv if is_csv else read_json
-        self._lines = read(self._source, _defaults(options))
-        self._size = os.fstat(descriptor).st_size  # 0 for a pipe
-        self._passed_over = 0
-        self._ended = False
-
-    def send(self, client: Client) -> int:
-        """Connect, send every line, and write what became of each.
-
-        :return: the exit code (int).
-        :raises AMIError: when the set-up is wrong, and a later try no better; nothing is read then.
-        :raises OSError: when standard output takes no more; nothing is sent after that.
-        """
-        broken: Optional[AMIError] = None
-        try:
-            client.connect()
-        except AMIError as error:
-            if not error.retryable:
-                raise
-            print(f"amisend: {with_option(error)}", file=sys.stderr)
-            broken = error
-        self._interrupts.note()
-        progress = Progress(self._size, self._quiet)
-        account = ResultWriter(progress)
-        try:
-            while broken is None:
-                broken = self._send_what_is_there(client, account)
-                if self._ended or self._interrupts.signum is not None:
-                    break
-                # Only here, with every result written, is there a wait for more input.
-                self._source.wait()
-            self._account_for_the_rest(account, broken)
-        except BaseException:
-            progress.clear()
-            raise
-        finally:
-            client.close()
-        progress.end(self._passed_over)
-        signum = self._interrupts.signum
-        if signum is None:
-            return combine_exit_codes(account.codes)
-        print(f"amisend: {word(signum)}", file=sys.stderr)
-        return SIGNAL + signum
-
-    def show(self) -> int:
-        """Write the bytes that each line would send, and send nothing.
-
-        :return: the exit code (int).
-        """
-        code = OK
-        for line in self._chosen():
-            try:
-                show_bytes(MessageSend(**line))
-            except LocalProtocolError as error:
-                print(f"amisend: line {line.number}: {sentence(error)}", file=sys.stderr)
-                code = code_of(error)
-        return code
-
-    def _send_what_is_there(self, client: Client, account: ResultWriter) -> Optional[AMIError]:
-        """Send lines until there is none without a wait; gives the error that ended it all."""
-        try:
-            with closing(client.send_messages(self._ready())) as results:
-                for result in results:
-                    line, position = result.message, self._source.position
-                    try:
-                        account.write(line, result.receipt, result.error, position)
-                    except OSError:
-                        after = f"line {line.number} and those after it"
-                        print(f"amisend: {after}: may have been sent", file=sys.stderr)
-                        raise
-        except AMIError as error:  # the connection has ended since the lines before
-            return error
-        return None
-
-    def _ready(self) -> Iterator[Line]:
-        while self._interrupts.signum is None and self._source.has_line():
-            line = next(self._chosen(), None)
-            if line is None:
-                self._ended = True
-                return
-            yield line
-
-    def _chosen(self) -> Iterator[Line]:
-        for line in self._lines:
-            wanted = select_for_retry(line) if self._is_retry else line
-            if wanted is None:
-                self._passed_over += 1
-            else:
-                yield wanted
-
-    def _account_for_the_rest(self, account: ResultWriter, error: Optional[AMIError]) -> None:
-        """Write every line that is left as one that was not sent."""
-        from amiproto import NotSent
-
-        for line in self._chosen():
-            try:
-                MessageSend(**line)
-            except LocalProtocolError as refusal:
-                account.write(line, None, refusal, self._source.position)
-                continue
-            if error is None:
-                assert self._interrupts.signum is not None
-                error = NotSent(f"the command was {word(self._interrupts.signum)}; send it again")
-            account.write(line, None, error, self._source.position)
+#: Limit for the records that were read and have no result in the output yet.
+_MAX_PENDING = 1024
 
 
 @contextmanager
-def opened(options: argparse.Namespace) -> Iterator[int]:
-    """A block with the descriptor (int) of the file that holds the lines.
+def open_input(options: argparse.Namespace) -> Iterator[int]:
+    """Open the input file and yield its descriptor (int).
 
-    :raises Problem: when it cannot be had.
+    :raises CommandError: if it cannot be opened.
     """
     path = options.batch if options.retry is None else options.retry
     if path == "-":
         if sys.stdin is None:
-            raise CommandError(NO_INPUT, "standard input is closed; give --batch a file")
+            raise CommandError(EX_NOINPUT, "standard input is closed; give a file")
         yield sys.stdin.fileno()
         return
     try:
         descriptor = os.open(path, _FLAGS)
     except OSError as error:
-        raise CommandError(NO_INPUT, str(error)) from error
+        raise CommandError(EX_NOINPUT, str(error)) from error
     try:
         yield descriptor
     finally:
         os.close(descriptor)
 
 
-def _defaults(options: argparse.Namespace) -> Dict[str, Any]:
-    found = {
-        "body": options.body, "from_": options.from_, "variables": options.variable,
-        "destination": options.destination,
-    }  # fmt: skip
-    return {name: value for name, value in found.items() if value is not None}
+class Batch:
+    """The messages in a file: all of them, or with ``--retry`` the retryable ones.
+
+    :param options: the command line.
+    :param descriptor: the input (int).
+    :param signals: after a signal, the remaining messages are not sent.
+    """
+
+    def __init__(self, options: argparse.Namespace, descriptor: int, signals: Signals) -> None:
+        self._signals = signals
+        self._quiet = options.quiet
+        self._defaults = message_arguments(options)
+        self._reader = LineReader(descriptor, signals)
+        self._size = os.fstat(descriptor).st_size  # 0 for a pipe
+        is_csv = options.csv or str(options.batch).lower().endswith(".csv")
+        records = read_csv(self._reader) if is_csv else read_json(self._reader)
+        self._records = records if options.retry is None else self._select_for_retry(records)
+        self._skipped = 0
+        self._ended = False
+        #: Records without a result in the output yet, with the error of those that are invalid.
+        self._pending: Deque[Tuple[Record, Optional[LocalProtocolError]]] = deque()
+
+    def send(self, client: Client) -> int:
+        """Connect, send every message, and write the result of each.
+
+        :return: the exit code (int).
+        :raises AMIError: if connecting fails and a retry cannot succeed; no input was read.
+        :raises OSError: if a result cannot be written; nothing is sent after that.
+        """
+        error: Optional[AMIError] = None
+        try:
+            client.connect()
+        except AMIError as failure:
+            if not failure.retryable:
+                raise
+            print(f"amisend: {describe_error(failure)}", file=sys.stderr)
+            error = failure
+        self._signals.defer()
+        progress = Progress(self._size, self._quiet)
+        writer = ResultWriter(progress, self._reader)
+        try:
+            while error is None and not self._ended and self._signals.signum is None:
+                if not self._reader.has_line():
+                    self._reader.wait()  # with no message in flight and all results written
+                error = self._send_available(client, writer)
+            self._write_unsent(writer, error)
+        except BaseException:
+            progress.clear()
+            raise
+        finally:
+            client.close()
+        progress.finish(self._skipped)
+        signum = self._signals.signum
+        if signum is None:
+            return combine_exit_codes(writer.codes)
+        print(f"amisend: {describe_signal(signum)}", file=sys.stderr)
+        return EX_SIGNAL + signum
+
+    def show(self) -> int:
+        """Print the exact bytes of each message, send nothing, and return the exit code (int)."""
+        code = EX_OK
+        for record in self._records:
+            try:
+                show_message(record.message(self._defaults))
+            except LocalProtocolError as error:
+                print(f"amisend: line {record.number}: {one_line(error)}", file=sys.stderr)
+                code = exit_code(error)
+        return code
+
+    def _select_for_retry(self, records: Iterator[Record]) -> Iterator[Record]:
+        """Yield the retryable records of an earlier output, and the invalid ones."""
+        for record in records:
+            fields = record.fields
+            if record.problem:
+                yield record
+            elif "outcome" not in fields:  # reported, because skipping it could lose a message
+                problem = "missing 'outcome': this is not a line of --batch output; use --batch"
+                yield record._replace(problem=problem)
+            elif fields["outcome"] in (NOT_SENT, FAILED) and fields.get("retryable") is True:
+                yield record
+            else:
+                self._skipped += 1
+
+    def _send_available(self, client: Client, writer: ResultWriter) -> Optional[AMIError]:
+        """Send the lines that can be read without waiting.
+
+        :return: the error if the connection has ended before the first of them, else None.
+        """
+        try:
+            with closing(client.send_messages(self._messages())) as results:
+                for result in results:
+                    self._write_invalid(writer)
+                    self._write_next(writer, result.receipt or result.error)
+        except AMIError as error:
+            return error
+        except CommandError:  # the input cannot be read any further
+            self._write_invalid(writer)
+            raise
+        self._write_invalid(writer)
+        return None
+
+    def _messages(self) -> Iterator[MessageSend]:
+        """Yield the messages of the lines that can be read without waiting."""
+        while self._signals.signum is None and self._reader.has_line():
+            if len(self._pending) == _MAX_PENDING:  # a long run of invalid lines
+                return
+            record = next(self._records, None)
+            if record is None:
+                self._ended = True
+                return
+            try:
+                message = record.message(self._defaults)
+            except LocalProtocolError as error:
+                self._pending.append((record, error))
+            else:
+                self._pending.append((record, None))
+                yield message
+
+    def _write_invalid(self, writer: ResultWriter) -> None:
+        """Write the results of the invalid lines before the next message."""
+        while self._pending and self._pending[0][1] is not None:
+            self._write_next(writer, self._pending[0][1])
+
+    def _write_next(self, writer: ResultWriter, result: Union[Receipt, AMIError, None]) -> None:
+        assert result is not None
+        record, _ = self._pending.popleft()
+        try:
+            writer.write(record, result)
+        except OSError:
+            lines = f"line {record.number} and the lines after it"
+            print(f"amisend: {lines}: may have been sent", file=sys.stderr)
+            raise
+
+    def _write_unsent(self, writer: ResultWriter, error: Optional[AMIError]) -> None:
+        """Write the results of all lines that have not been sent.
+
+        :param error: why the connection ended; None if there is none left, or after a signal.
+        """
+        for record in self._records:
+            try:
+                record.message(self._defaults)
+            except LocalProtocolError as invalid:
+                writer.write(record, invalid)
+                continue
+            if error is None:
+                assert self._signals.signum is not None
+                error = NotSent(f"the command was {describe_signal(self._signals.signum)}")
+            writer.write(record, error)
 
 
 class ResultWriter:
-    """Writes each line to standard output as it is, with what became of it.
+    """Writes each record to standard output, with its result added, as a line of JSON.
 
-    :param progress: what is told of each.
+    :param progress: is updated with each result.
+    :param reader: the input.
     """
 
-    def __init__(self, progress: Progress) -> None:
-        #: The exit codes of the lines so far.
+    def __init__(self, progress: Progress, reader: LineReader) -> None:
+        #: The exit codes of the results written.
         self.codes: Set[int] = set()
         self._progress = progress
-        # ASCII, so that any text goes through any pipe.
+        self._reader = reader
+        # ASCII, which any terminal or pipe can carry.
         self._encode = json.JSONEncoder(allow_nan=False).encode
 
-    def write(
-        self, line: Line, receipt: Optional[Receipt], error: Optional[AMIError], position: int
-    ) -> None:
-        """Write a line with its receipt or its error.
+    def write(self, record: Record, result: Union[Receipt, AMIError]) -> None:
+        """Write a record with its result.
 
-        :param position: bytes of the input that were read so far (int).
-        :raises OSError: when standard output takes no more.
+        :raises OSError: if standard output is closed or full.
         """
         text: Optional[str] = None
-        retryable, code = False, OK
-        if error is not None:
-            retryable, code = error.retryable, code_of(error)
-            text = f"line {line.number}: {type(error).__name__}: {sentence(error)}"
-        told = receipt if error is None else error
-        assert told is not None
-        outcome, action_id = told.outcome, told.action_id
+        retryable, code = False, EX_OK
+        if isinstance(result, AMIError):
+            retryable, code = result.retryable, exit_code(result)
+            text = f"line {record.number}: {type(result).__name__}: {one_line(result)}"
         fields = {
-            **line.fields,
-            "outcome": outcome, "retryable": retryable, "action_id": action_id, "error": text,
-        }  # fmt: skip
-        # At once, so that what was sent is told even if this process is killed.
+            **record.fields,
+            "outcome": result.outcome,
+            "retryable": retryable,
+            "action_id": result.action_id,
+            "error": text,
+        }
         sys.stdout.write(self._encode(fields) + "\n")
-        sys.stdout.flush()
+        sys.stdout.flush()  # each result, so that none is lost if the process is killed
         self.codes.add(code)
-        self._progress.count(outcome, retryable, position)
+        self._progress.count(result.outcome, retryable, self._reader.position)
 
 
-#: Seconds between two looks at a terminal: more often than anybody reads.
-_PAUSE = 0.2
+#: Seconds between two updates of the progress on a terminal.
+UPDATE_INTERVAL = 0.2
 
 
 class Progress:
-    """Counts outcomes, and shows them on standard error where that is a terminal.
+    """Counts results, and shows the progress on standard error if that is a terminal.
 
-    :param size: bytes of the whole input (int), or 0 where that is not known.
+    :param size: bytes of the input (int), or 0 if not known.
     :param quiet: show nothing at all.
     """
 
     def __init__(self, size: int, quiet: bool) -> None:
-        #: How many lines ended so: by their outcome (dict of int).
-        self.counts: Dict[str, int] = {}
-        #: How many of those that were not accepted may go again (int).
-        self.retryable = 0
+        self._counts: Dict[str, int] = {}
+        self._retryable = 0
         self._size = size
         self._quiet = quiet
-        self._shows = not quiet and sys.stderr is not None and sys.stderr.isatty()
-        self._start = self._next = time.monotonic()
-        self._shown = False
+        self._is_terminal = not quiet and sys.stderr is not None and sys.stderr.isatty()
+        self._start = self._next_update = time.monotonic()
+        self._is_shown = False
 
     def count(self, outcome: str, retryable: bool, position: int) -> None:
-        """Take note of a line.
+        """Count a result.
 
-        :param position: bytes of the input that were read so far (int).
+        :param position: bytes of the input that have been read (int).
         """
-        self.counts[outcome] = self.counts.get(outcome, 0) + 1
-        self.retryable += retryable
-        if self._shows:
+        self._counts[outcome] = self._counts.get(outcome, 0) + 1
+        self._retryable += retryable
+        if self._is_terminal:
             now = time.monotonic()
-            if now >= self._next:
-                self._next = now + _PAUSE
+            if now >= self._next_update:
+                self._next_update = now + UPDATE_INTERVAL
                 self._show(now - self._start, position)
 
-    def end(self, passed_over: int) -> None:
-        """Say what became of all.
+    def finish(self, skipped: int) -> None:
+        """Print the summary.
 
-        :param passed_over: lines of an earlier account that were none to send again (int).
+        :param skipped: number of lines that ``--retry`` did not send (int).
         """
         self.clear()
         if self._quiet:
             return
-        parts = [f"{number} {outcome}" for outcome, number in self.counts.items()]
-        if self.retryable:
-            parts.append(f"{self.retryable} may go again")
-        if passed_over:
-            parts.append(f"{passed_over} passed over")
-        total = sum(self.counts.values())
-        rate = total / max(time.monotonic() - self._start, 1e-6)
+        parts = [f"{count} {outcome}".replace("_", " ") for outcome, count in self._counts.items()]
+        if self._retryable:
+            parts.append(f"{self._retryable} retryable")
+        if skipped:
+            parts.append(f"{skipped} skipped")
+        total = sum(self._counts.values())
         lines = "line" if total == 1 else "lines"
-        told = ", ".join(parts) or "nothing to send"
-        print(f"amisend: {total} {lines}: {told} ({rate:.0f} a second)", file=sys.stderr)
+        results = ", ".join(parts) or "nothing to send"
+        rate = _rate(total, time.monotonic() - self._start)
+        print(f"amisend: {total} {lines}: {results} ({rate})", file=sys.stderr)
 
     def clear(self) -> None:
-        """Take the line of progress away, so that something else can be said."""
-        if self._shown:
-            self._shown = False
+        """Erase the progress from the terminal."""
+        if self._is_shown:
+            self._is_shown = False
             print("\r\x1b[K", end="", file=sys.stderr, flush=True)
 
     def _show(self, elapsed: float, position: int) -> None:
-        sent = self.counts.get("accepted", 0)
-        total = sum(self.counts.values())
-        rate = total / max(elapsed, 1e-6)
-        text = f"{sent} sent, {total - sent} failed, {rate:.0f} a second"
+        accepted = self._counts.get(ACCEPTED, 0)
+        total = sum(self._counts.values())
+        text = f"{accepted} accepted, {total - accepted} errors, {_rate(total, elapsed)}"
         if self._size and position:
-            left = int(elapsed * (self._size - position) / position)
-            text += f", {left // 60}:{left % 60:02d} left"
-        self._shown = True
+            remaining = int(elapsed * (self._size - position) / position)
+            text += f", {remaining // 60}:{remaining % 60:02d} remaining"
+        self._is_shown = True
         print(f"\r\x1b[K{text}", end="", file=sys.stderr, flush=True)
+
+
+def _rate(count: int, seconds: float) -> str:
+    return f"{count / max(seconds, 1e-6):.0f}/s"

@@ -1,112 +1,146 @@
-"""The command line: which options there are, and what each says of itself.
-
-Exit codes, those of sysexits.h, which cron jobs and mail servers know.
-"""
+"""The command line: its options, its exit codes, and errors in its words."""
 
 from __future__ import annotations
 
 import argparse
 import sys
+from dataclasses import fields
 from functools import partial
-from typing import Any, Iterable, List, NoReturn, Optional, Tuple
+from typing import Any, Dict, Iterable, List, NoReturn, Optional, Tuple
 
-from amiproto import AMIError
+from amiproto import (
+    AMIError,
+    BodyTooLong,
+    InvalidVariable,
+    LocalProtocolError,
+    LoginFailed,
+    NotSent,
+)
+from amiproto.messaging import MessageFields
 
 from .. import __version__
+from ..exceptions import ActionFailed, TLSError
 
-# The module os has these numbers on POSIX only.
-OK = 0
-USAGE = 64
-DATA = 65
-NO_INPUT = 66
-FAILED = 69
-UNKNOWN = 74
-LATER = 75
-PROTOCOL = 76
-NO_PERMISSION = 77
-CONFIG = 78
+# Exit codes by their names in sysexits.h; the module os has them on POSIX only.
+EX_OK = 0
+EX_USAGE = 64
+EX_DATAERR = 65
+EX_NOINPUT = 66
+EX_UNAVAILABLE = 69
+EX_IOERR = 74
+EX_TEMPFAIL = 75
+EX_PROTOCOL = 76
+EX_NOPERM = 77
+EX_CONFIG = 78
 
-#: What a signal adds to its number, as in every shell.
-SIGNAL = 128
+#: Added to the number of a signal, as shells do.
+EX_SIGNAL = 128
 
-#: The list for ``--help``.
-TEXT = """\
-exit codes, those of sysexits.h; of several, 74 comes first, then 75:
-    0  the server took every message (which is not yet: it was delivered)
-   64  the command line is wrong
-   65  a message would not arrive as it is, or a line of a batch is no message
-   66  a file or the text cannot be read, or standard input is empty
-   69  the server answered with an error, and nothing was carried out
-   74  it left, and no answer came or could be shown: it may have been sent
-   75  it was not sent, and the same may work later: no connection, no time
-   76  what answers is no Asterisk manager, or its TLS is not trusted
-   77  the server does not accept user and secret
-   78  the settings are wrong: host, port, user, secret, time-out, their file
+#: The exit codes, as ``--help`` lists them.
+EXIT_CODES = """\
+exit codes (sysexits.h); with several failures, 74 takes precedence, then 75:
+    0  the server accepted all messages (accepted is not yet delivered)
+   64  invalid command line
+   65  a message cannot be sent exactly, or a line of a batch is invalid
+   66  the input cannot be read, or is empty
+   69  the server returned an error; the message was not sent
+   74  outcome unknown: sent, but no response was received, or the result could
+       not be written
+   75  temporary failure: not sent, try again later (no connection, timeout)
+   76  the peer is not an AMI server, or its certificate is not trusted
+   77  the server rejected the user or the secret
+   78  invalid configuration
   130  interrupted (SIGINT); 143: terminated (SIGTERM)
 """
 
+_EPILOG = f"""\
+Settings are read from the options, then from the environment (AMI_HOST,
+AMI_PORT, AMI_USERNAME, AMI_SECRET, AMI_CAFILE, AMI_TIMEOUT, and after them
+AMI_URL: ami://user:secret@host:port, or amis:// for TLS), then from the
+section [amisend] of the settings file. It has the names of the options, and
+secret and url. A missing secret is prompted for on a terminal.
+
+{EXIT_CODES}"""
+
 
 class CommandError(Exception):
-    """What ends the command before or beside any message.
+    """An error that ends the command.
 
     :ivar int code: the exit code.
     """
 
-    def __init__(self, code: int, sentence: str) -> None:
-        super().__init__(sentence)
+    def __init__(self, code: int, message: str) -> None:
+        super().__init__(message)
         self.code = code
 
 
-def code_of(error: AMIError) -> int:
-    """The exit code that stands for an error (int)."""
-    from amiproto import LocalProtocolError, LoginFailed, NotSent
-
-    from ..exceptions import ActionFailed
-
+def exit_code(error: AMIError) -> int:
+    """Return the exit code for an error (int)."""
     if error.retryable:
-        return LATER
+        return EX_TEMPFAIL
     for kind, code in (
-        (LocalProtocolError, DATA),
-        (LoginFailed, NO_PERMISSION),
-        (ActionFailed, FAILED),
-        (NotSent, PROTOCOL),  # TLSError and NotAnAMIServer, as the others are retryable
+        (LocalProtocolError, EX_DATAERR),
+        (LoginFailed, EX_NOPERM),
+        (ActionFailed, EX_UNAVAILABLE),
+        (NotSent, EX_PROTOCOL),  # TLSError and NotAnAMIServer: the others are retryable
     ):
         if isinstance(error, kind):
             return code
-    return UNKNOWN
+    return EX_IOERR
 
 
 def combine_exit_codes(codes: Iterable[int]) -> int:
-    """The code for many messages: what needs a look first, else what may go again, else the first.
+    """Return the exit code for several messages: EX_IOERR, else EX_TEMPFAIL, else the first.
 
-    :param codes: one for each message, OK among them.
+    :param codes: one for each message, with EX_OK for those accepted.
     """
-    failed = [code for code in dict.fromkeys(codes) if code != OK]
-    for code in (UNKNOWN, LATER):
-        if code in failed:
+    failures = [code for code in dict.fromkeys(codes) if code != EX_OK]
+    for code in (EX_IOERR, EX_TEMPFAIL):
+        if code in failures:
             return code
-    return failed[0] if failed else OK
+    return failures[0] if failures else EX_OK
 
 
-_EPILOG = f"""\
-Settings come from the options, then from the environment (AMI_URL, AMI_HOST,
-AMI_PORT, AMI_USERNAME, AMI_SECRET, AMI_CAFILE, AMI_TIMEOUT; the others go
-before AMI_URL, which is ami://user:secret@host:port or amis:// for TLS), then
-from a file, its section [amisend] with the names of the options, and secret
-and url. A secret that is found nowhere is asked for on a terminal.
+def _option_name(header: str) -> str:
+    return f"--{header.lower()}"
 
-{TEXT}"""
+
+#: The option for the ``field`` of an error.
+_OPTION_OF_FIELD = {
+    **{field.metadata["header"]: _option_name(field.metadata["header"])
+       for field in fields(MessageFields)},
+    "host": "--host", "port": "--port", "tls": "--cafile",
+}  # fmt: skip
+
+
+def one_line(error: AMIError) -> str:
+    """Return the message of an error as one line; the text of a server may contain line ends."""
+    return " ".join(str(error).split())
+
+
+def describe_error(error: AMIError) -> str:
+    """Return an error as one line, with the option it is about and a hint."""
+    text = one_line(error)
+    if isinstance(error, InvalidVariable):  # its field is the name of the variable
+        return f"--variable: {text}"
+    if error.field in _OPTION_OF_FIELD:
+        text = f"{_OPTION_OF_FIELD[error.field]}: {text}"
+    if isinstance(error, BodyTooLong):
+        text += "; --split sends it in several messages"
+    elif isinstance(error, TLSError):
+        text += "; --cafile names a certificate to trust"
+    return text
 
 
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
-        """Say in one line what is wrong, as logs are read by lines."""
+        """Print the error on one line, because logs are read by lines."""
         print(f"{self.prog}: {message}; see {self.prog} --help", file=sys.stderr)
-        sys.exit(USAGE)
+        sys.exit(EX_USAGE)
 
 
 class _Once(argparse.Action):
-    """An option that may stand once: of two, argparse would drop one without a word."""
+    """An option of the message, given at most once: argparse would silently use the last."""
 
     def __call__(
         self,
@@ -116,109 +150,52 @@ class _Once(argparse.Action):
         option_string: Optional[str] = None,
     ) -> None:
         if getattr(namespace, self.dest) is not None:
-            parser.error(f"{option_string} was given twice")
+            parser.error(f"{option_string} given more than once")
         setattr(namespace, self.dest, values)
 
 
 def parse(arguments: Optional[List[str]]) -> argparse.Namespace:
-    """What the command line asks for; ends the process where it is wrong.
+    """Parse the command line; exit if it is invalid.
 
-    :param arguments: its words without the command's name; None for the process's own.
+    :param arguments: the arguments without the name of the command; None for those of the process.
     """
     parser = _parser()
     options, unknown = parser.parse_known_args(arguments)
     if unknown:
-        # Not what stands with it: a secret, of those who take it for an option, would be in logs.
+        # The name only: its value may be a secret, which must not appear in a log.
         name = unknown[0].partition("=")[0]
         if name == "--secret":
-            parser.error("a secret on a command line is seen by all; give --secret-file")
-        parser.error(f"no option {name}" if name[:1] == "-" else "a word belongs to no option")
-    batch = options.batch is not None or options.retry is not None
-    if batch and options.to:
-        parser.error("--to stands in each line of a batch; leave it out")
-    if batch and options.split:
-        parser.error("--split makes several messages of one; a line of a batch is one message")
+            parser.error("other users can see a secret on the command line; use --secret-file")
+        parser.error(f"unknown option {name}" if name[:1] == "-" else "unexpected argument")
+    if is_batch(options):
+        if options.to:
+            parser.error("--to cannot be used with --batch or --retry: each line has its own")
+        if options.split:
+            parser.error("--split cannot be used with --batch or --retry: a line is one message")
+    elif not options.to:
+        parser.error("one of --to, --batch or --retry is required")
     if options.csv and options.batch is None:
-        parser.error("--csv says how to read --batch; give both")
-    if not batch and not options.to:
-        parser.error("nobody to send to: give --to, --batch or --retry")
+        parser.error("--csv requires --batch")
     if options.loopback and options.dry_run:
-        parser.error("--loopback sends and --dry-run does not; give one of them")
+        parser.error("--loopback and --dry-run cannot be used together")
     if options.loopback and (options.tls or options.cafile is not None):
-        parser.error("--loopback has no TLS; leave --tls and --cafile out")
+        parser.error("--loopback cannot be used with --tls or --cafile")
     return options
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(
-        prog="amisend",
-        usage="amisend --to ADDRESS [--to ADDRESS ...] [--body TEXT] [options]\n"
-        "       amisend --batch FILE [options]",
-        description="Send messages through Asterisk (AMI MessageSend), exactly or not at all.",
-        epilog=_EPILOG,
-        formatter_class=partial(
-            argparse.RawDescriptionHelpFormatter, max_help_position=27, width=79
-        ),
-        allow_abbrev=False,
-    )
-    add = parser.add_argument_group("the message").add_argument
-    add(
-        "--to", action="append", metavar="ADDRESS",
-        help="pjsip:alice, sip:alice, xmpp:alice@example.org, ...; may be given more than once, "
-        "and each gets a message of its own",
-    )  # fmt: skip
-    add("--from", dest="from_", action=_Once, metavar="FROM",
-        help="'Door <sip:door@example.org>', ...")  # fmt: skip
-    add("--body", action=_Once, metavar="TEXT",
-        help="the text; from standard input, byte for byte, where this is missing; '' for an "
-        "empty one")  # fmt: skip
-    add("--variable", action="append", type=_pair, metavar="NAME=VALUE",
-        help="a header of the SIP message; may be given more than once")  # fmt: skip
-    add("--destination", action=_Once, metavar="ADDRESS",
-        help="route by this, not by --to (Asterisk 16.22, 18.8, 19 and later)")  # fmt: skip
-    add("--split", action="store_true", help="send a text that is too long in several messages")
+def is_batch(options: argparse.Namespace) -> bool:
+    """Return True for a file of messages, False for one text to the recipients."""
+    return options.batch is not None or options.retry is not None
 
-    group = parser.add_argument_group(
-        "many messages",
-        "--from, --body, --variable and --destination stand in for what a line lacks.",
-    )
-    which = group.add_mutually_exclusive_group()
-    which.add_argument(
-        "--batch", action=_Once, metavar="FILE",
-        help="send each line of a file (- for standard input): JSON objects with to, body, from, "
-        "variables, destination, or CSV where its name ends in .csv; each comes out again, as "
-        "JSON, with outcome, retryable, action_id and error",
-    )  # fmt: skip
-    which.add_argument(
-        "--retry", action=_Once, metavar="FILE",
-        help="of what --batch wrote, send again what was not sent and may work now",
-    )  # fmt: skip
-    group.add_argument("--csv", action="store_true", help="read --batch as CSV, whatever its name")
 
-    add = parser.add_argument_group("the server").add_argument
-    add("--host", action=_Once, help="default 127.0.0.1")
-    add("--port", action=_Once, help="default 5038; 5039 with TLS")
-    add("--username", action=_Once, metavar="USER", help="the section of manager.conf")
-    add("--secret-file", action=_Once, metavar="FILE",
-        help="a file with the secret and nothing else")  # fmt: skip
-    add("--timeout", action=_Once, metavar="SECONDS", help="for each step; default 10")
-    add("--tls", action="store_true", help="use TLS, and trust the system's authorities")
-    add("--cafile", action=_Once, metavar="FILE",
-        help="use TLS, and trust this CA or server certificate (PEM)")  # fmt: skip
-    add("--config", action=_Once, metavar="FILE",
-        help="the file with settings; default: amisend.conf in the user's configuration folder "
-        "($XDG_CONFIG_HOME or ~/.config)")  # fmt: skip
-    add("--loopback", action="store_true",
-        help="send to a server inside this command, and show what it received")  # fmt: skip
-
-    add = parser.add_argument_group("what is said").add_argument
-    add("--dry-run", action="store_true",
-        help="send nothing: write the exact lines that would leave; the ActionID is drawn anew "
-        "each time")  # fmt: skip
-    add("--quiet", action="store_true", help="say nothing of what went well")
-    add("--verbose", action="store_true", help="say each step on standard error, and no secret")
-    add("--version", action="version", version=f"amisend {__version__}")
-    return parser
+def message_arguments(options: argparse.Namespace) -> Dict[str, Any]:
+    """Return the arguments of a message that the options give, except ``to``."""
+    given = vars(options)
+    return {
+        field.name: given[field.name]
+        for field in fields(MessageFields)
+        if field.name != "to" and given[field.name] is not None
+    }
 
 
 def _pair(text: str) -> Tuple[str, str]:
@@ -226,3 +203,89 @@ def _pair(text: str) -> Tuple[str, str]:
     if not equals:
         raise argparse.ArgumentTypeError(f"{text!r} is not NAME=VALUE")
     return name, value
+
+
+#: The options for the fields of a message; a field that is not listed has a plain one.
+_MESSAGE_OPTIONS: Dict[str, Dict[str, Any]] = {
+    "to": {
+        "action": "append", "metavar": "ADDRESS",
+        "help": "recipient: pjsip:alice, sip:alice, xmpp:alice@example.org, ...; may be repeated, "
+        "for one message each",
+    },
+    "body": {
+        "metavar": "TEXT",
+        "help": "message text (default: standard input, verbatim; '' for an empty message)",
+    },
+    "from_": {"metavar": "FROM", "help": "sender: 'Door <sip:door@example.org>', ..."},
+    "variables": {
+        "action": "append", "type": _pair, "metavar": "NAME=VALUE",
+        "help": "additional SIP header; may be repeated",
+    },
+    "destination": {
+        "metavar": "ADDRESS",
+        "help": "route to this address instead of --to (Asterisk 16.22, 18.8, 19 and later)",
+    },
+}  # fmt: skip
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(
+        prog="amisend",
+        usage="amisend --to ADDRESS [--to ADDRESS ...] [--body TEXT] [options]\n"
+        "       amisend --batch FILE [options]\n"
+        "       amisend --retry FILE [options]",
+        description="Send messages through Asterisk (AMI MessageSend), exactly or not at all.",
+        epilog=_EPILOG,
+        formatter_class=partial(
+            argparse.RawDescriptionHelpFormatter, max_help_position=27, width=79
+        ),
+        allow_abbrev=False,
+    )
+    add = parser.add_argument_group("message").add_argument
+    for field in fields(MessageFields):
+        header = field.metadata["header"]
+        arguments: Dict[str, Any] = {
+            "action": _Once, "metavar": "VALUE", "help": f"the header {header}"
+        }  # fmt: skip
+        arguments.update(_MESSAGE_OPTIONS.get(field.name, {}))
+        add(_option_name(header), dest=field.name, **arguments)
+    add("--split", action="store_true", help="send an over-long text in several messages")
+
+    group = parser.add_argument_group(
+        "batch",
+        "--body, --from, --variable and --destination provide defaults for fields missing from a "
+        "line.",
+    )
+    which = group.add_mutually_exclusive_group()
+    which.add_argument(
+        "--batch", action=_Once, metavar="FILE",
+        help="send one message per line of FILE (- for standard input): JSON objects with the keys "
+        "to, body, from, variables and destination, or CSV if the name ends in .csv; prints each "
+        "line as JSON with outcome, retryable, action_id and error added",
+    )  # fmt: skip
+    which.add_argument(
+        "--retry", action=_Once, metavar="FILE",
+        help="send the retryable messages in the output of an earlier --batch again",
+    )  # fmt: skip
+    group.add_argument("--csv", action="store_true", help="read FILE as CSV, whatever its name")
+
+    add = parser.add_argument_group("server").add_argument
+    add("--host", help="default: 127.0.0.1")
+    add("--port", help="default: 5038, or 5039 with TLS")
+    add("--username", metavar="USER", help="AMI user: the name of its section in manager.conf")
+    add("--secret-file", metavar="FILE", help="file that contains the secret only")
+    add("--timeout", metavar="SECONDS", help="timeout of each step (default: 10)")
+    add("--tls", action="store_true", help="use TLS; trust the CAs of the system")
+    add("--cafile", metavar="FILE", help="use TLS; trust this CA or server certificate (PEM)")
+    add("--config", metavar="FILE",
+        help="settings file (default: $XDG_CONFIG_HOME/amisend.conf or ~/.config/amisend.conf)")  # fmt: skip
+    add("--loopback", action="store_true",
+        help="send to a built-in test server and print the messages it received")  # fmt: skip
+
+    add = parser.add_argument_group("output").add_argument
+    add("--dry-run", action="store_true",
+        help="print the exact bytes of each message and send nothing; ActionIDs are random")  # fmt: skip
+    add("--quiet", action="store_true", help="report failures only")
+    add("--verbose", action="store_true", help="log each step to standard error, without secrets")
+    add("--version", action="version", version=f"amisend {__version__}")
+    return parser

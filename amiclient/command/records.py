@@ -1,7 +1,4 @@
-"""The lines of a batch: each a message, or the reason why it is none, and what it said.
-
-The bytes of a batch by lines, bounded, and without a wait that a signal cannot end.
-"""
+"""The input of a batch: lines read from a file or pipe, and the messages they describe."""
 
 from __future__ import annotations
 
@@ -9,334 +6,294 @@ import csv
 import json
 import os
 import re
-from collections.abc import Mapping
 from math import isinf
-from typing import Any, Dict, Iterator, KeysView, List, Optional, Tuple
+from typing import Any, Dict, Iterator, List, Mapping, NamedTuple, Optional, Tuple
 
-from amiproto import FAILED, NOT_SENT, LocalProtocolError
+from amiproto import LocalProtocolError, MessageSend
 from amiproto.headers import to_exact_pairs
+from amiproto.messaging import field_keys
 
-from .options import DATA, NO_INPUT, CommandError
+from .options import EX_DATAERR, EX_NOINPUT, CommandError
 from .signals import Signals
 
-#: The keys of a line that make the message, and the arguments that they are.
-_ARGUMENTS = {
-    "to": "to", "body": "body", "from": "from_", "variables": "variables",
-    "destination": "destination",
-}  # fmt: skip
+#: Limit for a line in bytes; a message has a few thousand at most.
+MAX_LINE = 1024 * 1024
 
-#: How a column of CSV starts that is a variable of the message.
-_VARIABLE = "variable:"
+#: Seconds to wait for more input after a signal. They are for the rest of a line whose start was
+#: read, and for a program at the other end of a pipe that is just writing.
+GRACE_PERIOD = 0.5
 
-#: What a lone surrogate, and so a byte that is no UTF-8, looks like after decoding.
-_NO_TEXT = re.compile("[\ud800-\udfff]")
+#: Whether the system can wait for input from a pipe or terminal.
+CAN_WAIT = os.name == "posix"
+
+_CHUNK = 64 * 1024
 
 _BOM = b"\xef\xbb\xbf"
 
+#: A lone surrogate: decoding gives one for each byte that is not UTF-8.
+_SURROGATE = re.compile("[\ud800-\udfff]")
 
-class Line(Mapping):  # type: ignore[type-arg]  # not a subscript before Python 3.9
-    """One line of the input: a mapping of the arguments of ``send_message``, or raises why not.
+#: The keys of a JSON object, or columns of CSV, that make up the message, and their arguments.
+_KEYS = field_keys()
 
-    It is read where the client builds the message, so that a bad line is a message that is
-    refused, in its place among the others.
+#: The prefix of a CSV column for one variable.
+_VARIABLE = "variable:"
 
-    :ivar int number: the number of its first line in the file.
-    :ivar fields: what it said, and is written with what became of it (dict).
-    :ivar str trouble: why it is no message, empty where it may be one.
+
+class LineReader:
+    """Reads lines from a descriptor, with bounded memory.
+
+    :param descriptor: of a file, pipe or terminal (int); the caller closes it.
+    :param signals: a signal ends a wait for input.
+
+    Each method raises :class:`CommandError` if reading fails.
     """
 
-    def __init__(
-        self, number: int, fields: Dict[str, Any], defaults: Mapping[str, Any], trouble: str = ""
-    ) -> None:
-        self.number = number
-        self.fields = fields
-        self._defaults = defaults
-        self.trouble = trouble
-        self._read: Optional[Dict[str, Any]] = None
+    def __init__(self, descriptor: int, signals: Signals) -> None:
+        self._descriptor = descriptor
+        self._signals = signals
+        self._buffer = bytearray()
+        #: Whether the end of the input was reached.
+        self.ended = False
+        #: Number of bytes read (int).
+        self.position = 0
 
-    def __getitem__(self, name: str) -> Any:
-        return self._arguments()[name]
+    def has_line(self) -> bool:
+        """Return True if :meth:`read_line` will return a line, or the end, without waiting."""
+        while self._needs_data():
+            if not self._is_readable(0.0):
+                return False
+            self._read_chunk()
+        return True
 
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._arguments())
+    def wait(self) -> None:
+        """Wait for input or for a signal."""
+        self._is_readable(None)
 
-    def __len__(self) -> int:
-        return len(self._arguments())
+    def read_line(self) -> bytes:
+        """Return the next line with its line end (bytes); empty at the end of the input.
 
-    def keys(self) -> KeysView[str]:
-        """The names of the arguments; the inherited one takes three times as long."""
-        return self._arguments().keys()
+        A line over MAX_LINE bytes is cut to MAX_LINE + 1.
+        """
+        line, is_complete = self._pop_piece()
+        more = line
+        while more and not is_complete:
+            more, is_complete = self._pop_piece()
+        return line
 
-    def _arguments(self) -> Dict[str, Any]:
-        if self._read is None:
-            if self.trouble:
-                raise LocalProtocolError(self.trouble)
-            self._read = self._checked()
-        return self._read
+    def _pop_piece(self) -> Tuple[bytes, bool]:
+        """Remove a line, or MAX_LINE bytes or more of it, from the buffer.
 
-    def _checked(self) -> Dict[str, Any]:
-        fields = self.fields
-        found = dict(self._defaults)
-        for key in fields:
-            name = _ARGUMENTS.get(key)
+        :return: the first MAX_LINE + 1 bytes, and whether the line end was among the removed.
+        """
+        while self._needs_data():
+            if self._is_readable(None) or self._is_readable(GRACE_PERIOD):
+                self._read_chunk()
+            else:
+                self.ended = True
+        size = self._buffer.find(b"\n") + 1
+        is_complete = size > 0
+        size = size or len(self._buffer)
+        piece = bytes(self._buffer[: min(size, MAX_LINE + 1)])
+        del self._buffer[:size]
+        return piece, is_complete
+
+    def _needs_data(self) -> bool:
+        return not self.ended and b"\n" not in self._buffer and len(self._buffer) <= MAX_LINE
+
+    def _read_chunk(self) -> None:
+        try:
+            data = os.read(self._descriptor, _CHUNK)
+        except OSError as error:
+            raise CommandError(EX_NOINPUT, f"cannot read the input: {error}") from error
+        self.ended = not data
+        self.position += len(data)
+        self._buffer += data
+
+    def _is_readable(self, seconds: Optional[float]) -> bool:
+        """Wait for input; return False after the time (None: after a signal)."""
+        if not CAN_WAIT:
+            return True
+        from select import select
+
+        watched: List[Any] = [self._descriptor]
+        if self._signals.wake is not None and seconds is None:
+            watched.append(self._signals.wake)
+        return self._descriptor in select(watched, [], [], seconds)[0]
+
+
+class Record(NamedTuple):
+    """One line of JSON or row of CSV.
+
+    :ivar int number: the number of its first line, from 1.
+    :ivar fields: its content, copied to the output (dict).
+    :ivar str problem: why it is not an object or row; empty if it is.
+    """
+
+    number: int
+    fields: Dict[str, Any]
+    problem: str = ""
+
+    def message(self, defaults: Mapping[str, Any]) -> MessageSend:
+        """Return the message that the record describes.
+
+        :param defaults: arguments of the message for keys that are missing or null.
+        :raises LocalProtocolError: if the record is invalid, or the message cannot be sent exactly.
+        """
+        if self.problem:
+            raise LocalProtocolError(self.problem)
+        arguments = dict(defaults)
+        for key, value in self.fields.items():
+            name = _KEYS.get(key)
             if name is None:
-                _reject_misspelled(key)
-                continue
-            value = fields[key]
-            if value is None:  # as it is written by programs that have nothing to say
-                continue
-            if key == "variables":
-                value = _variables(value)
-            elif not isinstance(value, str):
-                raise LocalProtocolError(f"{key!r} is no text; write it in quotes")
-            found[name] = value
+                _check_spelling(key)
+            elif value is not None:
+                arguments[name] = _check_value(key, value)
         for key in ("to", "body"):
-            if key not in found:
-                raise LocalProtocolError(f"there is no {key!r}; give one")
-        return found
+            if key not in arguments:
+                raise LocalProtocolError(f"missing {key!r}")
+        return MessageSend(**arguments)
 
 
-def read_json(source: Source, defaults: Mapping[str, Any]) -> Iterator[Line]:
-    """The lines of a file of JSON Lines; blank ones hold nothing and are passed over."""
+def _check_value(key: str, value: Any) -> Any:
+    if key == "variables":
+        try:
+            return to_exact_pairs(value, key)
+        except TypeError:
+            raise LocalProtocolError(f"{key!r} must be an object with string values") from None
+    if not isinstance(value, str):
+        raise LocalProtocolError(f"{key!r} must be a string")
+    return value
+
+
+def _check_spelling(key: str) -> None:
+    # Other keys are kept for the caller. A misspelled one would silently change the message.
+    plain = key.strip().rstrip("_").lower()
+    for known in (plain, plain + "s"):
+        if known in _KEYS:
+            raise LocalProtocolError(f"unknown key {key!r}; did you mean {known!r}?")
+
+
+def read_json(reader: LineReader) -> Iterator[Record]:
+    """Yield the records of a file of JSON Lines; blank lines are skipped."""
     decode = json.JSONDecoder(
         object_pairs_hook=_reject_duplicate_keys,
         parse_constant=_reject_constant,
-        parse_float=_finite,
+        parse_float=_reject_infinity,
     ).decode
-    for number, text in _texts(source):
+    for number, text in _decoded_lines(reader):
         if not text.strip():
             continue
-        trouble = _trouble_with(text)
-        fields: Dict[str, Any] = {"input": text}
-        if not trouble:
+        problem = _check_text(text)
+        value: Any = None
+        if not problem:
             try:
                 value = decode(text)
             except (ValueError, RecursionError) as error:
-                trouble = f"this is no JSON: {error}; write one object in each line"
+                problem = f"invalid JSON: {error}"
             else:
                 if isinstance(value, dict):
-                    fields = value
-                else:
-                    trouble = "this is no JSON object; write one in each line"
-        yield Line(number, fields, defaults, trouble)
+                    yield Record(number, value)
+                    continue
+                problem = "expected a JSON object"
+        yield Record(number, {"input": text}, problem)
 
 
-def read_csv(source: Source, defaults: Mapping[str, Any]) -> Iterator[Line]:
-    """The rows of a CSV file whose first names the columns; an empty cell says nothing.
+def read_csv(reader: LineReader) -> Iterator[Record]:
+    """Yield the records of a CSV file, whose first row names the columns.
 
-    :raises Problem: when two columns have one name.
+    An empty cell of a message field is a missing field.
+
+    :raises CommandError: if the first row is invalid.
     """
-    taken: List[str] = []
-    number = 0  # of the last line that was read
+    row_lines: List[str] = []
+    number = 0  # of the last line read
 
     def lines() -> Iterator[str]:
         nonlocal number
-        for number, text in _texts(source):
-            taken.append(text)
+        for number, text in _decoded_lines(reader):
+            row_lines.append(text)
             yield text
 
     rows = csv.reader(lines(), strict=True)
     header: Optional[List[str]] = None
     while True:
-        taken.clear()
+        row_lines.clear()
         first = number + 1
         cells: List[str] = []
-        trouble = ""
+        problem = ""
         try:
             cells = next(rows)
         except StopIteration:
             return
         except csv.Error as error:
-            trouble = f"this is no row of CSV: {error}"
-        text = "".join(taken)
-        trouble = _trouble_with(text) or trouble
-        if not cells and not trouble:
+            problem = f"invalid CSV: {error}"
+        text = "".join(row_lines)
+        problem = _check_text(text) or problem
+        if not cells and not problem:
             continue
         if header is None:
-            if trouble:
-                raise CommandError(DATA, f"line {first}: {trouble}")
             header = [name.strip() for name in cells]
             if len(set(header)) < len(header):
-                raise CommandError(DATA, f"line {first}: two columns have one name; rename one")
+                problem = "duplicate column name"
+            if problem:
+                raise CommandError(EX_DATAERR, f"line {first}: {problem}")
             continue
-        if not trouble and len(cells) != len(header):
-            trouble = f"the row has {len(cells)} cells and the first has {len(header)}"
-        fields = {"input": text} if trouble else _row(header, cells)
-        yield Line(first, fields, defaults, trouble)
+        if not problem and len(cells) != len(header):
+            problem = f"row has {len(cells)} cells; the header has {len(header)}"
+        if problem:
+            yield Record(first, {"input": text}, problem)
+        else:
+            yield Record(first, _row_fields(header, cells))
 
 
-def select_for_retry(line: Line) -> Optional[Line]:
-    """A line of an earlier account where it is to go again, None where it is not.
-
-    One that tells of no earlier time is a bad line: to pass it over would lose it.
-    """
-    fields = line.fields
-    if line.trouble:
-        return line
-    if "outcome" not in fields:
-        return Line(line.number, fields, {}, "it has no 'outcome'; give this file to --batch")
-    may = fields["outcome"] in (NOT_SENT, FAILED) and fields.get("retryable") is True
-    return line if may else None
-
-
-def _texts(source: Source) -> Iterator[Tuple[int, str]]:
-    number = 0
-    while True:
-        data = source.read_line()
-        if not data:
-            return
-        number += 1
-        if number == 1 and data.startswith(_BOM):  # as spreadsheets write it
-            data = data[len(_BOM) :]
-        yield number, data.decode("utf-8", "surrogateescape")
-
-
-def _trouble_with(text: str) -> str:
-    if len(text) > MAX_LINE:
-        return f"the line has over {MAX_LINE} bytes, and no message has so many"
-    if _NO_TEXT.search(text):
-        return "the line is not UTF-8; write it so"
-    return ""
-
-
-def _row(header: List[str], cells: List[str]) -> Dict[str, Any]:
+def _row_fields(header: List[str], cells: List[str]) -> Dict[str, Any]:
     fields: Dict[str, Any] = {}
     variables: Dict[str, str] = {}
     for name, cell in zip(header, cells):
         if name.startswith(_VARIABLE):
             if cell:
                 variables[name[len(_VARIABLE) :].strip()] = cell
-        elif cell or name not in _ARGUMENTS:
+        elif cell or name not in _KEYS:
             fields[name] = cell
     if variables:
         fields["variables"] = variables
     return fields
 
 
-def _variables(value: Any) -> List[Tuple[str, str]]:
-    try:
-        return to_exact_pairs(value, "variables")
-    except TypeError:
-        raise LocalProtocolError(
-            '\'variables\' is no object of texts; write {"X-Name": "value"}'
-        ) from None
+def _decoded_lines(reader: LineReader) -> Iterator[Tuple[int, str]]:
+    number = 0
+    while True:
+        data = reader.read_line()
+        if not data:
+            return
+        number += 1
+        if number == 1 and data.startswith(_BOM):  # spreadsheet programs write one
+            data = data[len(_BOM) :]
+        yield number, data.decode("utf-8", "surrogateescape")
 
 
-def _reject_misspelled(key: str) -> None:
-    # A key of the caller's own is passed on. One that is nearly ours would be lost.
-    plain = key.strip().rstrip("_").lower()
-    for name in (plain, plain + "s"):
-        if name in _ARGUMENTS:
-            raise LocalProtocolError(f"{key!r} is not known; write {name!r}")
+def _check_text(text: str) -> str:
+    if len(text) > MAX_LINE:
+        return f"line exceeds {MAX_LINE} bytes"
+    if _SURROGATE.search(text):
+        return "line is not valid UTF-8"
+    return ""
 
 
 def _reject_duplicate_keys(pairs: List[Tuple[str, Any]]) -> Dict[str, Any]:
     found = dict(pairs)
     if len(found) < len(pairs):
-        raise ValueError("a key stands twice in an object")
+        raise ValueError("duplicate key in object")
     return found
 
 
-def _reject_constant(word: str) -> Any:
-    raise ValueError(f"{word} is no number of JSON")
+def _reject_constant(text: str) -> Any:
+    raise ValueError(f"{text} is not a JSON number")
 
 
-def _finite(word: str) -> float:
-    number = float(word)
+def _reject_infinity(text: str) -> float:
+    number = float(text)
     if isinf(number):
-        raise ValueError(f"the number {word[:20]} is too large")
+        raise ValueError(f"number {text[:20]} is too large")
     return number
-
-
-#: Most bytes of a line that are kept; a message has some thousand.
-MAX_LINE = 1024 * 1024
-
-#: Seconds that the end of the input is waited for after a signal: what a program on the other side
-#: of a pipe writes later was never given to this one.
-_GRACE = 0.5
-
-#: Only POSIX systems tell of a pipe or a terminal whether there is something to read.
-_CAN_WAIT = os.name == "posix"
-
-_CHUNK = 64 * 1024
-
-
-class Source:
-    """A file, a pipe or a terminal, read by lines.
-
-    :param descriptor: its descriptor (int); it stays the caller's.
-    :param interrupts: what ends a wait.
-
-    Each method raises :class:`CommandError` when it cannot be read.
-    """
-
-    def __init__(self, descriptor: int, interrupts: Signals) -> None:
-        self._descriptor = descriptor
-        self._interrupts = interrupts
-        self._buffer = bytearray()
-        self._took_end = False
-        #: Whether there is nothing more to read.
-        self.ended = False
-        #: Bytes read so far (int).
-        self.position = 0
-
-    def has_line(self) -> bool:
-        """Whether :meth:`read_line` gives a line, or the end, without a wait."""
-        while self._is_short():
-            if not self._is_readable(0.0):
-                return False
-            self._fill()
-        return True
-
-    def wait(self) -> None:
-        """Wait until there is something to read, or a signal came."""
-        self._is_readable(None)
-
-    def read_line(self) -> bytes:
-        """The next line with its end (bytes), empty at the end of the input.
-
-        Of a line over MAX_LINE only so many bytes and one more are given.
-        """
-        line = self._take()
-        while line and not self._took_end and not self.ended:
-            self._take()
-        return line
-
-    def _take(self) -> bytes:
-        """Drop what is there of a line, or wait for it; give its first bytes."""
-        while self._is_short():
-            if self._is_readable(None) or self._is_readable(_GRACE):
-                self._fill()
-            else:
-                self.ended = True
-        end = self._buffer.find(b"\n")
-        self._took_end = end != -1
-        size = end + 1 if self._took_end else len(self._buffer)
-        line = bytes(self._buffer[: min(size, MAX_LINE + 1)])
-        del self._buffer[:size]
-        return line
-
-    def _is_short(self) -> bool:
-        """Whether there is less than a line, and more can come."""
-        return not self.ended and b"\n" not in self._buffer and len(self._buffer) <= MAX_LINE
-
-    def _fill(self) -> None:
-        try:
-            data = os.read(self._descriptor, _CHUNK)
-        except OSError as error:
-            raise CommandError(NO_INPUT, f"the input cannot be read: {error}") from error
-        self.ended = not data
-        self.position += len(data)
-        self._buffer += data
-
-    def _is_readable(self, seconds: Optional[float]) -> bool:
-        """Whether there are bytes or an end to read; waits so long, and no longer for a signal."""
-        if not _CAN_WAIT:
-            return True
-        from select import select
-
-        wake = self._interrupts.wake
-        watched: List[Any] = [self._descriptor]
-        if wake is not None and seconds is None:
-            watched.append(wake)
-        return self._descriptor in select(watched, [], [], seconds)[0]

@@ -1,118 +1,119 @@
-"""One text to each recipient that the command line names, one message after the other.
-
-What would leave, shown and not sent.
-"""
+"""One text to the recipients on the command line, one message after the other."""
 
 from __future__ import annotations
 
 import argparse
 import os
 import sys
-from typing import List, Optional, Union
+from typing import List, NamedTuple, Optional, Union
 
-from amiproto import MessageSend
+from amiproto import AMIError, MessageSend, split_body
 
 from ..client import Client
-from .options import DATA, NO_INPUT, OK, CommandError, code_of, combine_exit_codes
-from .wording import with_option
+from .options import (
+    EX_DATAERR,
+    EX_NOINPUT,
+    EX_OK,
+    CommandError,
+    combine_exit_codes,
+    describe_error,
+    exit_code,
+    message_arguments,
+)
 
-#: Most bytes of a text, far above what messages hold even with --split: bounds what is kept.
+#: Limit for the text on standard input, in bytes: far above the size of a message, even of several
+#: with --split, so that memory is bounded.
 _MAX_TEXT = 1024 * 1024
 
 
-class Recipient:
-    """Somebody to send to, and the messages: more than one where a text is split."""
+class Recipient(NamedTuple):
+    """A recipient and its messages: several if ``--split`` is given and the text is long."""
 
-    def __init__(self, to: str, messages: List[MessageSend]) -> None:
-        self.to = to
-        self.messages = messages
+    to: str
+    messages: List[MessageSend]
 
 
-def recipients(options: argparse.Namespace) -> List[Recipient]:
-    """Everybody to send to, with messages that can be sent.
+def build_messages(options: argparse.Namespace) -> List[Recipient]:
+    """Return the recipients with their messages.
 
-    :raises Problem: when there is no text.
-    :raises LocalProtocolError: when one message cannot be sent as it is; then none is.
+    :raises CommandError: if there is no text.
+    :raises LocalProtocolError: if any message cannot be sent exactly; then none is sent.
     """
-    from amiproto import MessageSend, split_body
-
-    body = _body(options.body)
+    body = _read_body(options.body)
     parts: List[Union[str, bytes]] = [body]
     if options.split:
         try:
             parts = [*split_body(body.decode())]
         except UnicodeDecodeError:
-            pass  # bytes of another encoding: nobody knows where a character ends
-    address = (options.from_, options.variable, options.destination)
-    return [Recipient(to, [MessageSend(to, part, *address) for part in parts]) for to in options.to]
+            pass  # not UTF-8: the boundaries of characters are unknown
+    arguments = message_arguments(options)
+    return [
+        Recipient(to, [MessageSend(**{**arguments, "to": to, "body": part}) for part in parts])
+        for to in options.to
+    ]
 
 
-def show(everybody: List[Recipient]) -> int:
-    """Write the bytes that would leave, and send nothing.
-
-    :return: the exit code (int).
-    """
-    for recipient in everybody:
+def show_messages(recipients: List[Recipient]) -> int:
+    """Print the exact bytes of each message, send nothing, and return the exit code (int)."""
+    for recipient in recipients:
         for message in recipient.messages:
-            show_bytes(message)
-    return OK
+            show_message(message)
+    return EX_OK
 
 
-def send(everybody: List[Recipient], quiet: bool, client: Client) -> int:
-    """Connect, send to everybody, and say what became of each.
+def show_message(message: MessageSend) -> None:
+    """Print the exact bytes of a message, with a random ActionID as a session makes."""
+    sys.stdout.buffer.write(message.with_action_id(os.urandom(16).hex()).wire)
+    sys.stdout.buffer.flush()
 
-    :param quiet: say only what failed.
+
+def send_to_all(client: Client, recipients: List[Recipient], quiet: bool) -> int:
+    """Connect, send to all recipients, and report each result.
+
+    :param quiet: report failures only.
     :return: the exit code (int).
-    :raises AMIError: when there is no connection, and so nothing was sent.
+    :raises AMIError: if connecting fails; nothing was sent.
     """
     codes = []
     with client:
-        for number, recipient in enumerate(everybody):
+        for number, recipient in enumerate(recipients):
             try:
-                codes.append(_send(recipient, quiet, client))
+                codes.append(_send(client, recipient, quiet))
             except BaseException:
-                # Interrupted, or standard output is closed: who is left is to be known.
+                # Interrupted, or standard output is closed: report the outcome of the rest.
                 print(f"amisend: {recipient.to}: may have been sent", file=sys.stderr)
-                for other in everybody[number + 1 :]:
-                    print(f"amisend: {other.to}: not sent", file=sys.stderr)
+                for unsent in recipients[number + 1 :]:
+                    print(f"amisend: {unsent.to}: not sent", file=sys.stderr)
                 raise
     return combine_exit_codes(codes)
 
 
-def _send(recipient: Recipient, quiet: bool, client: Client) -> int:
-    from amiproto import AMIError
-
+def _send(client: Client, recipient: Recipient, quiet: bool) -> int:
     for message in recipient.messages:
         try:
             receipt = client.send(message)
-        except AMIError as error:  # of a text in parts, the rest is no use without this one
-            print(f"amisend: {recipient.to}: {with_option(error)}", file=sys.stderr)
-            return code_of(error)
+        except AMIError as error:  # without one part of a text, the later ones are not sent either
+            print(f"amisend: {recipient.to}: {describe_error(error)}", file=sys.stderr)
+            return exit_code(error)
         if not quiet:
-            words = f"{receipt.server_message} (ActionID {receipt.action_id})"
-            print(f"{recipient.to}: {words}", flush=True)
-    return OK
+            result = f"{receipt.server_message} (ActionID {receipt.action_id})"
+            print(f"{recipient.to}: {result}", flush=True)
+    return EX_OK
 
 
-def _body(text: Optional[str]) -> bytes:
+def _read_body(text: Optional[str]) -> bytes:
     if text is not None:
-        return os.fsencode(text)  # the bytes that the shell gave
+        return os.fsencode(text)  # the bytes of the command line, UTF-8 or not
     if sys.stdin is None:
-        raise CommandError(NO_INPUT, "there is no text: give --body, or standard input")
+        raise CommandError(EX_NOINPUT, "no message text: use --body or standard input")
     try:
         body = sys.stdin.buffer.read(_MAX_TEXT + 1)
     except OSError as error:
-        raise CommandError(NO_INPUT, f"standard input: {error}") from error
+        raise CommandError(EX_NOINPUT, f"cannot read standard input: {error}") from error
     if len(body) > _MAX_TEXT:
-        raise CommandError(DATA, f"standard input has over {_MAX_TEXT} bytes; send less")
+        raise CommandError(EX_DATAERR, f"standard input exceeds {_MAX_TEXT} bytes")
     if not body:
         raise CommandError(
-            NO_INPUT, "standard input is empty; give --body, and --body '' for an empty message"
+            EX_NOINPUT, "standard input is empty; use --body '' to send an empty message"
         )
     return body
-
-
-def show_bytes(message: MessageSend) -> None:
-    """Write the bytes of a message to standard output, with an ActionID such as sessions make."""
-    sys.stdout.buffer.write(message.with_action_id(os.urandom(16).hex()).wire)
-    sys.stdout.buffer.flush()

@@ -1,4 +1,4 @@
-"""SIGINT and SIGTERM: at once for one text, at the next message for a batch."""
+"""SIGINT and SIGTERM: they end the command at once, or a batch after the messages in flight."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ import socket
 from types import FrameType
 from typing import Any, Dict, Optional
 
-_NAMES = {signal.SIGINT: "interrupted", signal.SIGTERM: "terminated"}
+_DESCRIPTIONS = {signal.SIGINT: "interrupted", signal.SIGTERM: "terminated"}
 
 
 class Interrupted(KeyboardInterrupt):
-    """A signal ended what was going on.
+    """Raised by the handler of a signal.
 
-    :ivar int signum: its number.
+    :ivar int signum: the number of the signal.
     """
 
     def __init__(self, signum: int) -> None:
@@ -21,51 +21,49 @@ class Interrupted(KeyboardInterrupt):
         self.signum = signum
 
 
-def word(signum: int) -> str:
-    """What a signal does, in one word (str)."""
-    return _NAMES[signal.Signals(signum)]
+def describe_signal(signum: int) -> str:
+    """Return "interrupted" or "terminated"."""
+    return _DESCRIPTIONS[signal.Signals(signum)]
 
 
 class Signals:
-    """A ``with`` block in which the two signals raise :class:`Interrupted`, or are only noted.
+    """A context manager in which both signals raise :class:`Interrupted`, or are only recorded.
 
-    A signal that is ignored, as by ``nohup`` or in the background of a shell, stays ignored.
+    A signal that is ignored, as under ``nohup`` or in the background of a shell, stays ignored.
     """
 
     def __init__(self) -> None:
-        #: The signal that came while it was only to be noted (int), or None.
+        #: The signal received after :meth:`defer` (int), or None.
         self.signum: Optional[int] = None
-        #: A socket that can be read from once a signal came; only after :meth:`note`.
+        #: A socket that becomes readable when a signal is received; None before :meth:`defer`.
         self.wake: Optional[socket.socket] = None
-        self._waker: Optional[socket.socket] = None
-        self._before: Dict[int, Any] = {}
+        self._wake_writer: Optional[socket.socket] = None
+        self._old_handlers: Dict[int, Any] = {}
 
     def __enter__(self) -> Signals:
-        for signum in _NAMES:
+        for signum in _DESCRIPTIONS:
             if signal.getsignal(signum) is not signal.SIG_IGN:
-                self._before[signum] = signal.signal(signum, self._take)
+                self._old_handlers[signum] = signal.signal(signum, self._handle)
         return self
 
-    def __exit__(self, *reason: object) -> None:
-        if self._waker is not None and self.wake is not None:
+    def __exit__(self, *exc_info: object) -> None:
+        if self._wake_writer is not None and self.wake is not None:
             signal.set_wakeup_fd(-1)
-            self._waker.close()
+            self._wake_writer.close()
             self.wake.close()
-        for signum, handler in self._before.items():
+        for signum, handler in self._old_handlers.items():
             signal.signal(signum, handler)
 
-    def note(self) -> None:
-        """From now on only note the first signal; a second one ends the process."""
-        import socket
+    def defer(self) -> None:
+        """From now on record the first signal only; a second one ends the process."""
+        self.wake, self._wake_writer = socket.socketpair()
+        self._wake_writer.setblocking(False)
+        # Unlike a handler, this also ends a wait that starts between the signal and its handler.
+        signal.set_wakeup_fd(self._wake_writer.fileno(), warn_on_full_buffer=False)
 
-        self.wake, self._waker = socket.socketpair()
-        self._waker.setblocking(False)
-        # Unlike a handler, this wakes up a wait that begins between the signal and its handler.
-        signal.set_wakeup_fd(self._waker.fileno(), warn_on_full_buffer=False)
-
-    def _take(self, signum: int, frame: Optional[FrameType]) -> None:
+    def _handle(self, signum: int, frame: Optional[FrameType]) -> None:
         if self.wake is None:
             raise Interrupted(signum)
         self.signum = signum
-        for each in self._before:
+        for each in self._old_handlers:
             signal.signal(each, signal.SIG_DFL)
