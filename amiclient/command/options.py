@@ -253,8 +253,7 @@ def _parser() -> argparse.ArgumentParser:
 
     group = parser.add_argument_group(
         "batch",
-        "--body, --from, --variable and --destination provide defaults for fields missing from a "
-        "line.",
+        "The message options (not --to) are defaults for fields missing from a line.",
     )
     which = group.add_mutually_exclusive_group()
     which.add_argument(
@@ -277,14 +276,18 @@ def _parser() -> argparse.ArgumentParser:
     add("--timeout", metavar="SECONDS", help="timeout of each step (default: 10)")
     add("--tls", action="store_true", help="use TLS; trust the CAs of the system")
     add("--cafile", metavar="FILE", help="use TLS; trust this CA or server certificate (PEM)")
-    add("--config", metavar="FILE",
-        help="settings file (default: $XDG_CONFIG_HOME/amisend.conf or ~/.config/amisend.conf)")  # fmt: skip
+    add(
+        "--config", metavar="FILE",
+        help="settings file (default: $XDG_CONFIG_HOME/amisend.conf or ~/.config/amisend.conf)",
+    )  # fmt: skip
     add("--loopback", action="store_true",
         help="send to a built-in test server and print the messages it received")  # fmt: skip
 
     add = parser.add_argument_group("output").add_argument
-    add("--dry-run", action="store_true",
-        help="print the exact bytes of each message and send nothing; ActionIDs are random")  # fmt: skip
+    add(
+        "--dry-run", action="store_true",
+        help="print the exact bytes of each message and send nothing; ActionIDs are random",
+    )  # fmt: skip
     add("--quiet", action="store_true", help="report failures only")
     add("--verbose", action="store_true", help="log each step to standard error, without secrets")
     add("--version", action="version", version=f"amisend {__version__}")

@@ -1,4 +1,4 @@
-"""What all tests of the command start from: a server that behaves, and a way to run it."""
+"""Fixtures for the tests of the command."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Running the command in tests, in a process of its own or in this one."""
+"""Helpers that run the command, in a process of its own or in this one."""
 
 from __future__ import annotations
 
@@ -18,46 +18,51 @@ from tests.script import Step
 
 MESSAGE = ["--to", "pjsip:alice", "--body", "hello"]
 
+#: The user and secret of the loopback server.
+LOGIN = {"AMI_USERNAME": USERNAME, "AMI_SECRET": SECRET}
+
+#: Exit code, output and errors.
+Result = Tuple[int, str, str]
+
+needs_signals = pytest.mark.skipif(os.name != "posix", reason="needs signals and pipes")
+
 
 def environment(port: int = 0, **more: str) -> Dict[str, str]:
-    """An environment with the loopback server's user, and with no settings of the tester's own."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("AMI_")}
-    kept.update(AMI_USERNAME=USERNAME, AMI_SECRET=SECRET, XDG_CONFIG_HOME=os.devnull)
+    """Return an environment without the tester's settings, with the loopback server's login."""
+    env = {name: value for name, value in os.environ.items() if not name.startswith("AMI_")}
+    env.update(LOGIN, XDG_CONFIG_HOME=os.devnull)
     if port:
-        kept["AMI_PORT"] = str(port)
-    kept.update(more)
-    return kept
+        env["AMI_PORT"] = str(port)
+    env.update(more)
+    return env
 
 
 def command(*arguments: str) -> List[str]:
-    """The words that start the command in an interpreter that lets no warning pass."""
+    """Return the command line for a process in which every warning is an error."""
     return [sys.executable, "-W", "error", "-bb", "-m", "amiclient", *arguments]
 
 
-def process(
-    *arguments: str, env: Mapping[str, str], stdin: bytes = b"", **options: Any
-) -> Tuple[int, str, str]:
-    """Exit code, output and errors of the command in a process of its own."""
-    done = subprocess.run(
-        command(*arguments), cwd=ROOT, env=dict(env), input=stdin, timeout=60,
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, **options,
-    )  # fmt: skip
-    return done.returncode, done.stdout.decode(), done.stderr.decode()
+def run_process(*arguments: str, env: Mapping[str, str], **options: Any) -> Result:
+    """Run the command in a process of its own."""
+    streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **options}
+    done = subprocess.run(command(*arguments), cwd=ROOT, env=dict(env), timeout=60, **streams)
+    return done.returncode, (done.stdout or b"").decode(), done.stderr.decode()
 
 
-def one_line(code: int, expected: int, err: str, *words: str) -> None:
-    """Check that the command ended with such a code and one line of errors with such words."""
-    assert code == expected, err
+def assert_one_line(result: Result, code: int, *parts: str) -> None:
+    """Check the exit code, and that the errors are one line that contains all parts."""
+    ended, out, err = result
+    assert ended == code, err
     assert err.startswith("amisend: ") and err.count("\n") == 1 and err.endswith("\n"), err
     assert "Traceback" not in err
-    for word in words:
-        assert word in err
+    for part in parts:
+        assert part in err
 
 
 class Screen(io.StringIO):
-    """A stream as who reads it sees it: ``seen`` has only what was flushed.
+    """A stream with its flushed content in ``seen``.
 
-    :param is_terminal: whether it says that it is one.
+    :param is_terminal: the result of ``isatty()``.
     """
 
     def __init__(self, is_terminal: bool = False) -> None:
@@ -73,10 +78,9 @@ class Screen(io.StringIO):
 
 
 class Runner:
-    """Runs the command in this process, where coverage sees it, with no settings of the tester's.
+    """Runs the command in this process, without the tester's settings.
 
-    Called with its arguments, and with variables of the environment by name; gives exit code,
-    output and errors.
+    Call it with the arguments, and with environment variables as keyword arguments.
     """
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
@@ -86,7 +90,7 @@ class Runner:
             monkeypatch.delenv(name)
         monkeypatch.setenv("XDG_CONFIG_HOME", os.devnull)
 
-    def __call__(self, *arguments: str, **variables: str) -> Tuple[int, str, str]:
+    def __call__(self, *arguments: str, **variables: str) -> Result:
         with self._monkeypatch.context() as patch:
             for name, value in variables.items():
                 patch.setenv(name, value)
@@ -98,11 +102,11 @@ class Runner:
         out, err = self._capsys.readouterr()
         return code, out, err
 
-    def logged_in(self, port: int, *arguments: str) -> Tuple[int, str, str]:
-        """The same with what the loopback server at a port asks for."""
-        return self(*arguments, AMI_PORT=str(port), AMI_USERNAME=USERNAME, AMI_SECRET=SECRET)
+    def logged_in(self, port: int, *arguments: str) -> Result:
+        """Run the command with the port and the login of a loopback server."""
+        return self(*arguments, AMI_PORT=str(port), **LOGIN)
 
 
-def signal_here(signum: signal.Signals) -> Step:
-    """A step of a scripted server: a signal to this process, in which the command runs."""
+def send_signal(signum: signal.Signals) -> Step:
+    """Return a step of a scripted server: send a signal to this process."""
     return lambda peer: os.kill(os.getpid(), signum)

@@ -1,4 +1,4 @@
-"""Batches: every line of the input is in the output once, in order, with what became of it."""
+"""Batches: each line of the input is in the output once, in order, with its result."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ import sys
 import time
 from collections import Counter
 from pathlib import Path
-from typing import Any, Dict, Iterator, List, Tuple
+from typing import Any, Dict, Iterator, List, Optional, Tuple
 
 import pytest
 
-from amiclient.command import batch as progress
-from amiclient.command import records as source
+from amiclient.command import batch, records
 from amiclient.loopback import LoopbackServer
 from tests.command.shell import (
     Runner,
     Screen,
+    assert_one_line,
     command,
     environment,
-    one_line,
-    signal_here,
+    needs_signals,
+    send_signal,
 )
 from tests.faults import Direction, Proxy, start_thread
 from tests.peer import Peer
@@ -43,22 +43,29 @@ from tests.script import (
     repeat,
 )
 
-needs_signals = pytest.mark.skipif(os.name != "posix", reason="needs signals and pipes")
+#: A valid and an invalid line.
+GOOD = '{"to": "pjsip:a", "body": "x"}\n'
+BAD = '{"to": "", "body": "x"}\n'
 
 
-def lines_of(out: str) -> List[Dict[str, Any]]:
+def results_of(out: str) -> List[Dict[str, Any]]:
     return [json.loads(line) for line in out.splitlines()]
 
 
-def batch(path: Path, count: int) -> str:
+def outcomes_of(out: str) -> List[Tuple[str, bool]]:
+    return [(result["outcome"], result["retryable"]) for result in results_of(out)]
+
+
+def write_batch(path: Path, count: int) -> str:
     rows = [{"to": "pjsip:alice", "body": f"number {n}", "id": n} for n in range(count)]
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     return str(path)
 
 
-def test_each_line_comes_out_with_what_became_of_it(
-    run: Runner, server: LoopbackServer, tmp_path: Path
-) -> None:
+# -- Input and output.
+
+
+def test_result_of_each_line(run: Runner, server: LoopbackServer, tmp_path: Path) -> None:
     path = tmp_path / "in.jsonl"
     path.write_bytes(
         b'\xef\xbb\xbf{"to": "pjsip:a", "body": "x", "id": 1.5, "mine": null, "from": null}\n'
@@ -84,22 +91,27 @@ def test_each_line_comes_out_with_what_became_of_it(
         b' "destination": "pjsip:c", "outcome": "not_sent"}'
     )
     code, out, err = run.logged_in(server.port, "--batch", str(path))
-    results = lines_of(out)
+    results = results_of(out)
     assert code == 65
-    words = [
-        None, "technology not found", "line 4: InvalidAddress", "line 5: LocalProtocolError: this",
-        "LocalProtocolError: this is no JSON object; write one in each line", "NaN", "too large",
-        "twice", "not UTF-8", "no JSON", "'body'", "'to'",
-        "'body' is no text", "'variables' is no", "'variables' is no", "'variables' is no",
-        "'variables' is no", "write 'variables'", "write 'from'", None,
+    local = "LocalProtocolError"
+    errors: List[Optional[Tuple[int, str, str]]] = [
+        None, (3, "ActionFailed", "technology not found"), (4, "InvalidAddress", ""),
+        (5, local, "JSON"), (6, local, "JSON"), (7, local, "NaN"), (8, local, "1e999"),
+        (9, local, "duplicate"), (10, local, "UTF-8"), (11, local, "JSON"), (12, local, "'body'"),
+        (13, local, "'to'"), (14, local, "'body'"), (15, local, "'variables'"),
+        (16, local, "'variables'"), (17, local, "'variables'"), (18, local, "'variables'"),
+        (19, local, "'variables'"), (20, local, "'from'"), None,
     ]  # fmt: skip
-    assert len(results) == len(words)
-    for result, word in zip(results, words):
+    assert len(results) == len(errors)
+    for result, expected in zip(results, errors):
         assert result["retryable"] is False
-        assert result["outcome"] == (
-            "accepted" if word is None else "failed" if "tech" in word else "not_sent"
-        )
-        assert result["error"] is None if word is None else word in result["error"]
+        if expected is None:
+            assert result["outcome"] == "accepted" and result["error"] is None
+        else:
+            number, kind, part = expected
+            assert result["outcome"] == ("failed" if kind == "ActionFailed" else "not_sent")
+            assert result["error"].startswith(f"line {number}: {kind}: ")
+            assert part in result["error"]
     assert results[0]["id"] == 1.5 and results[0]["mine"] is None
     assert results[3]["input"] == "nonsense\n"
     first, last = server.messages
@@ -107,16 +119,16 @@ def test_each_line_comes_out_with_what_became_of_it(
     assert (last.text, last.from_, last.variables, last.destination) == (
         "y\nz", "sip:b@c.d", (("X-A", "b"),), "pjsip:c",
     )  # fmt: skip
-    assert err.startswith("amisend: 20 lines: 2 accepted, 1 refused, 17 not sent (")
-    # What comes out is what may go in.
+    assert err.startswith("amisend: 20 lines: 2 accepted, 1 failed, 17 not sent (")
+    # The output is valid input.
     path.write_text(out)
-    select_for_retry = lines_of(run.logged_in(server.port, "--batch", str(path))[1])
+    again = results_of(run.logged_in(server.port, "--batch", str(path))[1])
     assert [{**old, "action_id": 0, "error": 0} for old in results] == [
-        {**new, "action_id": 0, "error": 0} for new in select_for_retry
+        {**new, "action_id": 0, "error": 0} for new in again
     ]
 
 
-def test_options_stand_in_for_what_a_line_lacks(
+def test_options_are_defaults_for_each_line(
     run: Runner, server: LoopbackServer, tmp_path: Path
 ) -> None:
     path = tmp_path / "in"
@@ -129,7 +141,7 @@ def test_options_stand_in_for_what_a_line_lacks(
     assert [(m.text, m.variables, m.from_, m.destination) for m in server.messages] == [
         (text, (("X-A", "b"),), "sip:d", "pjsip:e") for text in ("all", "mine")
     ]
-    assert lines_of(out)[0].keys() == {"to", "outcome", "retryable", "action_id", "error"}
+    assert results_of(out)[0].keys() == {"to", "outcome", "retryable", "action_id", "error"}
 
 
 def test_csv(run: Runner, server: LoopbackServer, tmp_path: Path) -> None:
@@ -146,14 +158,10 @@ def test_csv(run: Runner, server: LoopbackServer, tmp_path: Path) -> None:
     )
     code, out, err = run.logged_in(server.port, "--batch", str(path))
     assert code == 65
-    results = lines_of(out)
-    errors = [result.pop("error") for result in results]
-    for error, words in zip(
-        errors, (None, "line 5: ", "2 cells", "line 7: LocalProtocolError: this is no row", "UTF-8")
-    ):
-        assert error is None if words is None else words in error
-    assert [result.pop("outcome") for result in results] == [
-        "accepted", "not_sent", "not_sent", "not_sent", "not_sent", "accepted",
+    results = results_of(out)
+    assert [(line["outcome"], str(line["error"]).partition(": ")[0]) for line in results] == [
+        ("accepted", "None"), ("not_sent", "line 5"), ("not_sent", "line 6"),
+        ("not_sent", "line 7"), ("not_sent", "line 8"), ("accepted", "None"),
     ]  # fmt: skip
     assert results[0]["variables"] == {"X-Door": "front"} and results[0]["id"] == "1"
     assert results[2]["input"] == "pjsip:c,short row\r\n"
@@ -162,17 +170,19 @@ def test_csv(run: Runner, server: LoopbackServer, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("header", ["to,body,to\n", 'to,"bo"dy\n'])
-def test_csv_whose_first_line_is_wrong(
+def test_invalid_csv_header(
     run: Runner, server: LoopbackServer, tmp_path: Path, header: str
 ) -> None:
     path = tmp_path / "in"
     path.write_text(header + "a,b,c\n")
-    code, out, err = run.logged_in(server.port, "--batch", str(path), "--csv")
-    one_line(code, 65, err, "line 1: ")
-    assert out == ""
+    result = run.logged_in(server.port, "--batch", str(path), "--csv")
+    assert_one_line(result, 65, "line 1: ")
+    assert result[1] == ""
 
 
-def test_retry_takes_what_may_go_again(run: Runner, server: LoopbackServer, tmp_path: Path) -> None:
+def test_retry_sends_the_retryable_lines(
+    run: Runner, server: LoopbackServer, tmp_path: Path
+) -> None:
     path = tmp_path / "out"
     rows: List[Dict[str, Any]] = [
         {"to": "pjsip:a", "body": str(number), "outcome": outcome, "retryable": retryable}
@@ -181,122 +191,154 @@ def test_retry_takes_what_may_go_again(run: Runner, server: LoopbackServer, tmp_
              ("failed", True), ("failed", False), ("not_sent", "yes")]  # fmt: skip
         )
     ]
-    path.write_text(
-        "".join(json.dumps(row) + "\n" for row in rows) + '{"to": "pjsip:a", "body": "new"}\n{"to'
-    )
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows) + GOOD + '{"to')
     code, out, err = run.logged_in(server.port, "--retry", str(path))
     assert code == 65
     assert [message.text for message in server.messages] == ["1", "4"]
-    results = lines_of(out)
+    results = results_of(out)
     assert [result["outcome"] for result in results] == ["accepted"] * 2 + ["not_sent"] * 2
-    assert results[2]["error"].endswith(": it has no 'outcome'; give this file to --batch")
+    assert "'outcome'" in results[2]["error"] and "--batch" in results[2]["error"]
     assert results[3]["input"] == '{"to'
-    assert ", 5 passed over (" in err
+    assert ", 5 skipped (" in err
 
 
-def test_a_dry_run_of_a_batch(run: Runner, tmp_path: Path) -> None:
+def test_dry_run(run: Runner, tmp_path: Path) -> None:
     path = tmp_path / "in"
-    path.write_text('{"to": "pjsip:a", "body": "x"}\n{"to": "", "body": "x"}\n')
-    code, out, err = run("--batch", str(path), "--dry-run")
-    one_line(code, 65, err, "line 2: ")
-    assert out.count("Action: MessageSend") == 1
+    path.write_text(GOOD + BAD)
+    result = run("--batch", str(path), "--dry-run")
+    assert_one_line(result, 65, "line 2: ")
+    assert result[1].count("Action: MessageSend") == 1
 
 
-def test_a_batch_to_the_server_inside(run: Runner, tmp_path: Path) -> None:
-    code, out, err = run("--batch", batch(tmp_path / "in", 3), "--loopback", "--quiet")
+def test_loopback(run: Runner, tmp_path: Path) -> None:
+    path = write_batch(tmp_path / "in", 3)
+    code, out, err = run("--batch", path, "--loopback", "--quiet")
     assert (code, err) == (0, "")
-    assert [line["outcome"] for line in lines_of(out)] == ["accepted"] * 3
+    assert outcomes_of(out) == [("accepted", False)] * 3
 
 
-def test_a_server_that_dies_half_way_and_retries(
+def test_empty_input(run: Runner, server: LoopbackServer, tmp_path: Path) -> None:
+    path = write_batch(tmp_path / "in", 0)
+    assert_one_line(run.logged_in(server.port, "--batch", path), 0, " 0 lines: ")
+
+
+def test_many_invalid_lines_in_a_row(run: Runner, server: LoopbackServer, tmp_path: Path) -> None:
+    path = tmp_path / "in"
+    path.write_text(GOOD + BAD * 3_000 + GOOD)
+    code, out, err = run.logged_in(server.port, "--batch", str(path))
+    good = ("accepted", False)
+    assert outcomes_of(out) == [good, *[("not_sent", False)] * 3_000, good]
+
+
+def test_overlong_line(run: Runner, server: LoopbackServer, tmp_path: Path) -> None:
+    path = tmp_path / "in"
+    overlong = '{"to": "pjsip:a", "body": "' + "x" * (3 * records.MAX_LINE) + '"}'
+    for end in ("\n", ""):
+        path.write_text(GOOD + overlong + "\n" + GOOD + overlong + end)
+        code, out, err = run.logged_in(server.port, "--batch", str(path))
+        assert code == 65
+        assert outcomes_of(out) == [("accepted", False), ("not_sent", False)] * 2
+        assert len(results_of(out)[1]["input"]) == records.MAX_LINE + 1
+
+
+# -- Failures.
+
+
+def test_unreadable_input(
+    run: Runner, server: LoopbackServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for path in (tmp_path / "missing", tmp_path):
+        assert_one_line(run.logged_in(server.port, "--batch", str(path)), 66)
+    monkeypatch.setattr(sys, "stdin", None)
+    assert_one_line(run.logged_in(server.port, "--batch", "-"), 66, "standard input")
+
+
+def test_lines_before_a_read_error_have_results(
+    run: Runner, server: LoopbackServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def read_once(descriptor: int, size: int) -> bytes:
+        monkeypatch.undo()
+        monkeypatch.setattr(os, "read", fail)
+        return (GOOD + BAD).encode()
+
+    def fail(descriptor: int, size: int) -> bytes:
+        raise OSError("disk error")
+
+    monkeypatch.setattr(os, "read", read_once)
+    result = run.logged_in(server.port, "--batch", write_batch(tmp_path / "in", 0))
+    assert_one_line(result, 66, "disk error")
+    assert outcomes_of(result[1]) == [("accepted", False), ("not_sent", False)]
+
+
+def test_failed_login_reads_nothing(run: Runner, server: LoopbackServer, tmp_path: Path) -> None:
+    result = run(
+        "--batch", write_batch(tmp_path / "in", 3), AMI_PORT=str(server.port), AMI_USERNAME="eve",
+        AMI_SECRET="x",
+    )  # fmt: skip
+    assert_one_line(result, 77)
+    assert result[1] == ""
+
+
+def test_no_server(run: Runner, tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+    path = tmp_path / "in"
+    path.write_text((GOOD + BAD) * 2)
+    code, out, err = run.logged_in(port, "--batch", str(path))
+    assert code == 75
+    assert outcomes_of(out) == [("not_sent", True), ("not_sent", False)] * 2
+    assert all(": ConnectError: " in result["error"] for result in results_of(out)[::2])
+    assert err.startswith("amisend: --port: ")
+    assert "4 not sent, 2 retryable" in err
+
+
+def test_retries_after_the_server_disconnects(
     run: Runner, server: LoopbackServer, tmp_path: Path
 ) -> None:
     count = 400
-    path = Path(batch(tmp_path / "0", count))
-    told: List[Any] = []
+    path = Path(write_batch(tmp_path / "0", count))
+    settled: List[Any] = []
     for attempt in range(20):
-        # Cut in the middle of what the client sends, so that some is lost on the way.
+        # The cut is in the client's output, so that some of it does not arrive.
         with Proxy(server.port, up=Direction(cut=4_000 if attempt < 4 else None)) as proxy:
             option = "--retry" if attempt else "--batch"
             code, out, err = run.logged_in(proxy.port, option, str(path))
-        results = lines_of(out)
-        told += [line["id"] for line in results if line["outcome"] in ("accepted", "unknown")]
-        select_for_retry = [line["id"] for line in results if line["outcome"] == "not_sent"]
-        assert sorted(told + select_for_retry) == list(range(count))
+        results = results_of(out)
+        settled += [line["id"] for line in results if line["outcome"] in ("accepted", "unknown")]
+        unsent = [line["id"] for line in results if line["outcome"] == "not_sent"]
+        assert sorted(settled + unsent) == list(range(count))
         assert all(line["retryable"] for line in results if line["outcome"] == "not_sent")
         path = tmp_path / str(attempt + 1)
         path.write_text(out)
-        if not select_for_retry:
+        if not unsent:
             break
         assert code == 74
     assert code == 0 and attempt == 4
     arrived = Counter(message.text for message in server.messages)
     assert max(arrived.values()) == 1  # nothing twice
-    assert {text for text in arrived} <= {f"number {number}" for number in told}
+    assert set(arrived) <= {f"number {number}" for number in settled}
 
 
-def test_no_server_leaves_every_line_not_sent(run: Runner, tmp_path: Path) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port = listener.getsockname()[1]
-    path = tmp_path / "in"
-    path.write_text('{"to": "pjsip:a", "body": "x"}\n{"to": "", "body": "x"}\n' * 2)
-    code, out, err = run.logged_in(port, "--batch", str(path))
-    assert code == 75
-    results = lines_of(out)
-    assert [(line["outcome"], line["retryable"]) for line in results] == [
-        ("not_sent", True), ("not_sent", False),
-    ] * 2  # fmt: skip
-    assert all("ConnectError: nothing accepts" in line["error"] for line in results[::2])
-    assert err.splitlines()[0].startswith("amisend: --port: nothing accepts connections")
-    assert "4 not sent, 2 may go again" in err
-
-
-def test_a_wrong_set_up_reads_nothing(run: Runner, server: LoopbackServer, tmp_path: Path) -> None:
-    code, out, err = run(
-        "--batch", batch(tmp_path / "in", 3), AMI_PORT=str(server.port), AMI_USERNAME="eve",
-        AMI_SECRET="x",
-    )  # fmt: skip
-    one_line(code, 77, err)
-    assert out == ""
-
-
-def test_input_that_cannot_be_read(
+@needs_signals
+def test_output_error_stops_the_batch(
     run: Runner, server: LoopbackServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    code, out, err = run.logged_in(server.port, "--batch", str(tmp_path / "missing"))
-    one_line(code, 66, err, "missing")
-    code, out, err = run.logged_in(server.port, "--batch", str(tmp_path))
-    one_line(code, 66, err, "the input cannot be read")
-    monkeypatch.setattr(sys, "stdin", None)
-    code, out, err = run.logged_in(server.port, "--batch", "-")
-    one_line(code, 66, err, "standard input is closed")
+    reading, writing = os.pipe()
+    os.close(reading)
+    with open(writing, "w") as closed, monkeypatch.context() as patch:
+        patch.setattr(sys, "stdout", closed)
+        code, out, err = run.logged_in(server.port, "--batch", write_batch(tmp_path / "in", 500))
+    assert code == 74
+    assert err.startswith("amisend: line 1 ")
+    assert len(server.messages) < 100
 
 
-def test_a_line_that_is_too_long(
-    run: Runner, server: LoopbackServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for end in ("\n", ""):
-        path = tmp_path / "in"
-        long = '{"to": "pjsip:a", "body": "' + "x" * (3 * source.MAX_LINE) + '"}'
-        good = '{"to": "pjsip:a", "body": "x"}\n'
-        path.write_text(good + long + "\n" + good + long + end)
-        code, out, err = run.logged_in(server.port, "--batch", str(path))
-        assert code == 65
-        assert [line["outcome"] for line in lines_of(out)] == ["accepted", "not_sent"] * 2
-        assert len(lines_of(out)[1]["input"]) == source.MAX_LINE + 1
-
-
-def test_where_input_cannot_be_waited_for(
-    run: Runner, server: LoopbackServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(source, "_CAN_WAIT", False)
-    code, out, err = run.logged_in(server.port, "--batch", batch(tmp_path / "in", 3))
-    assert code == 0 and len(lines_of(out)) == 3
+# -- Pipes.
 
 
 @pytest.fixture
 def pipe(monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
-    """The end to write to of what is standard input."""
+    """The write end of a pipe whose read end is standard input."""
     reading, writing = os.pipe()
     with open(reading, encoding="utf-8") as stdin:
         monkeypatch.setattr(sys, "stdin", stdin)
@@ -306,11 +348,13 @@ def pipe(monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
             try:
                 os.close(writing)
             except OSError:
-                pass  # a test has closed it
+                pass  # closed by the test
 
 
 @needs_signals
-def test_a_slow_pipe_is_sent_as_it_comes(run: Runner, server: LoopbackServer, pipe: int) -> None:
+def test_lines_of_a_slow_pipe_are_sent_at_once(
+    run: Runner, server: LoopbackServer, pipe: int
+) -> None:
     seen: List[int] = []
 
     def write() -> None:
@@ -327,65 +371,74 @@ def test_a_slow_pipe_is_sent_as_it_comes(run: Runner, server: LoopbackServer, pi
     thread = start_thread(write)
     code, out, err = run.logged_in(server.port, "--batch", "-")
     thread.join()
-    assert code == 0 and seen == [1, 2, 3] and len(lines_of(out)) == 3
+    assert code == 0 and seen == [1, 2, 3] and len(results_of(out)) == 3
 
 
 @needs_signals
 @pytest.mark.parametrize(
     ("step", "outcome", "code"), [(accept, "accepted", 75), (read, "unknown", 74)]
 )
-def test_the_connection_ends_while_a_pipe_is_silent(
+def test_server_disconnects_while_a_pipe_is_silent(
     run: Runner, pipe: int, step: Step, outcome: str, code: int
 ) -> None:
-    def release(peer: Peer) -> None:
-        os.write(pipe, b'{"to": "pjsip:a", "body": "2"}\n{"to": "", "body": "3"}\n')
+    def write_more(peer: Peer) -> None:
+        os.write(pipe, (GOOD + BAD).encode())
         os.close(pipe)
 
-    os.write(pipe, b'{"to": "pjsip:a", "body": "1"}\n')
-    with Script(log_in, step, close, pause(0.05), release) as script:
+    os.write(pipe, GOOD.encode())
+    with Script(log_in, step, close, pause(0.05), write_more) as script:
         ended, out, err = run.logged_in(script.port, "--batch", "-")
     assert ended == code
-    assert [(line["outcome"], line["retryable"]) for line in lines_of(out)] == [
-        (outcome, False), ("not_sent", True), ("not_sent", False),
-    ]  # fmt: skip
+    assert outcomes_of(out) == [(outcome, False), ("not_sent", True), ("not_sent", False)]
+
+
+def test_system_that_cannot_wait_for_input(
+    run: Runner, server: LoopbackServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(records, "CAN_WAIT", False)
+    code, out, err = run.logged_in(server.port, "--batch", write_batch(tmp_path / "in", 3))
+    assert code == 0 and len(results_of(out)) == 3
+
+
+# -- Signals.
 
 
 @needs_signals
 @pytest.mark.parametrize(
-    "signum, code, word", [(signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "terminated")]
+    "signum, code, text", [(signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "terminated")]
 )
-def test_a_signal_leaves_every_line_accounted_for(
-    run: Runner, tmp_path: Path, signum: signal.Signals, code: int, word: str
+def test_every_line_has_a_result_after_a_signal(
+    run: Runner, tmp_path: Path, signum: signal.Signals, code: int, text: str
 ) -> None:
     count = 100
     before = signal.getsignal(signum)
-    with Script(log_in, repeat(39, accept), read, signal_here(signum), accept_all) as script:
-        ended, out, err = run.logged_in(script.port, "--batch", batch(tmp_path / "in", count))
+    path = write_batch(tmp_path / "in", count)
+    with Script(log_in, repeat(39, accept), read, send_signal(signum), accept_all) as script:
+        ended, out, err = run.logged_in(script.port, "--batch", path)
     assert ended == code
-    results = lines_of(out)
+    results = results_of(out)
     assert [line["id"] for line in results] == list(range(count))
-    sent = [line for line in results if line["outcome"] == "accepted"]
-    rest = results[len(sent) :]
-    arrived = [action["Body"] for action in script.actions]
-    assert 40 <= len(sent) == len(arrived) < count
+    accepted = [line for line in results if line["outcome"] == "accepted"]
+    rest = results[len(accepted) :]
+    assert 40 <= len(accepted) == len(script.actions) < count
     assert all((line["outcome"], line["retryable"]) == ("not_sent", True) for line in rest)
-    assert f"NotSent: the command was {word}" in rest[0]["error"]
-    assert err.splitlines()[-1] == f"amisend: {word}"
+    assert "NotSent: " in rest[0]["error"] and text in rest[0]["error"]
+    assert err.splitlines()[-1] == f"amisend: {text}"
     assert signal.getsignal(signum) == before
 
 
 @needs_signals
-def test_a_signal_while_a_pipe_is_silent(
+def test_signal_while_a_pipe_is_silent(
     run: Runner, server: LoopbackServer, pipe: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(source, "_GRACE", 0.05)
-    os.write(pipe, b'{"to": "pjsip:a", "body": "1"}\n')
+    monkeypatch.setattr(records, "GRACE_PERIOD", 0.05)
+    os.write(pipe, GOOD.encode())
 
     def interrupt() -> None:
         while not server.messages:
             time.sleep(0.01)
         time.sleep(0.05)
-        os.write(pipe, b'{"to": "pjsip:a", "body": "2"')  # and never its end
+        os.write(pipe, b'{"to": "pjsip:a", "body": "2"')  # without its end
         time.sleep(0.05)
         os.kill(os.getpid(), signal.SIGTERM)
 
@@ -393,80 +446,63 @@ def test_a_signal_while_a_pipe_is_silent(
     code, out, err = run.logged_in(server.port, "--batch", "-")
     thread.join()
     assert code == 143
-    assert [line["outcome"] for line in lines_of(out)] == ["accepted", "not_sent"]
+    assert [outcome for outcome, _ in outcomes_of(out)] == ["accepted", "not_sent"]
 
 
 @needs_signals
-def test_a_second_signal_ends_at_once(tmp_path: Path) -> None:
+def test_second_signal_ends_the_process(tmp_path: Path) -> None:
     def terminate(peer: Peer) -> None:
         child.send_signal(signal.SIGTERM)
 
     with Script(log_in, read, hold, terminate, pause(0.3), terminate, read_until_eof) as script:
         child = subprocess.Popen(
-            command("--batch", batch(tmp_path / "in", 3)), cwd=ROOT, env=environment(script.port),
-            stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+            command("--batch", write_batch(tmp_path / "in", 3)), cwd=ROOT,
+            env=environment(script.port), stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
         )  # fmt: skip
         script.release()
         assert child.wait(20) == -signal.SIGTERM
 
 
-@needs_signals
-def test_an_account_that_cannot_be_written_ends_the_batch(
-    run: Runner, server: LoopbackServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    reading, writing = os.pipe()
-    os.close(reading)
-    with open(writing, "w") as closed, monkeypatch.context() as patch:
-        patch.setattr(sys, "stdout", closed)
-        code, out, err = run.logged_in(server.port, "--batch", batch(tmp_path / "in", 500))
-    assert code == 74
-    assert err.splitlines()[0] == "amisend: line 1 and those after it: may have been sent"
-    assert len(server.messages) < 100
+# -- Progress on a terminal.
 
 
-def shown(terminal: Screen) -> Tuple[List[str], str]:
-    """The lines of progress, and what is left on the terminal."""
-    *drawn, rest = terminal.getvalue().split("\r\x1b[K")
-    return drawn[1:], rest
+def progress_of(screen: Screen) -> Tuple[List[str], str]:
+    """Return the progress texts, and the rest of the output."""
+    *texts, rest = screen.getvalue().split("\r\x1b[K")
+    return texts[1:], rest
 
 
 def test_progress_on_a_terminal(
     run: Runner, server: LoopbackServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(progress, "_PAUSE", 0.0)
-    terminal = Screen(is_terminal=True)
-    path = batch(tmp_path / "in", 50)
-    with monkeypatch.context() as patch:
-        patch.setattr(sys, "stderr", terminal)
-        assert run.logged_in(server.port, "--batch", path)[0] == 0
-    drawn, rest = shown(terminal)
-    assert len(drawn) == 50 and drawn[9].startswith("10 sent, 0 failed, ")
-    assert drawn[9].endswith(" left") and rest.startswith("amisend: 50 lines: 50 accepted (")
-    # Not more often than anybody reads; and none at all in a pipe, or where it is not wanted.
-    monkeypatch.setattr(progress, "_PAUSE", 60.0)
-    for quiet, is_terminal, count in (([], True, 2), (["--quiet"], True, 0), ([], False, 0)):
-        stream = Screen(is_terminal)
+    path = write_batch(tmp_path / "in", 50)
+
+    def run_on(screen: Screen, *options: str) -> Screen:
         with monkeypatch.context() as patch:
-            patch.setattr(sys, "stderr", stream)
-            assert run.logged_in(server.port, "--batch", path, *quiet)[0] == 0
-        assert stream.getvalue().count("\r") == count
+            patch.setattr(sys, "stderr", screen)
+            assert run.logged_in(server.port, "--batch", path, *options)[0] == 0
+        return screen
+
+    monkeypatch.setattr(batch, "UPDATE_INTERVAL", 0.0)
+    texts, rest = progress_of(run_on(Screen(is_terminal=True)))
+    assert len(texts) == 50 and texts[9].startswith("10 accepted, 0 errors, ")
+    assert texts[9].endswith(" remaining") and rest.startswith("amisend: 50 lines: 50 accepted (")
+    monkeypatch.setattr(batch, "UPDATE_INTERVAL", 60.0)
+    assert run_on(Screen(is_terminal=True)).getvalue().count("\r") == 2
+    assert run_on(Screen(is_terminal=True), "--quiet").getvalue() == ""
+    assert run_on(Screen(is_terminal=False)).getvalue().count("\r") == 0
 
 
 @needs_signals
-def test_progress_of_a_pipe_has_no_time_left(
+def test_progress_of_a_pipe_has_no_remaining_time(
     run: Runner, server: LoopbackServer, pipe: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    os.write(pipe, b'{"to": "pjsip:a", "body": "1"}\n')
+    os.write(pipe, GOOD.encode())
     os.close(pipe)
-    terminal = Screen(is_terminal=True)
+    screen = Screen(is_terminal=True)
     with monkeypatch.context() as patch:
-        patch.setattr(sys, "stderr", terminal)
+        patch.setattr(sys, "stderr", screen)
         assert run.logged_in(server.port, "--batch", "-")[0] == 0
-    drawn, rest = shown(terminal)
-    assert len(drawn) == 1 and "left" not in drawn[0]
+    texts, rest = progress_of(screen)
+    assert len(texts) == 1 and "remaining" not in texts[0]
     assert rest.startswith("amisend: 1 line: 1 accepted (")
-
-
-def test_nothing_to_send(run: Runner, server: LoopbackServer, tmp_path: Path) -> None:
-    code, out, err = run.logged_in(server.port, "--batch", batch(tmp_path / "in", 0))
-    one_line(code, 0, err, "0 lines: nothing to send")

@@ -1,0 +1,158 @@
+"""The input of a batch: lines, and the records and messages in them."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Dict, Iterator, List, Optional
+
+import pytest
+
+from amiclient.command import records
+from amiclient.command.records import MAX_LINE, LineReader, Record, read_csv, read_json
+from amiclient.command.signals import Signals
+from amiproto import LocalProtocolError
+from tests.command.shell import needs_signals
+from tests.faults import start_thread
+
+
+@contextmanager
+def reader_of(path: Path, data: bytes) -> Iterator[LineReader]:
+    path.write_bytes(data)
+    with open(path, "rb") as file:
+        yield LineReader(file.fileno(), Signals())
+
+
+# -- Lines.
+
+
+def test_lines_keep_their_ends(tmp_path: Path) -> None:
+    lines = [b"first\n", b"\n", b"x" * 200_000 + b"\r\n", b"y" * 70_000 + b"\n", b"last"]
+    with reader_of(tmp_path / "in", b"".join(lines)) as reader:
+        assert reader.position == 0
+        assert [reader.read_line() for _ in lines] == lines
+        assert reader.read_line() == b"" and reader.ended
+        assert reader.position == sum(map(len, lines))
+
+
+@pytest.mark.parametrize("end", [b"", b"\n"])
+def test_overlong_line_is_cut(tmp_path: Path, end: bytes) -> None:
+    for size in (MAX_LINE - 1, MAX_LINE, MAX_LINE + 1, MAX_LINE + 2, 2 * MAX_LINE, 3 * MAX_LINE):
+        line = b"x" * (size - len(end)) + end
+        with reader_of(tmp_path / "in", line + (b"next" if end else b"")) as reader:
+            assert reader.read_line() == line[: MAX_LINE + 1]
+            assert reader.read_line() == (b"next" if end else b"")
+
+
+@needs_signals
+def test_has_line_does_not_wait() -> None:
+    reading, writing = os.pipe()
+    with open(reading, "rb") as pipe, open(writing, "wb", 0) as end:
+        reader = LineReader(pipe.fileno(), Signals())
+
+        def seconds() -> float:
+            start = time.monotonic()
+            assert not reader.has_line()
+            return time.monotonic() - start
+
+        assert any(seconds() < 0.5 for _ in range(3))  # one can be slow on a loaded machine
+        end.write(b"half")
+        assert not reader.has_line()
+        end.write(b" a line\nmore")
+        assert reader.has_line() and reader.read_line() == b"half a line\n"
+        assert not reader.has_line()
+        end.close()
+        assert reader.has_line() and reader.read_line() == b"more"
+        assert reader.has_line() and reader.read_line() == b""
+
+
+@needs_signals
+@pytest.mark.parametrize("parts", [[b"line\n"], [b"li", b"ne\n"]])
+def test_input_within_the_grace_period_after_a_signal_is_read(
+    monkeypatch: pytest.MonkeyPatch, parts: List[bytes]
+) -> None:
+    monkeypatch.setattr(records, "GRACE_PERIOD", 10.0)
+    reading, writing = os.pipe()
+
+    def write() -> None:
+        with open(writing, "wb", 0) as end:
+            for part in parts:
+                time.sleep(0.05)
+                end.write(part)
+
+    with open(reading, "rb") as pipe, Signals() as signals:
+        signals.defer()
+        os.kill(os.getpid(), signal.SIGTERM)
+        reader = LineReader(pipe.fileno(), signals)
+        thread = start_thread(write)
+        assert reader.read_line() == b"line\n"
+        thread.join()
+
+
+# -- Records.
+
+
+def test_record_has_the_number_of_its_first_line(tmp_path: Path) -> None:
+    text = b'to,body\n\na,b\nc,"d\ne"\nf,g\nh,"i\nj",k\nl,m\n'
+    with reader_of(tmp_path / "in", text) as reader:
+        assert [(record.number, record.fields) for record in read_csv(reader)] == [
+            (3, {"to": "a", "body": "b"}), (4, {"to": "c", "body": "d\ne"}),
+            (6, {"to": "f", "body": "g"}), (7, {"input": 'h,"i\nj",k\n'}),
+            (9, {"to": "l", "body": "m"}),
+        ]  # fmt: skip
+
+
+def test_longest_line_is_read(tmp_path: Path) -> None:
+    for size, is_valid in ((MAX_LINE, True), (MAX_LINE + 1, False)):
+        text = b'{"to": "a", "body": "b"}'.ljust(size - 1) + b"\n"
+        with reader_of(tmp_path / "in", text) as reader:
+            (record,) = read_json(reader)
+        assert (record.problem == "") is is_valid
+        assert is_valid or str(MAX_LINE) in record.problem
+
+
+@pytest.mark.parametrize("number", ["1e999", "-1e999", "1e9999999999999999999999999999"])
+def test_error_for_a_large_number_is_short(tmp_path: Path, number: str) -> None:
+    with reader_of(tmp_path / "in", f'{{"to": "a", "n": {number}}}'.encode()) as reader:
+        (record,) = read_json(reader)
+    assert number[:20] in record.problem and len(record.problem) < 80
+
+
+# -- Messages.
+
+
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [
+        ({"to": "pjsip:a", "id": 7}, {"to": "pjsip:a", "text": "all"}),
+        ({"id": 7, "to": "pjsip:a", "mine": None, "body": "b"}, {"to": "pjsip:a", "text": "b"}),
+        ({"from": None, "to": "pjsip:a", "body": None, "destination": "pjsip:a"},
+         {"text": "all", "from_": None, "destination": "pjsip:a"}),
+        ({"to": "pjsip:a", "from": "sip:b", "variables": {"X": "1"}},
+         {"text": "all", "from_": "sip:b", "variables": (("X", "1"),)}),
+    ],
+)  # fmt: skip
+def test_message_of_a_record(fields: Dict[str, Any], expected: Dict[str, Any]) -> None:
+    message = Record(1, fields).message({"body": "all"})
+    assert {name: getattr(message, name) for name in expected} == expected
+
+
+@pytest.mark.parametrize(
+    ("key", "known"),
+    [
+        ("To", "to"), (" body ", "body"), ("from_", "from"), ("FROM_", "from"),
+        ("variable", "variables"), ("Variable_", "variables"), ("Variables", "variables"),
+        ("id", None), ("too", None), ("toX", None), ("_to", None), ("sender", None),
+    ],
+)  # fmt: skip
+def test_misspelled_key_is_rejected(key: str, known: Optional[str]) -> None:
+    record = Record(1, {"to": "pjsip:a", "body": "b", key: "c"})
+    if known is None:
+        assert record.message({}).body == b"b"
+    else:
+        with pytest.raises(LocalProtocolError) as caught:
+            record.message({})
+        assert f"{key!r}" in str(caught.value) and f"{known!r}" in str(caught.value)
