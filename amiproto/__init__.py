@@ -1,9 +1,61 @@
-"""The Asterisk Manager Interface (AMI) as a codec without any I/O.
+"""A codec for the Asterisk Manager Interface (AMI), without any I/O.
 
-Reading order: ``errors``, ``limits`` and ``values``; ``text`` and ``headers``; ``framing``, where
-stanzas end; ``encoding`` and ``messages``; ``connection``; ``login`` and ``session``; and for one
-action of many, the package ``messaging``. Nothing here opens, waits, reads a clock or starts a
-thread, and every import is relative, so that the folder can be copied into another package.
+It opens no sockets, starts no threads and reads no clock, so it works with any I/O framework. All
+imports are relative, so the package can be copied into another one.
+
+A :class:`Session` is the client's side: it logs in, gives each action an ActionID that cannot be
+guessed, and matches responses to actions. With asyncio::
+
+    import asyncio
+    import os
+
+    from amiproto import NEED_DATA, ActionResult, EndOfStream, LoggedIn, MessageSend, Session
+
+    async def send(host, port, username, secret, message):
+        reader, writer = await asyncio.open_connection(host, port)
+        session = Session(username, secret, entropy=os.urandom(16))
+        try:
+            while True:
+                event = session.next_event()
+                writer.write(session.data_to_send())
+                if event is NEED_DATA:
+                    data = await reader.read(65536)
+                    if data:
+                        session.receive_data(data)
+                    else:
+                        session.receive_eof()
+                elif isinstance(event, LoggedIn):
+                    writer.write(session.send(message).wire)
+                elif isinstance(event, ActionResult):
+                    return event.response
+                elif isinstance(event, EndOfStream):
+                    raise ConnectionError("closed by the server")
+        finally:
+            writer.close()
+
+    message = MessageSend("pjsip:alice", "Hello")
+    response = asyncio.run(send("127.0.0.1", 5038, "user", "secret", message))
+
+A :class:`Connection` converts bytes to messages and messages to bytes, in either role. A proxy has
+two of them::
+
+    from amiproto import NEED_DATA, Connection, EndOfStream, Role
+
+    client_side = Connection(Role.SERVER)
+    server_side = Connection(Role.CLIENT)
+
+    def relay(data, source, sink):
+        source.receive_data(data)
+        forwarded = b""
+        while True:
+            message = source.next_event()
+            if message is NEED_DATA or isinstance(message, EndOfStream):
+                return forwarded
+            forwarded += sink.send(message)  # or another message
+
+:class:`MessageSend` rejects a message that the server would alter; see :mod:`amiproto.messaging`.
+Any other action is an :class:`Action`. The errors are listed in :mod:`amiproto.exceptions`, the
+limits in :mod:`amiproto.limits`.
 """
 
 from .connection import NEED_DATA, Connection, EndOfStream, Role, State
@@ -44,16 +96,19 @@ from .session import MD5, PLAIN, ActionResult, LoggedIn, Login, Session
 __all__ = [
     "AMIError",
     "Action",
-    "InvalidAddress",
     "ActionResult",
     "Banner",
-    "InvalidBody",
     "BodyTooLong",
     "Connection",
     "EndOfStream",
     "Event",
-    "InvalidHeader",
+    "FAILED",
     "Headers",
+    "InvalidAction",
+    "InvalidAddress",
+    "InvalidBody",
+    "InvalidHeader",
+    "InvalidVariable",
     "LINE_TOO_LONG",
     "LineTooLong",
     "LocalProtocolError",
@@ -62,16 +117,13 @@ __all__ = [
     "LoginFailed",
     "MD5",
     "MISSING_ACTION",
-    "InvalidAction",
     "Message",
     "MessageSend",
     "NEED_DATA",
     "NOT_SENT",
     "NotSent",
-    "UnknownMessage",
     "PLAIN",
     "ProtocolError",
-    "FAILED",
     "RemoteProtocolError",
     "Response",
     "Role",
@@ -81,7 +133,7 @@ __all__ = [
     "TOO_MANY_LINES",
     "TooManyLines",
     "UNKNOWN",
-    "InvalidVariable",
+    "UnknownMessage",
     "escape_variable",
     "parse_message_send",
     "parse_variables",

@@ -1,4 +1,4 @@
-"""The errors: picklable, copyable, with every attribute, and one tree."""
+"""The errors: attributes, pickling, and the tree of classes."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from amiproto import (
     AMIError,
     LocalProtocolError,
     LoginFailed,
-    ProtocolError,
+    NotSent,
     RemoteProtocolError,
+    exceptions,
 )
-from amiproto import exceptions as errors
 
 KINDS: List[Type[AMIError]] = [
     value
-    for value in vars(errors).values()
+    for value in vars(exceptions).values()
     if isinstance(value, type) and issubclass(value, AMIError)
 ]
 _numbers = st.one_of(st.none(), st.integers())
@@ -33,7 +33,7 @@ _texts = st.one_of(st.none(), st.text())
 
 
 @given(st.sampled_from(KINDS), st.text(), _texts, _numbers, _numbers, _texts, st.integers(0, 4))
-def test_every_error_survives_pickling_and_copying(
+def test_errors_can_be_pickled_and_copied(
     kind: Type[AMIError],
     message: str,
     field: str,
@@ -54,48 +54,57 @@ def test_every_error_survives_pickling_and_copying(
         assert type(other) is kind and vars(other) == vars(error)
         assert str(other) == message and other.outcome == error.outcome
         assert other.args == error.args == (message,)
+        with pytest.raises(kind):
+            raise other
 
 
-def test_the_tree_is_the_one_in_the_docstring() -> None:
-    names = [line.replace("│", " ").replace("└", " ").replace("├", " ").replace("─", " ").split()
-             for line in (errors.__doc__ or "").splitlines()]  # fmt: skip
-    drawn = {words[0] for words in names if words and words[0] in vars(errors)}
-    assert {kind.__name__ for kind in KINDS} <= drawn
+def test_the_tree_in_the_docstring_lists_every_class_below_each_base() -> None:
+    drawn: List[List[str]] = []
+    path: List[str] = []
+    for line in (exceptions.__doc__ or "").splitlines():
+        words = line.translate(str.maketrans("│└├─", "    ")).split()
+        if line.startswith("    ") and words:
+            depth = (len(line) - len(line.lstrip(" │└├─")) - 4) // 4
+            path = [*path[:depth], words[0]]
+            drawn.append(path)
+    expected = {
+        (base.__name__, kind.__name__) for kind in KINDS for base in kind.__bases__ if base in KINDS
+    }
+    assert {(path[-2], path[-1]) for path in drawn if len(path) > 1} == expected
+    assert drawn[0] == ["AMIError"]
+
+
+def test_outcomes_follow_the_classes() -> None:
     for kind in KINDS:
-        assert kind is AMIError or kind is ProtocolError or issubclass(kind, ProtocolError)
-        assert (kind.outcome == NOT_SENT) == issubclass(kind, (LocalProtocolError, LoginFailed))
+        assert (kind.outcome == NOT_SENT) == issubclass(kind, NotSent)
+    assert issubclass(LocalProtocolError, NotSent) and issubclass(LoginFailed, NotSent)
     assert RemoteProtocolError.outcome == AMIError.outcome == UNKNOWN
 
 
-def test_an_error_tells_itself_in_plain_types() -> None:
+def test_to_dict_has_plain_types() -> None:
     error = LocalProtocolError("no", field="To", limit=1, actual=2, action_id="7")
     assert error.to_dict() == {
         "outcome": NOT_SENT, "retryable": False, "action_id": "7", "server_message": None,
         "error": "LocalProtocolError", "message": "no", "field": "To", "limit": 1, "actual": 2,
     }  # fmt: skip
-    refused = LoginFailed("no", server_message="Authentication failed", action_id="8").to_dict()
-    assert refused["server_message"] == "Authentication failed" and refused["action_id"] == "8"
+    login_failed = LoginFailed("no", server_message="Authentication failed", action_id="8")
+    assert login_failed.to_dict()["server_message"] == "Authentication failed"
+    assert login_failed.to_dict()["action_id"] == "8"
 
 
-def test_an_error_without_a_sentence_has_an_empty_one() -> None:
+def test_the_message_is_optional() -> None:
     assert [str(kind()) for kind in KINDS] == [""] * len(KINDS)
+    assert LoginFailed().server_message == ""
 
 
-def test_a_login_may_work_later_where_the_server_is_leaving() -> None:
+def test_a_failed_login_is_retryable_only_if_the_server_is_shutting_down() -> None:
     assert LoginFailed(server_message=SHUTTING_DOWN).retryable is True
     for error in (LoginFailed(), LoginFailed("no", server_message="Authentication failed")):
         assert error.retryable is False
-    assert (LoginFailed().message, LoginFailed().server_message) == ("", "")
 
 
 def test_every_error_is_public() -> None:
     assert {kind.__name__ for kind in KINDS} <= set(amiproto.__all__)
-    assert sorted(errors.__all__) == errors.__all__
-    assert set(errors.__all__) == {kind.__name__ for kind in KINDS} | {
-        "NOT_SENT", "FAILED", "SHUTTING_DOWN", "UNKNOWN"
-    }  # fmt: skip
-
-
-def test_an_error_raised_anew_is_caught_by_its_family() -> None:
-    with pytest.raises(ProtocolError, match="no"):
-        raise copy.copy(LocalProtocolError("no"))
+    assert exceptions.__all__ == sorted(
+        {kind.__name__ for kind in KINDS} | {"NOT_SENT", "FAILED", "SHUTTING_DOWN", "UNKNOWN"}
+    )
