@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 from contextlib import contextmanager
-from typing import Dict, Iterator
+from typing import Dict, Iterator, List
 
 from tests.live.asterisk import AsteriskServer
 
@@ -25,7 +25,7 @@ class RawAMI:
 
     def read_stanza(self) -> bytes:
         """Return the next stanza, including its blank line."""
-        lines = []
+        lines: List[bytes] = []
         while lines[-1:] != [b"\r\n"]:
             lines.append(self.stream.readline())
             assert lines[-1], "end of stream"

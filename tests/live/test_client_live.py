@@ -1,4 +1,4 @@
-"""The client against real servers: TLS, logins, rights, lists, events, bulk, servers that stop."""
+"""The client with real servers: TLS, logins, rights, lists, events, many messages, restarts."""
 
 from __future__ import annotations
 
@@ -33,6 +33,7 @@ from amiclient import (
 )
 from amiproto import MD5, PLAIN
 from tests.certificates import OTHER_PEM
+from tests.live.ami import RawAMI
 from tests.live.asterisk import AsteriskServer
 from tests.live.phone import SipMessage
 from tests.live.servers import Live
@@ -41,7 +42,7 @@ TIMEOUT = 20.0
 
 mechanisms = pytest.mark.parametrize("mechanism", [MD5, PLAIN])
 
-#: With these the action has several times the 1024 bytes that a server reads of one TLS record.
+#: These make the action several times longer than the 1024 bytes that a server reads per record.
 _START = '\u00e4\u00f6\u20ac\U0001f600 "quoted" (text), '
 LONG_BODY = _START + "." * (900 - len(_START.encode()))
 LONG_VARIABLES = {
@@ -59,7 +60,7 @@ def client_of(server: AsteriskServer, user: str = "messenger", **options: Any) -
 
 @contextmanager
 def another_server(live: Live, **extra: str) -> Iterator[AsteriskServer]:
-    """A server to stop, or with other settings; ``extra`` are files, without ``.conf``."""
+    """Start another server, with text to append to configuration files: ``manager="..."``."""
     files = {f"{name}.conf": text for name, text in extra.items()}
     with AsteriskServer(live.server.place, phone_port=live.phone.port, extra=files) as server:
         yield server
@@ -90,21 +91,15 @@ def test_long_message_over_tls(live: Live, mechanism: str, name: str) -> None:
         assert values == {name: [value] for name, value in LONG_VARIABLES.items()}
 
 
-def test_one_write_over_tls_hangs(live: Live) -> None:
-    # Why the client writes line by line, and proof that the test above would see it if it did not.
+def test_message_in_one_tls_record_is_not_read(live: Live) -> None:
+    # This is why the client writes one record per line, and shows that the test above would fail
+    # if it did not.
     server = live.server
     context = ssl.create_default_context(cafile=server.ca_file)
     message = MessageSend("pjsip:alice", LONG_BODY, variables=LONG_VARIABLES)
     with socket.create_connection((server.host, server.tls_port), TIMEOUT) as plain:
         with context.wrap_socket(plain, server_hostname="localhost") as connection:
-            login = Action("Login", [
-                ("Username", "messenger"), ("Secret", server.users["messenger"]),
-                ("Events", "off"),
-            ])  # fmt: skip
-            connection.sendall(login.wire)
-            answer = b""
-            while not answer.endswith(b"\r\n\r\n"):
-                answer += connection.recv(65536)
+            RawAMI(connection).login(server, "messenger")
             connection.sendall(message.wire)
             connection.settimeout(0.3)
             with pytest.raises(socket.timeout):
@@ -113,26 +108,27 @@ def test_one_write_over_tls_hangs(live: Live) -> None:
 
 
 @pytest.mark.parametrize("tls", [True, OTHER_PEM], ids=["system", "other"])
-def test_certificate_that_is_not_trusted(live: Live, tls: Any) -> None:
+def test_untrusted_certificate(live: Live, tls: Any) -> None:
     client = client_of(live.server, tls=tls)
     with pytest.raises(TLSError) as caught:
         client.connect()
     assert caught.value.outcome == NOT_SENT
-    assert "not trusted" in str(caught.value)
+    assert isinstance(caught.value.__cause__, ssl.SSLCertVerificationError)
     assert not client.connected
 
 
 def test_certificate_for_another_name(live: Live) -> None:
     server = live.server
-    with pytest.raises(TLSError, match="not trusted"):
+    with pytest.raises(TLSError) as caught:
         client_of(server, tls=server.ca_file, tls_hostname="pbx.example.org").connect()
+    assert isinstance(caught.value.__cause__, ssl.SSLCertVerificationError)
 
 
 def test_wrong_port(live: Live) -> None:
     server = live.server
-    with pytest.raises(TLSError, match="TLS port"):
+    with pytest.raises(TLSError):
         client_of(server, tls=server.ca_file, port=server.port).connect()
-    with pytest.raises(ConnectTimeout, match="TLS or not"):
+    with pytest.raises(ConnectTimeout):
         client_of(server, port=server.tls_port, timeout=0.3).connect()
 
 
@@ -173,7 +169,7 @@ def test_single_login(live: Live, mechanism: str) -> None:
         first.send_message("pjsip:alice", "still in")
     assert live.phone.next_message().body == b"still in"
     with closing(second):
-        # The server forgets a session a moment after its Goodbye; each refusal takes a second.
+        # The server forgets a session shortly after its Goodbye; each failed login takes a second.
         for _ in range(3):
             try:
                 second.connect()
@@ -183,7 +179,7 @@ def test_single_login(live: Live, mechanism: str) -> None:
         second.ping()
 
 
-def test_user_without_the_right(live: Live) -> None:
+def test_user_without_the_right_to_send(live: Live) -> None:
     with client_of(live.server, "reader") as client:
         with pytest.raises(ActionFailed) as caught:
             client.send_message("pjsip:alice", "x")
@@ -195,36 +191,37 @@ def test_user_without_the_right(live: Live) -> None:
     assert live.phone.drain() == []
 
 
-def test_refusals_leave_the_session_in_step(live: Live) -> None:
+def test_failed_actions_do_not_disturb_the_session(live: Live) -> None:
     with client_of(live.server) as client:
-        for to, words in (
+        for to, text in (
             ("nosuch:alice", "Message technology not found."),
             ("pjsip:nosuch/sip:bob@127.0.0.1", "Message failed to send."),
         ):
             with pytest.raises(ActionFailed) as caught:
                 client.send_message(to, "x")
-            assert caught.value.server_message == words
-        with pytest.raises(ActionFailed, match="Permission denied"):
+            assert caught.value.server_message == text
+        with pytest.raises(ActionFailed) as caught:
             client.command("core show version")
-        with pytest.raises(ActionFailed, match="Invalid/unknown command"):
+        assert caught.value.server_message == "Permission denied"
+        with pytest.raises(ActionFailed):
             client.send_action(Action("NoSuchAction"))
-        client.send_message("pjsip:alice", "in step")
-    assert [message.body for message in live.phone.wait_for(1)] == [b"in step"]
+        client.send_message("pjsip:alice", "last")
+    assert [message.body for message in live.phone.wait_for(1)] == [b"last"]
 
 
-@pytest.mark.parametrize("unauthenticated", ["number", "time"])
-def test_limits_of_connections_without_login(live: Live, unauthenticated: str) -> None:
+@pytest.mark.parametrize("limit", ["authlimit", "authtimeout"])
+def test_authlimit_and_authtimeout(live: Live, limit: str) -> None:
     limits = "\n[general](+)\nauthlimit = 1\nauthtimeout = 1\n"
     with another_server(live, manager=limits) as server:
         address = (server.host, server.port)
         with socket.create_connection(address, TIMEOUT) as idle, idle.makefile("rb") as stream:
             assert stream.readline().startswith(b"Asterisk Call Manager/")
-            if unauthenticated == "number":
-                with pytest.raises(SendFailed, match="authlimit") as caught:
+            if limit == "authlimit":
+                with pytest.raises(ConnectError) as caught:
                     client_of(server).connect()
             else:
                 assert stream.read() == b""
-                with pytest.raises(SendFailed, match="authtimeout") as caught:
+                with pytest.raises(ConnectError) as caught:
                     Client(
                         sock=idle, username="messenger", secret=server.users["messenger"]
                     ).connect()
@@ -235,31 +232,31 @@ def test_limits_of_connections_without_login(live: Live, unauthenticated: str) -
 # ---- actions ----
 
 
-def test_lists(live: Live) -> None:
+def test_event_lists(live: Live) -> None:
     with client_of(live.server, "admin") as client:
-        reply = client.send_action(Action("CoreShowChannels"))
-        assert reply.events == ()
-        assert reply.complete is not None
-        assert reply.complete.name == "CoreShowChannelsComplete"
+        result = client.send_action(Action("CoreShowChannels"))
+        assert result.events == ()
+        assert result.complete is not None
+        assert result.complete.name == "CoreShowChannelsComplete"
 
-        reply = client.send_action(Action("PJSIPShowEndpoints"))
-        names = sorted(event.headers["ObjectName"] for event in reply.events)
+        result = client.send_action(Action("PJSIPShowEndpoints"))
+        names = sorted(event.headers["ObjectName"] for event in result.events)
         assert names == ["alice", "default_outbound_endpoint"]
-        assert {event.name for event in reply.events} == {"EndpointList"}
-        assert reply.complete is not None and reply.complete.headers["ListItems"] == "2"
+        assert {event.name for event in result.events} == {"EndpointList"}
+        assert result.complete is not None and result.complete.headers["ListItems"] == "2"
         client.ping()
 
 
-def test_list_between_other_events(live: Live) -> None:
+def test_list_is_separated_from_other_events(live: Live) -> None:
     with client_of(live.server, "admin", events="on") as client:
         call = [("Channel", "Local/wait@capture"), ("Application", "Wait"), ("Data", "5")]
         client.send_action(Action("Originate", call))
-        reply = client.send_action(Action("CoreShowChannels"))
-        channels = [event.headers["Channel"] for event in reply.events]
-        assert len(channels) == 2 and {event.name for event in reply.events} == {"CoreShowChannel"}
+        result = client.send_action(Action("CoreShowChannels"))
+        channels = [event.headers["Channel"] for event in result.events]
+        assert len(channels) == 2 and {event.name for event in result.events} == {"CoreShowChannel"}
         for channel in channels:
             client.send_action(Action("Hangup", [("Channel", channel)]))
-            break  # the other half goes with it
+            break  # the other half is hung up with it
         names = []
         for event in client.events(timeout=5.0):
             assert isinstance(event, Event)
@@ -282,25 +279,24 @@ def test_command(live: Live) -> None:
 
 
 def test_events_of_another_session(live: Live) -> None:
-    told = Action("UserEvent", [("UserEvent", "Told"), ("Key", "a value"), ("Key", "second")])
+    action = Action("UserEvent", [("UserEvent", "Test"), ("Key", "a value"), ("Key", "second")])
     with client_of(live.server, "reader", events="on") as listener:
-        with client_of(live.server, "admin") as teller:
-            assert teller.send_action(told).response.name == "Success"
-            assert list(teller.events(timeout=0.1)) == [], "events were off"
+        with client_of(live.server, "admin") as sender:
+            assert sender.send_action(action).response.name == "Success"
+            assert list(sender.events(timeout=0.1)) == [], "events were off"
         for event in listener.events(timeout=5.0):
-            if isinstance(event, Event) and event.headers.get("UserEvent") == "Told":
+            if isinstance(event, Event) and event.headers.get("UserEvent") == "Test":
                 break
         else:
-            pytest.fail("the event did not come")
+            pytest.fail("the event did not arrive")
         assert event.name == "UserEvent"
         assert event.headers.get_all("Key") == ["a value", "second"]
         listener.ping()
 
 
-def test_class_of_events(live: Live) -> None:
-    told = Action("UserEvent", [("UserEvent", "Told")])
+def test_event_mask_selects_a_class(live: Live) -> None:
     with client_of(live.server, "admin", events="user") as client:
-        client.send_action(told)
+        client.send_action(Action("UserEvent", [("UserEvent", "Test")]))
         # Neither FullyBooted (system) nor SuccessfulAuth (security).
         assert [getattr(event, "name", "") for event in client.events(timeout=0.2)] == ["UserEvent"]
 
@@ -308,7 +304,7 @@ def test_class_of_events(live: Live) -> None:
 # ---- many messages ----
 
 
-def test_bulk_arrives_in_order(live: Live) -> None:
+def test_many_messages_arrive_in_order(live: Live) -> None:
     bodies = [f"message {number}\n{'.' * (number % 300)}" for number in range(500)]
     with client_of(live.server) as client:
         results = list(client.send_messages(
@@ -321,7 +317,7 @@ def test_bulk_arrives_in_order(live: Live) -> None:
     assert [message.body.decode() for message in arrived] == bodies
 
 
-def test_bulk_over_tls(live: Live) -> None:
+def test_many_messages_over_tls(live: Live) -> None:
     bodies = [f"message {number} {'.' * (number % 300)}" for number in range(100)]
     messages = [MessageSend("pjsip:alice", body, variables=LONG_VARIABLES) for body in bodies]
     with client_of(live.server, tls=live.server.ca_file) as client:
@@ -332,7 +328,7 @@ def test_bulk_over_tls(live: Live) -> None:
     assert all(len(variables_of(message)) == 5 for message in arrived)
 
 
-def test_bulk_with_refusals(live: Live) -> None:
+def test_many_messages_with_failures(live: Live) -> None:
     kinds = ["pjsip:alice", "nosuch:alice", ""]
     items = [{"to": kinds[number % 3], "body": str(number)} for number in range(60)]
     with client_of(live.server) as client:
@@ -349,46 +345,46 @@ def test_bulk_with_refusals(live: Live) -> None:
 def test_server_stops_between_calls(live: Live) -> None:
     with another_server(live) as server:
         quiet = client_of(server)
-        eager = client_of(server, "admin", events="on")
-        caller = client_of(server, tls=server.ca_file)
-        with closing(quiet), closing(eager), closing(caller):
-            for client in (quiet, eager, caller):
+        listening = client_of(server, "admin", events="on")
+        secure = client_of(server, tls=server.ca_file)
+        with closing(quiet), closing(listening), closing(secure):
+            for client in (quiet, listening, secure):
                 client.connect()
                 client.ping()
             server.stop()
 
-            # With events: the server says so, then the stream ends.
+            # With events, the server announces the end of the stream.
             names: List[str] = []
             with pytest.raises(ConnectionLost):
-                for event in eager.events(timeout=TIMEOUT):
+                for event in listening.events(timeout=TIMEOUT):
                     names.append(getattr(event, "name", ""))
             assert names[-1] == "Shutdown"
 
-            # Without: the end is seen before anything leaves.
-            for client in (quiet, caller):
+            # Without events, the client notices the end before it sends.
+            for client in (quiet, secure):
                 with pytest.raises(SendFailed) as closed:
                     client.send_message("pjsip:alice", "lost")
                 assert closed.value.outcome == NOT_SENT
                 assert not client.connected
             with pytest.raises(NotConnected):
                 quiet.ping()
-            with pytest.raises(ConnectError) as refused:
+            with pytest.raises(ConnectError) as failed:
                 quiet.connect()
-            assert refused.value.outcome == NOT_SENT
+            assert failed.value.outcome == NOT_SENT
 
             server.start()
-            for client in (quiet, eager, caller):
+            for client in (quiet, listening, secure):
                 client.connect()
                 client.send_message("pjsip:alice", "back")
     assert [message.body for message in live.phone.wait_for(3)] == [b"back"] * 3
 
 
-#: A call that is answered late, so that its Originate waits for it.
+#: An extension that answers late, so that a synchronous Originate waits for it.
 SLOW = "\n[slow]\nexten = s,1,Wait(10)\n same = n,Answer()\n"
 
 
 @pytest.mark.parametrize("events", ["off", "on"])
-def test_server_dies_with_an_action_in_flight(live: Live, events: str) -> None:
+def test_server_killed_with_an_action_in_flight(live: Live, events: str) -> None:
     call = [("Channel", "Local/s@slow"), ("Application", "Wait"), ("Data", "1")]
     with another_server(live, extensions=SLOW) as server:
         with closing(client_of(server, "admin", events=events)) as client:
@@ -406,7 +402,7 @@ def test_server_dies_with_an_action_in_flight(live: Live, events: str) -> None:
     assert live.phone.next_message().body == b"back"
 
 
-def test_server_dies_in_the_middle_of_bulk(live: Live) -> None:
+def test_server_killed_during_many_messages(live: Live) -> None:
     count = 400
     results: List[SendResult[MessageSend]] = []
     with another_server(live) as server, closing(client_of(server)) as client:
@@ -422,7 +418,7 @@ def test_server_dies_in_the_middle_of_bulk(live: Live) -> None:
     outcomes = [result.outcome for result in results]
     accepted, unknown = outcomes.count(ACCEPTED), outcomes.count(UNKNOWN)
     assert len(outcomes) == count
-    # First all that were accepted, then what was on its way, then what never left.
+    # Accepted messages come first, then those in flight, then those that were not sent.
     rest = count - accepted - unknown
     assert outcomes == [ACCEPTED] * accepted + [UNKNOWN] * unknown + [NOT_SENT] * rest
     assert 180 < accepted <= 200 and unknown <= 16
@@ -430,4 +426,4 @@ def test_server_dies_in_the_middle_of_bulk(live: Live) -> None:
     arrived = [int(message.body) for message in live.phone.wait_for(accepted)]
     late = [int(message.body) for message in live.phone.drain()]
     assert arrived + late == list(range(len(arrived + late)))
-    assert len(late) <= unknown, "what was said not to be sent was sent"
+    assert len(late) <= unknown, "a message with outcome not_sent was sent"

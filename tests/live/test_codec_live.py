@@ -1,4 +1,4 @@
-"""The codec on what real servers send now: a stream of every kind, and forged stanzas within."""
+"""The codec with real servers: a stream with every kind of stanza, and forged stanzas."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ from tests.live.asterisk import AsteriskServer
 from tests.live.capture import EXTRA, record
 from tests.live.servers import Live
 
-#: A call that is answered late, so that what else goes on is over by then (the application Answer
-#: alone takes half a second where no sound comes); and one that stores what Originate gives it.
+#: An extension that answers after other calls have ended (Answer alone takes half a second without
+#: sound), and one that stores a value from Originate.
 _DIALPLAN = """
 [slow]
 exten = s,1,Wait(1.5)
@@ -44,7 +44,7 @@ exten = s,1,Answer()
  same = n,Hangup()
 """
 
-#: Least that a fresh stream has to hold, so that an empty one does not pass.
+#: The minimum number of stanzas by kind, so that an empty stream does not pass.
 AT_LEAST = {
     "Banner": 1,
     "Event": 400,
@@ -76,13 +76,13 @@ AT_LEAST = {
 
 @pytest.fixture(scope="module")
 def forging(live: Live) -> Iterator[Live]:
-    """A server of its own, with a queue, more modules, and dialplan that forges stanzas."""
+    """A separate server with a queue, more modules, and dialplan that forges stanzas."""
     extra = {**EXTRA, "extensions.conf": EXTRA["extensions.conf"] + _DIALPLAN}
     with AsteriskServer(live.server.place, phone_port=live.phone.port, extra=extra) as server:
         yield Live(server, live.phone)
 
 
-def test_fresh_stream_is_read_and_written_again(
+def test_recorded_stream_is_decoded_and_encoded(
     forging: Live, record_property: Callable[[str, object], None]
 ) -> None:
     data = record(forging.server, rounds=1)
@@ -96,7 +96,7 @@ def test_fresh_stream_is_read_and_written_again(
         f"{captures.table(found)}"
     )
 
-    # The same bytes again; what is left are blank lines that belong to nothing.
+    # Encoding returns the same bytes, except surplus blank lines between stanzas.
     surplus = captures.surplus(data, messages)
     print(f"{len(surplus):6} surplus blank lines")
     assert len(surplus) < 10
@@ -104,57 +104,57 @@ def test_fresh_stream_is_read_and_written_again(
     for position in reversed(surplus):
         del kept[position : position + 2]
     assert captures.encode(messages) == kept
-    # Each byte alone, and still the same.
-    select_for_retry, _ = captures.decode(data[at : at + 1] for at in range(len(data)))
-    assert [(type(one), one.wire) for one in select_for_retry] == [
+    # The result is the same if the stream arrives byte by byte.
+    bytewise, _ = captures.decode(data[at : at + 1] for at in range(len(data)))
+    assert [(type(one), one.wire) for one in bytewise] == [
         (type(one), one.wire) for one in messages
     ]
 
-    # Every stanza has its kind, and there are enough of every kind.
+    # Each stanza has the right type, and there are enough of each.
     banner, *stanzas = messages
     assert isinstance(banner, Banner)
     starts = {Event: b"Event: ", Response: b"Response: "}
-    orphans = []
+    unknown = []
     for message in stanzas:
         if isinstance(message, UnknownMessage):
-            orphans.append(message.headers.items()[0])
+            unknown.append(message.headers.items()[0])
         else:
             assert message.wire.startswith(starts[type(message)])
-    assert orphans == [("Neither", "one nor the other"), ("", "no header at all")]
+    assert unknown == [("Neither", "one nor the other"), ("", "no header at all")]
     for name, least in AT_LEAST.items():
         assert found.get(name, 0) >= least, name
 
 
 class Client:
-    """A session on a plain socket, which notes what comes and what waits at that moment."""
+    """A session over a plain socket that records messages and the actions outstanding then."""
 
     def __init__(self, connection: socket.socket, server: AsteriskServer, events: str) -> None:
         self._socket = connection
         self.session = Session(
             "admin", server.users["admin"], entropy=os.urandom(16), events=events
         )
-        self.answers: Dict[str, ActionResult] = {}
-        #: Whatever answers nothing, with the ActionIDs that waited when it came.
+        self.results: Dict[str, ActionResult] = {}
+        #: Messages that belong to no action, with the ActionIDs outstanding when they arrived.
         self.others: List[Tuple[Message, Tuple[str, ...]]] = []
         self._read_until(lambda: self.session.logged_in)
 
     def send(self, *actions: Action) -> List[str]:
-        """Send all at once; returns their ActionIDs."""
+        """Send actions in one write, and return their ActionIDs."""
         sent = [self.session.send(action) for action in actions]
         self._socket.sendall(b"".join([action.wire for action in sent]))
         return [action.action_id or "" for action in sent]
 
     def exchange(self, *actions: Action) -> List[ActionResult]:
-        """Send all at once, and return the answers in the order of the actions."""
+        """Send actions in one write, and return their results in order."""
         ids = self.send(*actions)
-        self._read_until(lambda: all(action_id in self.answers for action_id in ids))
-        return [self.answers[action_id] for action_id in ids]
+        self._read_until(lambda: all(action_id in self.results for action_id in ids))
+        return [self.results[action_id] for action_id in ids]
 
     def await_output(self, command: str, text: str) -> None:
-        """Return when a command shows what a call has set."""
+        """Repeat a CLI command until its output contains a text."""
         deadline = time.monotonic() + TIMEOUT
         while True:
-            # Not by Getvar or DBGet, whose answers are what the tests forge.
+            # Not Getvar or DBGet, because the tests forge their responses.
             (shown,) = self.exchange(Action("Command", [("Command", command)]))
             if any(text in line for line in shown.response.output):
                 return
@@ -162,7 +162,7 @@ class Client:
             time.sleep(0.02)
 
     def forged(self) -> List[Tuple[Message, Tuple[str, ...]]]:
-        """What came that says of itself that it is forged."""
+        """Return the messages with the header that marks forged ones."""
         return [
             (message, waiting)
             for message, waiting in self.others
@@ -174,8 +174,8 @@ class Client:
         while True:
             event = self.session.next_event()
             if isinstance(event, ActionResult):
-                assert event.action_id not in self.answers, "answered twice"
-                self.answers[event.action_id] = event
+                assert event.action_id not in self.results, "two responses"
+                self.results[event.action_id] = event
             elif isinstance(event, Message):
                 self.others.append((event, self.session.outstanding))
             elif event is NEED_DATA:
@@ -199,7 +199,7 @@ def getvar(name: str) -> Action:
 
 
 def originate(channel: str, forged: str = "", wait: str = "true") -> Action:
-    # Encoded whole, so that no character of it means anything on its way to the dialplan.
+    # Encoded, so that no character is special before it reaches the dialplan.
     variables = [("Variable", f"FORGED={quote(forged, safe='')}")] if forged else []
     return Action(
         "Originate",
@@ -214,15 +214,15 @@ def originate(channel: str, forged: str = "", wait: str = "true") -> Action:
 
 
 def stanza(*lines: str) -> str:
-    """A forged stanza after the blank line that ends the real one."""
+    """Return a forged stanza, after the blank line that ends the real one."""
     return "\r\n\r\n" + "\r\n".join([*lines, "Message: forged"])
 
 
-#: What may be guessed of an ActionID by whoever knows an earlier one and how many came since.
+#: Ways to guess an ActionID from an earlier one and the number of actions since.
 GUESSES: Dict[str, Callable[[str, int], str]] = {
     "none": lambda earlier, since: "",
     "earlier": lambda earlier, since: f"ActionID: {earlier}",
-    "counted on": lambda earlier, since: f"ActionID: {int(earlier, 16) + since:032x}",
+    "incremented": lambda earlier, since: f"ActionID: {int(earlier, 16) + since:032x}",
     "zero": lambda earlier, since: "ActionID: " + "0" * 32,
     "small": lambda earlier, since: "ActionID: 1",
     "empty": lambda earlier, since: "ActionID: ",
@@ -230,7 +230,7 @@ GUESSES: Dict[str, Callable[[str, int], str]] = {
 
 
 def forgery(guess: str, earlier: str, since: int) -> Tuple[str, int]:
-    """Forged stanzas with that guess, and how many: answers of each kind, and the end of a list."""
+    """Return forged stanzas with a guessed ActionID, and their number."""
     line = GUESSES[guess](earlier, since)
     lines = [line] if line else []
     forged = [
@@ -245,7 +245,7 @@ def forgery(guess: str, earlier: str, since: int) -> Tuple[str, int]:
 each_guess = pytest.mark.parametrize("guess", GUESSES)
 
 
-def test_value_set_by_breaks_is_no_answer(forging: Live) -> None:
+def test_response_inside_a_value_is_not_matched(forging: Live) -> None:
     with connected(forging.server) as client:
         client.exchange(originate("breaks@capture"))
         client.await_output("dialplan show globals", "BROKEN=before")
@@ -264,7 +264,7 @@ def test_value_set_by_breaks_is_no_answer(forging: Live) -> None:
 
 
 @each_guess
-def test_forged_in_getvar(forging: Live, guess: str) -> None:
+def test_forged_stanzas_inside_a_response(forging: Live, guess: str) -> None:
     with connected(forging.server) as client:
         marks = [f"mark {number}" for number in range(8)]
         earlier = client.exchange(
@@ -275,15 +275,15 @@ def test_forged_in_getvar(forging: Live, guess: str) -> None:
             Action("DBPut", [("Family", "forging"), ("Key", "real"), ("Val", "stored")]),
             Action("Setvar", [("Variable", "FORGED_VALUE"), ("Value", "unset")]),
         )
-        # The first message comes after these, the call, the other marks and the forged value.
+        # Before the first message come these actions, the call, the marks and the forged value.
         since = len(earlier) + 1 + len(marks) + 1
         text, count = forgery(guess, earlier[0].action_id, since)
         client.exchange(originate("variable@forging", text))
         client.await_output("dialplan show globals", "FORGED_VALUE=before")
 
-        # The forged ones come in the middle, with all of these after them waiting.
+        # The forged stanzas arrive while the actions after them are outstanding.
         get_marks = [getvar(f"MARK_{number}") for number in range(len(marks))]
-        answers = client.exchange(
+        results = client.exchange(
             *get_marks,
             getvar("FORGED_VALUE"),
             MessageSend(to="pjsip:alice", body="one"),
@@ -294,22 +294,22 @@ def test_forged_in_getvar(forging: Live, guess: str) -> None:
             Action("Command", [("Command", "core show version")]),
             MessageSend(to="pjsip:alice", body="two"),
         )
-        values = [answer.response.headers.get("Value") for answer in answers]
+        values = [result.response.headers.get("Value") for result in results]
         assert values[:19] == [*marks, "before", None, "before", *marks]
-        texts = [answers[position].response.message for position in (9, 19, 21, 22)]
+        texts = [results[position].response.message for position in (9, 19, 21, 22)]
         assert texts == [
             "Message successfully sent",
             "Message technology not found.",
             "Command output follows",
             "Message successfully sent",
         ]
-        listed = answers[20]
+        listed = results[20]
         assert [event.headers.get("Val") for event in listed.events] == ["stored"]
         assert listed.complete is not None and "Message" not in listed.complete.headers
-        assert answers[21].response.output[0].startswith(f"Asterisk {forging.server.version}")
+        assert results[21].response.output[0].startswith(f"Asterisk {forging.server.version}")
         assert [one.body for one in forging.phone.wait_for(2)] == [b"one", b"two"]
 
-        # Nothing came but the forged ones, as what they are: answers to nothing.
+        # All other messages are the forged ones, and none was matched to an action.
         assert len(client.others) == len(client.forged()) == 2 * count
         assert all(waiting for _, waiting in client.others)
         kinds = [type(message) for message, _ in client.others]
@@ -317,13 +317,13 @@ def test_forged_in_getvar(forging: Live, guess: str) -> None:
 
 
 @each_guess
-def test_forged_in_events_while_a_message_waits(forging: Live, guess: str) -> None:
+def test_forged_stanzas_inside_events(forging: Live, guess: str) -> None:
     with connected(forging.server, events="on") as client:
         (ping,) = client.exchange(Action("Ping"))
         text, count = forgery(guess, ping.action_id, since=3)
-        # The server carries out one action after the other and tells events in between. The slow
-        # call gives the first one time to run, so that its events come before the messages' turn.
-        answers = client.exchange(
+        # The server sends events between actions, which it processes in order. The slow call gives
+        # the first one time to run, so that its events arrive before the messages are processed.
+        results = client.exchange(
             originate("appdata@forging", text, "false"),
             originate("s@slow", wait="false"),
             MessageSend(to="pjsip:alice", body="one"),
@@ -331,7 +331,7 @@ def test_forged_in_events_while_a_message_waits(forging: Live, guess: str) -> No
             Action("MessageSend", [("To", "nosuch:alice"), ("Body", "x")]),
             MessageSend(to="pjsip:alice", body="two"),
         )
-        assert [answer.response.message for answer in answers] == [
+        assert [result.response.message for result in results] == [
             "Originate successfully queued",
             "Originate successfully queued",
             "Message successfully sent",
@@ -348,11 +348,11 @@ def test_forged_in_events_while_a_message_waits(forging: Live, guess: str) -> No
         assert newexten.name == "Newexten"
         forged = client.forged()
         assert len(forged) == count
-        waited = [answers[position].action_id for position in (2, 3, 4, 5)]
+        ids = [results[position].action_id for position in (2, 3, 4, 5)]
         for message, waiting in forged:
             assert not isinstance(message, UnknownMessage)
-            assert set(waited) <= set(waiting), "the messages were answered before"
-        # No other response came that answers nothing.
+            assert set(ids) <= set(waiting), "the forged stanzas arrived too late"
+        # No other response was left unmatched.
         responses = [message for message, _ in client.others if isinstance(message, Response)]
         assert responses == [message for message, _ in forged if isinstance(message, Response)]
 
@@ -360,9 +360,9 @@ def test_forged_in_events_while_a_message_waits(forging: Live, guess: str) -> No
 def test_forged_start_of_a_list(forging: Live) -> None:
     with connected(forging.server) as client:
         (action_id,) = client.send(getvar("URIDECODE(before%0D%0AEventList: start)"))
-        # Answers come in order, so that with this one the other is there, too.
+        # Responses arrive in order, so the first one is complete after the second.
         client.exchange(Action("Ping"))
-        assert action_id in client.answers
+        assert action_id in client.results
         assert client.session.outstanding == ()
 
 
@@ -370,24 +370,23 @@ def test_forged_end_of_a_list(forging: Live) -> None:
     with connected(forging.server) as client:
         client.exchange(originate("s@storing", "\r\nEventList: Complete"))
         client.await_output("database show storing", "before")
-        answer, _ = client.exchange(
+        result, _ = client.exchange(
             Action("DBGet", [("Family", "storing"), ("Key", "key")]), Action("Ping")
         )
-        assert [event.name for event in answer.events] == ["DBGetResponse"]
-        assert answer.complete is not None and answer.complete.name == "DBGetComplete"
+        assert [event.name for event in result.events] == ["DBGetResponse"]
+        assert result.complete is not None and result.complete.name == "DBGetComplete"
         assert client.others == []
 
 
-def test_guessable_action_id_is_taken_in(forging: Live) -> None:
-    # Why an ActionID must not be guessable, and proof that the tests above really forge: whoever
-    # gives an ActionID of their own choice loses the protection.
+def test_guessed_action_id_is_matched(forging: Live) -> None:
+    # This is why ActionIDs must not be guessable, and shows that the tests above do forge stanzas.
     with connected(forging.server) as client:
         client.exchange(Action("Setvar", [("Variable", "FORGED_VALUE"), ("Value", "unset")]))
         forged = stanza("Response: Success", "ActionID: 7")
         client.exchange(originate("variable@forging", forged))
         client.await_output("dialplan show globals", "FORGED_VALUE=before")
-        _, taken_in = client.exchange(
+        _, result = client.exchange(
             getvar("FORGED_VALUE"),
             Action("MessageSend", [("To", "nosuch:alice"), ("Body", "x")], action_id="7"),
         )
-        assert taken_in.response.message == "forged"
+        assert result.response.message == "forged"

@@ -1,4 +1,4 @@
-"""The command and the manual's steps against real servers, with a phone that counts."""
+"""The command and the README's examples with real servers."""
 
 from __future__ import annotations
 
@@ -44,25 +44,25 @@ def results_of(out: Path) -> List[Dict[str, Any]]:
 
 
 class Mailbox:
-    """What a phone got, by its text."""
+    """The messages that arrived at a phone, counted by text."""
 
     def __init__(self, phone: SipPhone) -> None:
         self._phone = phone
         self.texts: Counter[str] = Counter()
 
-    def look(self) -> int:
-        """Take what has come; gives how many came so far."""
+    def update(self) -> int:
+        """Count new messages, and return the number of all messages so far."""
         self.texts.update(message.body.decode() for message in self._phone.drain())
         return sum(self.texts.values())
 
     def wait_for(self, count: int) -> None:
         deadline = time.monotonic() + 60.0
-        while self.look() < count:
+        while self.update() < count:
             assert time.monotonic() < deadline
             time.sleep(0.005)
 
 
-def test_the_steps_of_the_manual(live: Live) -> None:
+def test_readme_examples(live: Live) -> None:
     settings = block("ini", "[messenger]").partition("[messenger]")[2]
     extra = {"manager.conf": f"\n[manual]{settings}"}
     phone = live.phone
@@ -76,7 +76,7 @@ def test_the_steps_of_the_manual(live: Live) -> None:
         assert phone.next_message().body == b"Someone is at the door"
 
 
-def test_a_server_killed_half_way_and_retries(live: Live, tmp_path: Path) -> None:
+def test_batch_with_a_server_killed_halfway_and_retries(live: Live, tmp_path: Path) -> None:
     mailbox = Mailbox(live.phone)
     server = AsteriskServer(live.server.place, phone_port=live.phone.port)
     server.start()
@@ -88,33 +88,31 @@ def test_a_server_killed_half_way_and_retries(live: Live, tmp_path: Path) -> Non
         assert process.wait(60) in (74, 75)
         first = results_of(out)
         assert [line["id"] for line in first] == list(range(COUNT))
-        select_for_retry = [line["id"] for line in first if line["outcome"] == "not_sent"]
-        assert select_for_retry and all(
-            line["retryable"] for line in first if line["id"] in set(select_for_retry)
-        )
-        # Still down: nothing goes, and nothing is lost.
+        unsent = [line["id"] for line in first if line["outcome"] == "not_sent"]
+        assert unsent and all(line["retryable"] for line in first if line["id"] in set(unsent))
+        # While the server is down, a retry sends nothing and keeps every message.
         process = start(server, "--retry", out, tmp_path / "2")
         assert process.wait(60) == 75
-        assert [line["id"] for line in results_of(tmp_path / "2")] == select_for_retry
+        assert [line["id"] for line in results_of(tmp_path / "2")] == unsent
         server.start()
         process = start(server, "--retry", tmp_path / "2", tmp_path / "3")
         assert process.wait(60) == 0
-        assert [line["id"] for line in results_of(tmp_path / "3")] == select_for_retry
+        assert [line["id"] for line in results_of(tmp_path / "3")] == unsent
     finally:
         server.stop()
     time.sleep(0.2)
-    mailbox.look()
+    mailbox.update()
     assert max(mailbox.texts.values()) == 1
-    told = {line["id"] for line in first if line["outcome"] == "accepted"} | set(select_for_retry)
+    sent = {line["id"] for line in first if line["outcome"] == "accepted"} | set(unsent)
     unknown = {line["id"] for line in first if line["outcome"] == "unknown"}
-    assert len(unknown) <= 32 and len(told) + len(unknown) == COUNT
+    assert len(unknown) <= 32 and len(sent) + len(unknown) == COUNT
     arrived = {int(text.split()[1]) for text in mailbox.texts}
-    # A server that is killed takes with it what it has accepted and not put on the wire yet.
-    assert len(told - arrived) <= 32 and arrived <= told | unknown
+    # A killed server loses messages that it has accepted and not sent yet.
+    assert len(sent - arrived) <= 32 and arrived <= sent | unknown
 
 
 @pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_half_way(live: Live, tmp_path: Path, signum: signal.Signals) -> None:
+def test_batch_with_a_signal_halfway(live: Live, tmp_path: Path, signum: signal.Signals) -> None:
     mailbox = Mailbox(live.phone)
     path, out = write_batch(tmp_path / "0"), tmp_path / "1"
     process = start(live.server, "--batch", path, out)
@@ -127,4 +125,4 @@ def test_a_signal_half_way(live: Live, tmp_path: Path, signum: signal.Signals) -
     assert start(live.server, "--retry", out, tmp_path / "2").wait(60) == 0
     mailbox.wait_for(COUNT)
     time.sleep(0.2)
-    assert mailbox.look() == COUNT == len(mailbox.texts)
+    assert mailbox.update() == COUNT == len(mailbox.texts)

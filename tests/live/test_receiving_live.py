@@ -1,4 +1,4 @@
-"""Receiving as the manual says: two phones write to each other through dialplan and listener."""
+"""The recipe for receiving: two phones exchange messages through dialplan and a listener."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.readme import block, run
 
 PHONES = ("ann", "ben")
 
-#: What a naive recipe loses, mistakes for lines of its own, or carries out.
+#: Texts that a naive recipe would lose, evaluate, or take for header lines.
 TEXTS = (
     "plain",
     "a, comma, and, more",
@@ -56,8 +56,8 @@ def phones() -> Iterator[Dict[str, SipPhone]]:
         yield dict(zip(PHONES, (one, other)))
 
 
-def write(server: AsteriskServer, sender: str, to: str, text: str, number: int) -> None:
-    """Send a MESSAGE as a phone does, and wait until the server has taken it."""
+def send_from_phone(server: AsteriskServer, sender: str, to: str, text: str, number: int) -> None:
+    """Send a MESSAGE as a phone does, and wait until the server has accepted it."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
         sock.bind(("127.0.0.1", 0))
         sock.settimeout(10.0)
@@ -77,11 +77,11 @@ def write(server: AsteriskServer, sender: str, to: str, text: str, number: int) 
         ]
         sock.sendto("\r\n".join([*head, "", ""]).encode() + body,
                     ("127.0.0.1", server.ports.pjsip))  # fmt: skip
-        answer = sock.recv(65536)
-        assert answer.startswith(b"SIP/2.0 2"), answer
+        response = sock.recv(65536)
+        assert response.startswith(b"SIP/2.0 2"), response
 
 
-def test_two_phones_write_to_each_other(live: Live, phones: Dict[str, SipPhone]) -> None:
+def test_two_phones_exchange_messages(live: Live, phones: Dict[str, SipPhone]) -> None:
     extra = {
         "modules.conf": "load = func_base64.so\n",
         "pjsip.conf": "".join(endpoint(name, phone.port) for name, phone in phones.items()),
@@ -89,7 +89,7 @@ def test_two_phones_write_to_each_other(live: Live, phones: Dict[str, SipPhone])
         "extensions.conf": "\n" + block("ini", "UserEvent("),
     }
     incoming = run(block("python", "def incoming("))["incoming"]
-    came: List[Tuple[str, str, str]] = []
+    received: List[Tuple[str, str, str]] = []
     place, port = live.server.place, live.phone.port
     with AsteriskServer(place, phone_port=port, extra=extra) as server:
         users = server.users
@@ -99,31 +99,31 @@ def test_two_phones_write_to_each_other(live: Live, phones: Dict[str, SipPhone])
             port=server.port, username="messenger", secret=users["messenger"]
         ) as sender:
 
-            def answer() -> None:
+            def relay() -> None:
                 for from_, to, text in incoming(listener):
-                    came.append((from_, to, text))
+                    received.append((from_, to, text))
                     name = next(name for name in PHONES if name in to)
                     sender.send_message(f"pjsip:{name}", text, "Relay <sip:relay@127.0.0.1>")
-                    if len(came) == 2 * len(TEXTS):
+                    if len(received) == 2 * len(TEXTS):
                         return
 
-            thread = threading.Thread(target=answer, daemon=True)
+            thread = threading.Thread(target=relay, daemon=True)
             thread.start()
             number = 0
             for text in TEXTS:
                 for name, other in (PHONES, PHONES[::-1]):
-                    write(server, name, other, text, number)
+                    send_from_phone(server, name, other, text, number)
                     number += 1
                     (message,) = phones[other].wait_for(1)
-                    # pjsip takes line ends off the end of what it receives (16.28, 22.10).
+                    # pjsip strips line ends from the end of a received body (16.28, 22.10).
                     text = text.rstrip("\r\n")
                     assert message.body == text.encode()
-                    from_, to, told = came[-1]
-                    assert told == text and f"sip:{name}@" in from_ and other in to
+                    from_, to, received_text = received[-1]
+                    assert received_text == text and f"sip:{name}@" in from_ and other in to
             thread.join(10.0)
             assert not thread.is_alive()
-            # Nothing but what was sent: no event that a text has forged.
+            # No text has forged an event.
             rest = [event for event in listener.events(timeout=0.5) if isinstance(event, Event)]
-            assert rest == [] and len(came) == 2 * len(TEXTS)
+            assert rest == [] and len(received) == 2 * len(TEXTS)
     for phone in phones.values():
         assert phone.drain() == []
