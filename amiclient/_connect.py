@@ -1,29 +1,54 @@
-"""Opening a connection, plain or TLS, before a deadline."""
+"""Opening a connection: resolve the host, connect, and start TLS, all before one deadline."""
 
 from __future__ import annotations
 
 import errno
 import os
 import socket
-import ssl
-from typing import Any, Optional, Tuple, Union
+from typing import Any, Optional, Protocol, Tuple, Union
 
 from ._transport import Deadline, Expired, Transport
 from .exceptions import ConnectError, ConnectTimeout, TLSError
 
-TLS = Union[bool, str, "os.PathLike[str]", ssl.SSLContext]
-
-#: The manager's port, and that of its TLS listener, in every version of Asterisk.
+#: The AMI port and the AMI TLS port, by default, in every version of Asterisk.
 DEFAULT_PORT = 5038
 DEFAULT_TLS_PORT = 5039
 
 
-def tls_context(tls: TLS) -> ssl.SSLContext:
-    """The context that an argument ``tls`` stands for; verification is on in each made here.
+class SSLContext(Protocol):
+    """An :class:`ssl.SSLContext`.
 
-    :param tls: True for the system's CAs; the path of a file with a CA's or the server's own
-        self-signed certificate (PEM); or a context of the caller's, taken as it is.
-    :raises TLSError: when the file cannot be read or holds no certificate.
+    For annotations only: ``import amiclient`` does not import :mod:`ssl`, which takes 5 ms.
+    """
+
+    def wrap_socket(
+        self,
+        sock: socket.socket,
+        server_side: bool = False,
+        do_handshake_on_connect: bool = True,
+        suppress_ragged_eofs: bool = True,
+        server_hostname: Optional[str] = None,
+    ) -> socket.socket:
+        """Return the socket with TLS."""
+
+
+class PathLike(Protocol):
+    """An :class:`os.PathLike` of str, which Python 3.8 cannot write as a type at run time."""
+
+    def __fspath__(self) -> str:
+        """Return the path."""
+
+
+#: What the argument ``tls`` of :class:`amiclient.Client` can be, apart from None.
+TLS = Union[bool, str, PathLike, SSLContext]
+
+
+def tls_context(tls: TLS) -> SSLContext:
+    """Return the :class:`ssl.SSLContext` for an argument ``tls``.
+
+    :param tls: True to trust the CAs of the system; the path of a PEM file with the certificate to
+        trust, a CA's or the server's own; or a context, which is returned unchanged.
+    :raises TLSError: if the file cannot be read or holds no certificate.
     """
     import ssl
 
@@ -32,59 +57,64 @@ def tls_context(tls: TLS) -> ssl.SSLContext:
     if tls is True:
         return ssl.create_default_context()
     try:
-        if not tls:  # which would stand for the system's CAs
+        if not tls:  # which create_default_context() would take for the CAs of the system
             raise FileNotFoundError("the path is empty")
-        context = ssl.create_default_context(cafile=tls)
+        context = ssl.create_default_context(cafile=tls)  # type: ignore[arg-type]
     except OSError as error:
         raise TLSError(
-            f"no certificate can be read from {tls!r}: {error}; give the path of a PEM file"
+            f"cannot load a certificate from {tls!r}: {error}; a PEM file is required", field="tls"
         ) from error
-    # Who names a file trusts what is in it. The certificates that Asterisk's own script makes have
-    # not all the extensions that Python 3.13 asks of an authority by default.
+    # The certificates in a file that the caller names are trusted. Those that Asterisk's
+    # ast_tls_cert script makes lack extensions that Python 3.13 requires of a CA by default.
     context.verify_flags &= ~ssl.VERIFY_X509_STRICT
     context.verify_flags |= getattr(ssl, "VERIFY_X509_PARTIAL_CHAIN", 0)
     return context
 
 
 def open_transport(transport: Transport, host: str, port: int, deadline: Deadline) -> None:
-    """Connect a transport to a host; TLS is a step of its own (:func:`start_tls`).
+    """Connect a transport to a host, without TLS.
 
-    The look-up of a name cannot be cut short by any portable means; the deadline is looked at
-    again when it is done. Each address of the host gets its share of the time that is left.
+    The lookup of a name cannot be interrupted by any portable means; the deadline is checked when
+    it is done. Each address of the host gets its share of the remaining time.
 
-    :raises ConnectError: when no address of the host accepts.
-    :raises ConnectTimeout: when the deadline passes.
-    :raises Closed: when another thread ends the transport.
+    :raises ConnectError: if the host has no address, or no address accepts the connection.
+    :raises ConnectTimeout: if the deadline passes.
+    :raises Closed: if another thread has requested to close the transport.
     """
     try:
         addresses = socket.getaddrinfo(host, port, 0, socket.SOCK_STREAM)
     except (OSError, ValueError) as error:
-        raise ConnectError(
-            f"the host name {host!r} cannot be looked up: {error}; check it", field="host"
-        ) from error
+        raise ConnectError(f"cannot resolve host {host!r}: {error}", field="host") from error
     failure: Optional[BaseException] = None
     for number, (family, kind, protocol, _, address) in enumerate(addresses):
-        left = _left(deadline, host, port)
-        if left is not None:
-            left /= len(addresses) - number  # so that one that hangs leaves time for the others
+        seconds = _remaining(deadline, host, port)
+        if seconds is not None:
+            seconds /= len(addresses) - number  # so that a silent address leaves time for others
         try:
             transport.attach(socket.socket(family, kind, protocol))
         except OSError as error:
-            failure = error  # a kernel without IPv6
+            failure = error  # such as from a kernel without IPv6
             continue
         try:
-            _connect(transport, address, Deadline(left))
+            _connect(transport, address, Deadline(seconds))
         except (OSError, Expired) as error:
             failure = error
             continue
         set_socket_options(transport.sock)
         return
-    _left(deadline, host, port)
+    _remaining(deadline, host, port)
     raise ConnectError(
-        f"nothing accepts connections at {host} port {port}: {failure}; check host and port, "
-        "that Asterisk runs, and bindaddr, port and tlsenable in manager.conf",
+        f"cannot connect to {host} port {port}: {failure}; check that Asterisk is running, and "
+        "bindaddr, port and tlsenable in manager.conf",
         field="port",
     ) from failure
+
+
+def _remaining(deadline: Deadline, host: str, port: int) -> Optional[float]:
+    seconds = deadline.remaining()
+    if seconds == 0.0:
+        raise ConnectTimeout(f"timed out while connecting to {host} port {port}")
+    return seconds
 
 
 def _connect(transport: Transport, address: Tuple[Any, ...], deadline: Deadline) -> None:
@@ -92,36 +122,36 @@ def _connect(transport: Transport, address: Tuple[Any, ...], deadline: Deadline)
     code = sock.connect_ex(address)
     if code in (errno.EINPROGRESS, errno.EWOULDBLOCK, errno.EAGAIN):
         while not transport.wait(True, deadline.remaining()):
-            pass  # woken for nothing
+            pass  # another thread interrupted the wait
         code = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
     if code:
         raise OSError(code, os.strerror(code))
 
 
 def set_socket_options(sock: socket.socket) -> None:
-    """Set what a connection to a manager needs, where the socket is one of TCP."""
+    """Disable Nagle's algorithm and enable keepalive, if the socket is a TCP socket."""
     try:
-        # Answers are small and each is waited for: the delay of Nagle's algorithm would be felt
-        # with every message, and with TLS with every line.
+        # Actions are small and each is waited for: Nagle's delay would be added to every message,
+        # and with TLS to every line.
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     except OSError:
-        pass  # a socket of another kind, or a dead one, as its first use will show
+        pass  # another kind of socket, or a broken one, which its first use will show
 
 
 def start_tls(
-    transport: Transport, context: ssl.SSLContext, server_name: str, deadline: Deadline
+    transport: Transport, context: SSLContext, server_name: str, deadline: Deadline
 ) -> None:
-    """Put TLS on a connected transport, and check the certificate.
+    """Start TLS on a connected transport and check the certificate of the server.
 
-    :raises TLSError: when there is no TLS, or the certificate is not trusted.
-    :raises ConnectTimeout: when the deadline passes.
-    :raises Closed: when another thread ends the transport.
+    :raises TLSError: if the handshake fails, or the certificate is not trusted.
+    :raises ConnectTimeout: if the deadline passes.
+    :raises Closed: if another thread has requested to close the transport.
     """
     import ssl
 
     try:
-        # What fails here would leave a socket open in wrap_socket (Python before 3.12).
+        # Fails here if it would fail in wrap_socket(), which leaks a socket then (before 3.12).
         server_name.encode("idna")
         transport.sock.getpeername()
         transport.attach(
@@ -132,17 +162,16 @@ def start_tls(
         _do_handshake(transport, deadline)
     except Expired as error:
         raise ConnectTimeout(
-            f"{server_name} gave no answer to TLS in time; check that this is the TLS port"
+            f"TLS handshake with {server_name} timed out; check that this is the TLS port"
         ) from error
     except ssl.SSLCertVerificationError as error:
         raise TLSError(
-            f"the certificate of {server_name} is not trusted: {error.verify_message}; give the "
-            "file of its CA, or of the certificate itself, as tls="
+            f"the certificate of {server_name} is not trusted: {error.verify_message}", field="tls"
         ) from error
     except (OSError, ValueError) as error:
         raise TLSError(
-            f"no TLS with {server_name}: {error}; check tlsenable and tlsbindaddr in manager.conf, "
-            "and that this is the TLS port"
+            f"TLS handshake with {server_name} failed: {error}; check tlsenable and tlsbindaddr in "
+            "manager.conf, and that this is the TLS port"
         ) from error
 
 
@@ -152,17 +181,10 @@ def _do_handshake(transport: Transport, deadline: Deadline) -> None:
     sock = transport.sock
     assert isinstance(sock, ssl.SSLSocket)
     while True:
-        left = deadline.next_wait()
+        seconds = deadline.next_wait()
         try:
             sock.do_handshake()
             return
         except ssl.SSLWantReadError:
             pass  # a hello is a few hundred bytes, for which a new socket has room
-        transport.wait(False, left)
-
-
-def _left(deadline: Deadline, host: str, port: int) -> Optional[float]:
-    left = deadline.remaining()
-    if left == 0.0:
-        raise ConnectTimeout(f"no connection to {host} port {port} in time; check host and port")
-    return left
+        transport.wait(False, seconds)

@@ -1,7 +1,7 @@
-"""Many messages over one connection: several on their way at once, results in order.
+"""Pipelined sending: several messages in flight, with the results in order.
 
-Not in the client, because it is the one call that is spread over many turns, and over the code
-of its caller, which may take its time between them.
+Other calls hold the lock until they are done. This one releases it whenever it returns a result,
+because the caller's code may take its time.
 """
 
 from __future__ import annotations
@@ -19,41 +19,41 @@ from ._lock import LockTimeout
 from ._transport import Closed, Deadline, Expired
 from .exceptions import SendFailed
 from .results import (
-    Given,
-    Item,
+    MessageLike,
+    MessageT,
     SendResult,
     not_connected_error,
     receipt_of,
     unanswered_error,
 )
 
-#: Most messages on their way at once. More than 32 gave nothing on loopback; a quarter of what a
-#: session holds (MAX_OUTSTANDING) leaves room for those that were given up.
+#: The largest window. More than 32 was no faster on loopback; a quarter of what a session allows
+#: (MAX_OUTSTANDING) leaves room for abandoned actions.
 MAX_WINDOW = 1024
 
-#: Seconds to wait for the connection, where there is a result to give meanwhile.
+#: Seconds to wait for the lock while a result can be returned.
 _LOCK_WAIT = 0.05
 
-#: Seconds in the caller's code from which on what can be written is written before its next part.
-#: A caller that is faster has its messages written many at a time.
+#: Seconds in the caller's code after which pending messages are written before more of its code
+#: runs. The messages of a faster caller are batched into one write.
 _SLOW_CALLER = 0.001
 
 
-class _Entry(Generic[Item]):
-    """A message whose result was not yielded yet."""
+class _Entry(Generic[MessageT]):
+    """A message whose result has not been returned yet."""
 
     __slots__ = ("item", "message", "pending", "deadline", "postponed", "result")
 
-    def __init__(self, item: Item, postponed: float) -> None:
+    def __init__(self, item: MessageT, postponed: float) -> None:
         self.item = item
         self.message: Optional[MessageSend] = None
         self.pending: Optional[PendingAction] = None
-        #: When to give up; it starts when the message can leave. Seconds in the caller's code
-        #: before that, which are not this message's.
+        #: The deadline of the response; set when the message can be sent.
         self.deadline: Optional[Deadline] = None
+        #: How much of the time in the caller's code the deadline takes into account (seconds).
         self.postponed = postponed
-        self.result: Optional[SendResult[Item]] = None
-        given: Given = item
+        self.result: Optional[SendResult[MessageT]] = None
+        given: MessageLike = item
         try:
             self.message = given if isinstance(given, MessageSend) else MessageSend(**given)
         except LocalProtocolError as error:
@@ -62,62 +62,62 @@ class _Entry(Generic[Item]):
     def fail(self, error: AMIError) -> None:
         self.result = SendResult(self.item, None, error)
 
-    def answer(self, answer: ActionResult) -> None:
+    def complete(self, result: ActionResult) -> None:
         assert self.pending is not None
-        self.pending.log(answer.response.name)
+        self.pending.log(result.response.name)
         try:
-            self.result = SendResult(self.item, receipt_of(answer))
+            self.result = SendResult(self.item, receipt_of(result))
         except AMIError as error:
             self.fail(error)
 
 
-class SendPipeline(Generic[Item]):
-    """Messages, of which up to ``window`` are on their way at once.
+class SendPipeline(Generic[MessageT]):
+    """The messages of one :meth:`amiclient.Client.send_messages`.
 
-    :param current: what the threads of this process share of the client, as it is when called.
+    :param current_state: returns the state of the client in the current process.
     """
 
     def __init__(
         self,
-        current: Callable[[], ClientState],
-        messages: Iterable[Item],
+        current_state: Callable[[], ClientState],
+        messages: Iterable[MessageT],
         window: int,
         timeout: Optional[float],
     ) -> None:
-        self._current_state = current
-        self._state = current()
+        self._current_state = current_state
+        self._state = current_state()
         self._connection = self._state.open_connection
         self._iterator = iter(messages)
         self._window = 1 if self._connection.transport.is_tls else window
         self._timeout = timeout
-        self._entries: Deque[_Entry[Item]] = deque()
+        self._entries: Deque[_Entry[MessageT]] = deque()
         self._exhausted = False
         self._iterator_error: Optional[Exception] = None
-        self._postponed = 0.0  # seconds in the caller's code up to now
-        self._yielded = 0
+        self._postponed = 0.0  # seconds in the caller's code so far
+        self._returned = 0
 
     def describe_unfinished(self) -> str:
-        """What became of the messages without a result, in words; empty where there are none."""
-        on_their_way = sum(1 for entry in self._entries if entry.result is None)
-        unread = len(self._entries) - on_their_way
-        rest = 0 if self._exhausted else length_hint(self._iterator, -1)
-        if not self._entries and not rest:
+        """Describe the messages whose result was not returned; empty if there are none."""
+        in_flight = sum(1 for entry in self._entries if entry.result is None)
+        unread = len(self._entries) - in_flight
+        unsent = 0 if self._exhausted else length_hint(self._iterator, -1)
+        if not self._entries and not unsent:
             return ""
-        some = f"{rest} messages" if rest > 0 else "what is left of the messages, if anything,"
+        rest = {-1: "the rest", 0: "none"}.get(unsent, unsent)
         return (
-            f"after {self._yielded} results: {unread} more were not read, {on_their_way} messages "
-            f"may be on their way, and {some + ' was not sent' if rest else 'nothing is left'}"
+            f"{self._returned} results were returned and {unread} not read; {in_flight} messages "
+            f"may be in flight; not sent: {rest}"
         )
 
     def cancel(self) -> None:
-        """Want no more results, and leave no message behind that would be sent later."""
+        """Stop waiting for results; no later call sends what is unsent."""
         self._cancel_pending()
         self._entries.clear()
         self._exhausted = True
 
-    def run(self) -> Generator[SendResult[Item], None, None]:
+    def run(self) -> Generator[SendResult[MessageT], None, None]:
         """Yield the results."""
-        # Twice, as an interrupt can strike while leaving, too.
+        # Cancelled twice, because a signal handler can raise during the first.
         try:
             try:
                 yield from self._results()
@@ -131,7 +131,7 @@ class SendPipeline(Generic[Item]):
         entries = list(self._entries)
         self._connection.cancel([entry.pending.action_id for entry in entries if entry.pending])
 
-    def _results(self) -> Iterator[SendResult[Item]]:
+    def _results(self) -> Iterator[SendResult[MessageT]]:
         entries = self._entries
         is_slow = False
         while True:
@@ -143,44 +143,44 @@ class SendPipeline(Generic[Item]):
             result = entries[0].result
             assert result is not None
             entries.popleft()
-            self._yielded += 1
+            self._returned += 1
             start = monotonic()
             yield result
-            away = monotonic() - start
-            self._postponed += away
-            is_slow = away > _SLOW_CALLER
+            elapsed = monotonic() - start
+            self._postponed += elapsed
+            is_slow = elapsed > _SLOW_CALLER
         if self._iterator_error is not None:
             raise self._iterator_error
 
     def _read_messages(self) -> None:
-        # Outside of any turn: what the caller's iterable does may take its time.
+        # Without the lock: the caller's iterable may block.
         entries = self._entries
         while not self._exhausted and len(entries) < self._window:
             start = monotonic()
             try:
                 item = next(self._iterator)
-                away = monotonic() - start
-                self._postponed += away
+                elapsed = monotonic() - start
+                self._postponed += elapsed
                 entries.append(_Entry(item, self._postponed))
             except StopIteration:
                 self._exhausted = True
                 return
-            except Exception as error:  # raised when the messages before it are settled
+            except Exception as error:  # raised after the results of the messages before it
                 self._exhausted, self._iterator_error = True, error
                 return
-            if away > _SLOW_CALLER:
+            if elapsed > _SLOW_CALLER:
                 self._exchange(wait=False)
                 if entries[0].result is not None:
                     return
 
     def _exchange(self, wait: bool) -> None:
-        """Write what there is to write, take what has come, and wait for the first result."""
+        """Send what can be sent and collect results; with ``wait``, until the first is complete."""
         first = next((entry for entry in self._entries if entry.result is None), None)
         if first is None:
             return
         if self._current_state() is not self._state:
-            self._connection.close("it belongs to the process that opened it")
-            self._collect(self._connection, wait=False)
+            self._connection.close("the connection belongs to the parent process")
+            self._collect(wait=False)
             return
         for entry in self._entries:
             if entry.deadline is None:
@@ -193,7 +193,7 @@ class SendPipeline(Generic[Item]):
             if wait:
                 self._abandon_without_lock(first, error)
 
-    def _deadline_of(self, entry: _Entry[Item]) -> Deadline:
+    def _deadline_of(self, entry: _Entry[MessageT]) -> Deadline:
         assert entry.deadline is not None
         entry.deadline.postpone(self._postponed - entry.postponed)
         entry.postponed = self._postponed
@@ -205,14 +205,14 @@ class SendPipeline(Generic[Item]):
             try:
                 connection.check_alive(Deadline(None))
             except SendFailed:
-                pass  # a message that was not put has not been sent, and _enqueue says so
+                pass  # _enqueue() fails every message that is not sent yet
         for entry in self._entries:
             if entry.result is None and entry.pending is None:
                 self._enqueue(connection, entry)
         connection.flush(deadline)
-        self._collect(connection, wait)
+        self._collect(wait)
 
-    def _enqueue(self, connection: AMIConnection, entry: _Entry[Item]) -> None:
+    def _enqueue(self, connection: AMIConnection, entry: _Entry[MessageT]) -> None:
         assert entry.message is not None
         try:
             if connection.failure is not None:
@@ -221,23 +221,24 @@ class SendPipeline(Generic[Item]):
         except AMIError as error:
             entry.fail(error)
 
-    def _collect(self, connection: AMIConnection, wait: bool) -> None:
-        """Take what came, and wait until the first entry has its result, if it is to."""
+    def _collect(self, wait: bool) -> None:
+        """Collect results; with ``wait``, until the first message has one."""
+        connection = self._connection
         reason: Union[Expired, Closed, None] = None
         if connection.failure is not None:
             reason = Closed(connection.failure)
         first = self._entries[0]
         for entry in self._entries:
             while entry.result is None:
-                answer = (
-                    None
-                    if entry.pending is None
-                    else connection.pop_result(entry.pending.action_id)
-                )
-                if answer is not None:
-                    entry.answer(answer)
+                pending = entry.pending
+                result = None if pending is None else connection.pop_result(pending.action_id)
+                if result is not None:
+                    entry.complete(result)
                 elif reason is not None:
-                    entry.fail(self._given_up(connection, entry, reason))
+                    if pending is None:
+                        entry.fail(not_connected_error(connection.failure))
+                    else:
+                        entry.fail(connection.abandon(pending, reason))
                     reason = Closed(connection.failure)
                 elif not wait or entry is not first:
                     return
@@ -245,64 +246,57 @@ class SendPipeline(Generic[Item]):
                     try:
                         connection.pump(self._deadline_of(entry))
                     except (Expired, Closed) as error:
-                        # Answers come in order: after one that does not come, none will.
+                        # Responses arrive in order: the remaining ones will not arrive either.
                         reason = error.with_traceback(None)
-                        connection.close("an answer did not come in time")
+                        connection.close("a response did not arrive in time")
 
-    def _given_up(
-        self, connection: AMIConnection, entry: _Entry[Item], reason: Union[Expired, Closed]
-    ) -> AMIError:
-        if entry.pending is None:
-            return not_connected_error(connection.failure)
-        return connection.abandon(entry.pending, reason)
-
-    def _abandon_without_lock(self, entry: _Entry[Item], reason: LockTimeout) -> None:
-        # Another thread has the connection, and goes on to have it.
+    def _abandon_without_lock(self, entry: _Entry[MessageT], reason: LockTimeout) -> None:
+        # Another thread still holds the lock.
         pending = entry.pending
         if pending is None:
-            entry.fail(unanswered_error(reason, left=False))
+            entry.fail(unanswered_error(reason, sent=False))
             return
-        answer = self._connection.pop_result(pending.action_id)
-        if answer is not None:
-            entry.answer(answer)
+        result = self._connection.pop_result(pending.action_id)
+        if result is not None:
+            entry.complete(result)
             return
         self._connection.cancel([pending.action_id])
-        entry.fail(unanswered_error(Expired(), left=True, action_id=pending.action_id))
+        entry.fail(unanswered_error(Expired(), sent=True, action_id=pending.action_id))
 
 
-class SendResults(Generic[Item]):
-    """The results of :meth:`amiclient.Client.send_messages`, in the order of the messages.
+class SendResults(Generic[MessageT]):
+    """The results of :meth:`amiclient.Client.send_messages`: an iterator of :class:`SendResult`.
 
-    An iterator. Messages are sent as it is asked for results, so one that nobody iterates over
-    sends nothing. Iterate to the end, or call :meth:`close`; dropped before that, it warns
-    (:class:`ResourceWarning`) with what was left.
+    Messages are sent while the caller iterates, so nothing is sent without iterating. Iterate to
+    the end or call :meth:`close`; otherwise a :class:`ResourceWarning` says what was not sent.
     """
 
-    def __init__(self, pipeline: SendPipeline[Item]) -> None:
-        # Not one object: what it is dropped with must not hold it.
+    def __init__(self, pipeline: SendPipeline[MessageT]) -> None:
+        # Separate objects: the running generator must not refer to this one, or __del__ would wait
+        # for the garbage collector.
         self._pipeline = pipeline
         self._results = pipeline.run()
 
-    def __iter__(self) -> SendResults[Item]:
+    def __iter__(self) -> SendResults[MessageT]:
         return self
 
-    def __next__(self) -> SendResult[Item]:
+    def __next__(self) -> SendResult[MessageT]:
         return next(self._results)
 
     def close(self) -> None:
-        """Want no more results.
+        """Stop sending.
 
-        Messages that have not been taken from the iterable stay there; up to a window of them is
-        on its way, and may be delivered.
+        Up to a window of messages may be in flight and may be delivered. The remaining ones are not
+        read from the iterable.
         """
         self._results.close()
         self._pipeline.cancel()
 
     def __del__(self) -> None:
         self._results.close()
-        left = self._pipeline.describe_unfinished()
-        if left:
+        unfinished = self._pipeline.describe_unfinished()
+        if unfinished:
             warnings.warn(
-                f"send_messages() was dropped {left}; iterate to the end, or call close()",
+                f"the results of send_messages() were not read to the end: {unfinished}",
                 ResourceWarning,
             )

@@ -1,11 +1,9 @@
-"""A stream socket that waits no longer than it is told: plain or TLS.
+"""A non-blocking socket, plain or TLS, and the deadline and the waker that limit its waits.
 
-The socket never blocks; all waiting is done in one place, for reading, for writing and for another
-thread's call at once, so that neither a peer that does not read nor a silent one can hold us up.
-
-The one deadline of a call, made when it starts, so that no step starts the clock again.
-
-A pair of sockets by which one thread wakes up another that waits for a connection.
+Each call has one :class:`Deadline`, made when it starts. All waiting is done in
+:meth:`Transport.wait`, which returns when the socket is ready, when the deadline passes or when
+another thread calls :meth:`Transport.wake`. So neither a peer that does not read nor a silent one
+can block the caller beyond its timeout.
 """
 
 from __future__ import annotations
@@ -15,40 +13,131 @@ import socket
 from time import monotonic
 from typing import Callable, List, Optional, Tuple, Type
 
-Wait = Callable[[bool, Optional[float]], List[int]]
+#: Waits for the socket and the waker; returns the file descriptors that are ready.
+WaitFunction = Callable[[bool, Optional[float]], List[int]]
 
-#: Bytes asked of the socket at once. Answers to a window of messages are some kilobytes.
-_CHUNK = 64 * 1024
+#: Bytes to read at once. The responses to a window of messages are some kilobytes.
+_READ_SIZE = 64 * 1024
 
-#: How Python tells of the end of a stream with TLS. A peer that closes without TLS's own goodbye,
-#: as Asterisk does, ends it too.
+#: Timeouts from here on count as none: 23 days. poll() cannot wait for 25 days.
+MAX_TIMEOUT = 2_000_000.0
+
+#: The exceptions that mean the end of the stream with TLS. A peer that closes without TLS's
+#: close_notify, as Asterisk does, ends the stream too.
 _EOF_ERRORS = ("SSLEOFError", "SSLZeroReturnError")
 
-#: The same of OpenSSL 3, in builds of Python that do not know it (seen on 3.11.2).
+#: The same from OpenSSL 3, in builds of Python that do not know it (seen on 3.11.2).
 _OPENSSL_3_EOF = "UNEXPECTED_EOF_WHILE_READING"
 
 
+class Expired(Exception):
+    """The deadline has passed. Internal: callers turn it into a public exception."""
+
+
 class Closed(Exception):
-    """The connection is gone; for the layers above to turn into what it means there."""
+    """The connection has ended. Internal: callers turn it into a public exception."""
+
+
+class Deadline:
+    """The point in time by which a call has to end.
+
+    :param timeout: seconds from now (float), or None for no limit.
+    """
+
+    __slots__ = ("_end", "_passed")
+
+    def __init__(self, timeout: Optional[float]) -> None:
+        self._end: Optional[float] = None
+        if timeout is not None and timeout < MAX_TIMEOUT:
+            self._end = monotonic() + timeout
+        self._passed = False
+
+    def postpone(self, seconds: float) -> None:
+        """Extend the deadline by time spent in the caller's code (seconds, float)."""
+        if self._end is not None:
+            self._end += seconds
+
+    def remaining(self) -> Optional[float]:
+        """Return the seconds left (float, never below 0), or None for no limit."""
+        if self._end is None:
+            return None
+        seconds = self._end - monotonic()
+        return seconds if seconds > 0.0 else 0.0
+
+    def next_wait(self) -> Optional[float]:
+        """Return :meth:`remaining` for the next of several waits; 0 is returned only once.
+
+        What has arrived by the deadline is still read, but a peer that never stops sending cannot
+        extend the call.
+
+        :raises Expired: if no time was left for the wait before this one.
+        """
+        if self._passed:
+            raise Expired
+        seconds = self.remaining()
+        self._passed = seconds == 0.0
+        return seconds
+
+
+class Waker:
+    """A pair of sockets with which any thread can interrupt a wait for a connection.
+
+    They are closed when nothing refers to the waker any more. If they were closed earlier, a thread
+    about to write to one could write to another file with the same descriptor.
+    """
+
+    def __init__(self) -> None:
+        self._inner, self._outer = socket.socketpair()
+        self._inner.setblocking(False)
+        self._outer.setblocking(False)
+
+    def fileno(self) -> int:
+        """Return the descriptor that is readable after :meth:`wake` (int)."""
+        return self._inner.fileno()
+
+    def wake(self) -> None:
+        """Interrupt the current wait, or else the next one."""
+        try:
+            self._outer.send(b"\0")
+        except OSError:
+            pass  # the buffer is full, so a wake-up is pending already
+
+    def clear(self) -> None:
+        """Remove the pending wake-ups; there must be one."""
+        self._inner.recv(4096)
+
+    def __del__(self) -> None:
+        self._inner.close()
+        self._outer.close()
 
 
 class Transport:
-    """A stream socket, from before it is connected until it is closed."""
+    """A stream socket, from before it is connected until it is closed.
+
+    :meth:`wake` and :meth:`request_close` may be called by any thread; everything else only by the
+    thread that uses the connection.
+    """
 
     def __init__(self) -> None:
         self._sock: Optional[socket.socket] = None
         self._waker: Optional[Waker] = Waker()
-        self._wait: Optional[Wait] = None
+        self._wait: Optional[WaitFunction] = None
         self._would_block: Tuple[Type[BaseException], ...] = (BlockingIOError, InterruptedError)
-        #: Whether writes go through TLS.
+        #: Whether the connection uses TLS.
         self.is_tls = False
-        #: Whether TLS keeps a part of a record that was not written: it has to go before any other.
+        #: Whether TLS holds a record that is not completely written. It is written first.
         self.has_partial_record = False
-        #: Why another thread ended the connection, or None.
+        #: Why another thread wants the connection closed, or None.
         self.close_reason: Optional[str] = None
 
+    @property
+    def sock(self) -> socket.socket:
+        """The current socket."""
+        assert self._sock is not None
+        return self._sock
+
     def attach(self, sock: socket.socket) -> None:
-        """Take a socket, owned from here on, in place of any before: the same with TLS on it."""
+        """Take ownership of a socket; the previous one, if any, is closed."""
         old, self._sock = self._sock, sock
         if old is not None:
             old.close()
@@ -61,38 +150,32 @@ class Transport:
         assert self._waker is not None
         self._wait = (_poll if hasattr(select, "poll") else _select)(sock, self._waker)
 
-    @property
-    def sock(self) -> socket.socket:
-        """The socket as it is now."""
-        assert self._sock is not None
-        return self._sock
-
     def wake(self) -> None:
-        """Make the wait of another thread end, or else the next one."""
+        """Interrupt the current wait of another thread, or else its next one."""
         waker = self._waker
         if waker is not None:
             waker.wake()
 
-    def request_close(self, why: str) -> None:
-        """End the connection for whoever uses it, in another thread; closing is up to them."""
-        self.close_reason = why
+    def request_close(self, reason: str) -> None:
+        """Ask the thread that uses the connection to close it; the reason is in its error."""
+        self.close_reason = reason
         self.wake()
 
     def close(self) -> None:
-        """Close the socket at once; what was written and not sent yet is the system's affair."""
+        """Close the socket immediately; data that the system has not sent yet may be lost."""
         self._waker = None
         try:
             if self._sock is not None:
                 self._sock.close()
         except OSError:
-            pass  # a reset that is reported only now changes nothing
+            pass  # such as a reset that the system reports only now
 
     def wait(self, write: bool, seconds: Optional[float]) -> bool:
-        """Wait until there is something to read, or room to write if ``write``.
+        """Wait until the socket is readable or, if ``write``, writable.
 
-        :return: False when another thread's call ended the wait.
-        :raises Expired: when the time is up first.
-        :raises Closed: when another thread has ended the connection.
+        :return: False if another thread interrupted the wait.
+        :raises Expired: if the time passes first.
+        :raises Closed: if another thread has requested to close the connection.
         """
         assert self._wait is not None and self._waker is not None
         if self.close_reason is None:
@@ -107,7 +190,7 @@ class Transport:
         return False
 
     def readable(self) -> bool:
-        """Whether :meth:`receive` would find something, an end included, without waiting."""
+        """Return True if data or the end of the stream can be read without waiting."""
         if self.is_tls and self._sock.pending():  # type: ignore[union-attr]
             return True
         try:
@@ -116,13 +199,13 @@ class Transport:
             return False
 
     def receive(self) -> Optional[bytes]:
-        """Bytes that have come, ``b""`` at the end of the stream, None when there are none yet.
+        """Read what has arrived: ``b""`` at the end of the stream, None if there is nothing.
 
-        :raises Closed: when the connection is broken.
+        :raises Closed: if the connection is broken.
         """
         assert self._sock is not None
         try:
-            return self._sock.recv(_CHUNK)
+            return self._sock.recv(_READ_SIZE)
         except self._would_block:
             return None
         except OSError as error:
@@ -134,29 +217,29 @@ class Transport:
             raise Closed(f"reading failed: {error}") from error
 
     def receive_before(self, write: bool, deadline: Deadline) -> Optional[bytes]:
-        """Bytes as soon as there are any, ``b""`` at the end of the stream.
+        """Wait for data and read it; ``b""`` at the end of the stream.
 
-        :param write: whether to come back, with None, when there is room to write, too.
-        :return: None, too, when another thread's call ended the wait.
-        :raises Expired: when the deadline passes first.
-        :raises Closed: when the connection is broken, or another thread has ended it.
+        :param write: whether to return None as soon as the socket is writable.
+        :return: None also if another thread interrupted the wait.
+        :raises Expired: if the deadline passes first.
+        :raises Closed: if the connection is broken, or another thread has requested to close it.
         """
         while True:
-            left = deadline.next_wait()
-            # What TLS has read ahead cannot be waited for; what a plain socket has, can.
+            seconds = deadline.next_wait()
+            # poll() does not see data that the TLS layer has read already.
             data = self.receive() if self.is_tls else None
             if data is not None:
                 return data
-            if not self.wait(write, left):
+            if not self.wait(write, seconds):
                 return None
             data = self.receive()
             if data is not None or write:
                 return data
 
     def send(self, data: bytes) -> int:
-        """Write what there is room for, and return how many bytes that was.
+        """Write as much as possible without waiting; return the number of bytes (int).
 
-        :raises Closed: when the connection is broken.
+        :raises Closed: if the connection is broken.
         """
         assert self._sock is not None
         try:
@@ -167,11 +250,11 @@ class Transport:
             self.has_partial_record = self.is_tls
             return 0
         except OSError as error:
-            data = b""  # it may hold a secret, and this frame ends up in reports of the error
+            data = b""  # it may hold a secret, and error reports show the variables of this frame
             raise Closed(f"writing failed: {error}") from error
 
 
-def _poll(sock: socket.socket, waker: Waker) -> Wait:
+def _poll(sock: socket.socket, waker: Waker) -> WaitFunction:
     reading = select.poll()
     both = select.poll()
     for poll, events in ((reading, select.POLLIN), (both, select.POLLIN | select.POLLOUT)):
@@ -186,90 +269,11 @@ def _poll(sock: socket.socket, waker: Waker) -> Wait:
     return wait
 
 
-def _select(sock: socket.socket, waker: Waker) -> Wait:
+def _select(sock: socket.socket, waker: Waker) -> WaitFunction:
     def wait(write: bool, timeout: Optional[float]) -> List[int]:
         writing = [sock.fileno()] if write else []
-        # A connection that is refused is told as an exception by some systems.
+        # Some systems report a refused connection as an exceptional condition.
         found = select.select([sock.fileno(), waker.fileno()], writing, writing, timeout)
         return [number for ready in found for number in ready]
 
     return wait
-
-
-#: Seconds from which on a timeout is as good as none: 23 days, and poll() cannot wait for 25.
-ENDLESS = 2_000_000.0
-
-
-class Expired(Exception):
-    """The deadline has passed; for the layers above to turn into what it means there."""
-
-
-class Deadline:
-    """A point in time that every step of a call looks at.
-
-    :param timeout: seconds from now (float), or None for none.
-    """
-
-    __slots__ = ("_end", "_passed")
-
-    def __init__(self, timeout: Optional[float]) -> None:
-        endless = timeout is None or timeout >= ENDLESS
-        self._end = None if timeout is None or endless else monotonic() + timeout
-        self._passed = False
-
-    def postpone(self, seconds: float) -> None:
-        """Add seconds (float) in which the caller did something else."""
-        if self._end is not None:
-            self._end += seconds
-
-    def remaining(self) -> Optional[float]:
-        """Seconds left (float, never below 0), or None for no limit."""
-        if self._end is None:
-            return None
-        left = self._end - monotonic()
-        return left if left > 0.0 else 0.0
-
-    def next_wait(self) -> Optional[float]:
-        """As :meth:`remaining`, for one wait of many; gives 0 only once.
-
-        What has come by then is taken, but a peer that never stops to send cannot go on.
-
-        :raises Expired: when there was no time left for the wait before this one.
-        """
-        if self._passed:
-            raise Expired
-        left = self.remaining()
-        self._passed = left == 0.0
-        return left
-
-
-class Waker:
-    """Something to wait for beside a connection, that any thread can set off.
-
-    It closes when nobody has it any more, and not before: a thread that is about to write to it
-    must not find its number given to another file.
-    """
-
-    def __init__(self) -> None:
-        self._inner, self._outer = socket.socketpair()
-        self._inner.setblocking(False)
-        self._outer.setblocking(False)
-
-    def fileno(self) -> int:
-        """The number of the descriptor that is readable once :meth:`wake` was called (int)."""
-        return self._inner.fileno()
-
-    def wake(self) -> None:
-        """Wake up whoever waits now, or whoever waits next."""
-        try:
-            self._outer.send(b"\0")
-        except OSError:
-            pass  # full of calls that nobody has heeded yet
-
-    def clear(self) -> None:
-        """Take all calls up to now as heeded, of which there is one at the least."""
-        self._inner.recv(4096)
-
-    def __del__(self) -> None:
-        self._inner.close()
-        self._outer.close()

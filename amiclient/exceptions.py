@@ -1,27 +1,28 @@
-"""What can go wrong with a call, sorted by what matters most: may the message have been sent?
+"""The exceptions of the client, by the question that matters: may the message have been sent?
 
-The tree, below the codec's own (:mod:`amiproto.errors`)::
+Below those of the codec (:mod:`amiproto.exceptions`)::
 
     AMIError
-    ├── LocalProtocolError, LoginFailed    (amiproto) nothing was sent; trying again is no use
-    ├── NotSent                  nothing was carried out: to send it again is safe
-    │   ├── ConnectError         no connection: name, address, refused, unreachable
-    │   │   └── TLSError         no TLS, or a certificate that is not trusted
-    │   ├── ConnectTimeout       no connection, banner or login in time
-    │   ├── SendFailed         the connection ended before the action left
-    │   ├── NotAnAMIServer          what answered does not speak AMI
-    │   ├── NotConnected         the client is not open, or was opened by another process
-    │   ├── ReentrantCall       the same thread is in the middle of a call of this client
-    │   └── SendTimeout          the time was up before the action had left
-    ├── ActionFailed                  the server answered with an error: not carried out
-    ├── OutcomeUnknown           the action left and no answer came: it may have been carried out
-    │   ├── ConnectionLost       the connection broke before the answer
-    │   └── ResponseTimeout        no answer in time
-    └── EventOverflow            more events came than were asked for and kept
+    ├── NotSent                  not sent; sending again is safe
+    │   ├── LocalProtocolError   (amiproto) invalid message or argument
+    │   ├── LoginFailed          (amiproto) the server rejected the username or secret
+    │   ├── ConnectError         no connection: unknown host, refused, unreachable, closed
+    │   │   └── TLSError         no TLS, or the certificate is not trusted
+    │   ├── ConnectTimeout       no connection, or no login, within the timeout
+    │   ├── NotAnAMIServer       the server does not speak AMI
+    │   ├── NotConnected         the client is not connected in this process
+    │   ├── ReentrantCall        this thread is already in a call of this client
+    │   ├── SendFailed           the connection ended before the action was sent
+    │   └── SendTimeout          timeout before the action was sent
+    ├── ActionFailed             the server returned an error; the action was not carried out
+    ├── OutcomeUnknown           sent, but no response; the action may have been carried out
+    │   ├── ConnectionLost       the connection ended before the response
+    │   └── ResponseTimeout      no response within the timeout
+    └── EventOverflow            events were dropped because the buffer was full
 
-Each has the attributes ``outcome`` (``"not_sent"``, ``"failed"`` or ``"unknown"``: what became of
-the action) and ``retryable`` (whether the same again may work, and is safe). What was not sent and
-is not retryable never works without a change: who queues again by ``outcome`` alone loops for ever.
+Each has ``outcome``: ``"not_sent"``, ``"failed"`` or ``"unknown"``. ``retryable`` says whether the
+same call may succeed later and cannot send anything twice. Check it before sending again: what was
+not sent and is not retryable, such as a body that is too long, fails again every time.
 """
 
 from __future__ import annotations
@@ -33,66 +34,67 @@ from amiproto.exceptions import FAILED, SHUTTING_DOWN, UNKNOWN, AMIError, NotSen
 
 
 class ConnectError(NotSent, ConnectionError):
-    """No connection could be made; ``__cause__`` is the system's own error. Retryable."""
+    """The connection could not be established, or ended before the login was complete. Retryable.
+
+    Asterisk closes a connection when it is stopped, when ``authlimit`` clients are not logged in
+    yet, and when a login takes longer than ``authtimeout``. If the system reported the failure,
+    ``__cause__`` is the OSError.
+    """
 
 
 class TLSError(ConnectError):
-    """The server speaks no TLS, or its certificate is not trusted or for another name.
+    """The server does not use TLS, or its certificate is not trusted or is for another name.
 
-    Not retryable: settings have to change.
+    Not retryable: the configuration has to change.
     """
 
     retryable = False
 
 
 class ConnectTimeout(NotSent, TimeoutError):
-    """No connection, no banner, or no answer to the login in time. Retryable."""
+    """No connection, no banner or no response to the login within the timeout. Retryable."""
 
 
 class SendFailed(NotSent, ConnectionError):
-    """The connection ended before anything of this call was sent on it. Retryable.
-
-    Servers close when they are stopped, when ``authlimit`` clients wait to log in, and when a login
-    takes longer than ``authtimeout``.
-    """
+    """The connection ended before the action was sent. Retryable."""
 
 
 class NotAnAMIServer(NotSent):
-    """What answers at that host and port does not speak AMI.
+    """The server at this host and port does not speak AMI.
 
-    Not retryable: settings have to change.
+    Not retryable: the configuration has to change.
     """
 
     retryable = False
 
 
 class NotConnected(NotSent):
-    """The client is not open; call ``connect()``, or use it in a ``with`` statement.
+    """The client is not connected: call ``connect()``, or use a ``with`` statement.
 
-    Retryable, once it is open.
+    Retryable after connecting.
     """
 
 
 class ReentrantCall(NotSent, RuntimeError):
-    """The same thread is in the middle of another call of this client, which goes on.
+    """A signal handler or ``__del__`` called the client during another call of the same thread.
 
-    So it is in a handler of a signal, or in ``__del__``. Retryable, when that call has ended: set a
-    flag there, and send by it later, or use a client of its own there.
+    The other call goes on. Retryable when it has ended. In a signal handler, set a flag and send
+    later, or use another client.
     """
 
 
 class SendTimeout(NotSent, TimeoutError):
-    """The time was up before the last byte of the action had left. Retryable."""
+    """The timeout passed before the last byte of the action was sent. Retryable."""
 
 
 class ActionFailed(AMIError):
-    """The server answered ``Response: Error``: it did not carry the action out.
+    """The server returned ``Response: Error``: the action was not carried out.
 
-    Not retryable, but where the server says that it is shutting down: the next one may take it.
+    Not retryable, unless the server is shutting down: the next one may carry it out.
 
-    :ivar response: the answer (:class:`amiproto.Response`); a bare ``Error`` where the error was
-        made without one, as by a queue that keeps only the sentence.
-    :ivar str server_message: its ``Message`` header.
+    :ivar response: the :class:`amiproto.Response`; ``Response("Error")`` if the exception was
+        created from its message alone.
+    :ivar str server_message: the ``Message`` header of the response.
     """
 
     outcome = FAILED
@@ -105,41 +107,43 @@ class ActionFailed(AMIError):
         action_id: Optional[str] = None,
     ) -> None:
         response = Response("Error") if response is None else response
-        words = response.message
-        super().__init__(message, action_id=action_id, retryable=words == SHUTTING_DOWN)
+        server_message = response.message
+        super().__init__(
+            message, action_id=action_id, retryable=server_message == SHUTTING_DOWN
+        )
         self.response = response
-        self.server_message = words
+        self.server_message = server_message
 
 
 class OutcomeUnknown(AMIError):
-    """The action left, and no answer came: whether it was carried out is not known.
+    """The action was sent and there is no response: it may have been carried out.
 
-    Not retryable, and neither is any class below: it might arrive twice.
+    Not retryable, including its subclasses: the message might arrive twice.
     """
 
     outcome = UNKNOWN
 
 
 class ConnectionLost(OutcomeUnknown, ConnectionError):
-    """The connection broke, or the server stopped, before the answer came. Not retryable.
+    """The connection ended before the response arrived. Not retryable.
 
-    A server carries out an action before it answers it, so that the message may have arrived.
+    Asterisk carries out an action before it sends the response.
     """
 
 
 class ResponseTimeout(OutcomeUnknown, TimeoutError):
-    """No answer in time. The session goes on; an answer that comes later is dropped.
+    """No response within the timeout. Not retryable.
 
-    Not retryable.
+    The connection stays open; a response that arrives later is discarded.
     """
 
 
 class EventOverflow(AMIError):
-    """More events came than the client keeps while nobody asks for them.
+    """More events arrived than the client buffers.
 
-    Retryable: iterate anew, and the events after the gap come.
+    Retryable: call ``events()`` again to get the events after the gap.
 
-    :ivar int actual: how many were lost since the last one given.
+    :ivar int actual: the number of events dropped since the last one returned.
     """
 
     retryable = True

@@ -1,20 +1,20 @@
-"""What became of an action: the one place that knows, and the words for it.
+"""Receipts, results, and which exception a call raises.
 
-==========================  =======================  ==============================================
-what happened               had the last byte left?  what the caller gets
-==========================  =======================  ==============================================
-the answer ``Success``      yes                      :class:`Receipt`
-the answer ``Error``        yes                      :class:`ActionFailed`: not carried out
-another answer              yes                      :class:`OutcomeUnknown`
-the time was up             yes                      :class:`ResponseTimeout`: unknown
-the time was up             no                       :class:`SendTimeout`: not sent
-other calls took the time   no                       :class:`SendTimeout`: not sent
-the connection ended        yes                      :class:`ConnectionLost`: unknown
-the connection ended        no                       :class:`SendFailed`: not sent
-there was no connection     no                       :class:`NotConnected`: not sent
-==========================  =======================  ==============================================
+===========================  ===========  ==================================
+what happened                fully sent?  result
+===========================  ===========  ==================================
+response ``Success``         yes          :class:`Receipt`
+response ``Error``           yes          ``ActionFailed``: not carried out
+any other response           yes          ``OutcomeUnknown``
+timeout                      yes          ``ResponseTimeout``: unknown
+timeout                      no           ``SendTimeout``: not sent
+timeout waiting for a lock   no           ``SendTimeout``: not sent
+connection ended             yes          ``ConnectionLost``: unknown
+connection ended             no           ``SendFailed``: not sent
+no connection                no           ``NotConnected``: not sent
+===========================  ===========  ==================================
 
-An action whose last byte has not left is not carried out: the server waits for its blank line.
+An action that is not fully sent is not carried out: the server waits for its empty last line.
 """
 
 from __future__ import annotations
@@ -39,24 +39,24 @@ from .exceptions import (
     SendTimeout,
 )
 
-#: A message as callers give it: built, or the arguments of one by name.
-Given = Union[MessageSend, Mapping[str, Any]]
-Item = TypeVar("Item", bound=Given, covariant=True)
+#: A message as the caller gives it: an object, or a mapping of the arguments for one.
+MessageLike = Union[MessageSend, Mapping[str, Any]]
+MessageT = TypeVar("MessageT", bound=MessageLike, covariant=True)
 
-#: What became of a message.
 Outcome = Literal["accepted", "not_sent", "failed", "unknown"]
 
-#: Outcome of a message that the server took: handed over to the channel technology. That is not
-#: yet delivered: a SIP 404, a silent phone or a closed port all say Success (11, 16 and 22).
+#: Outcome of a message that the server passed to the channel technology. It may still not be
+#: delivered: Success is also the response if the phone answers 404, or not at all, or its port is
+#: closed (Asterisk 11, 16 and 22).
 ACCEPTED: Literal["accepted"] = "accepted"
 
 
 @dataclass(frozen=True)
 class Receipt:
-    """The server took a message.
+    """The server accepted a message.
 
-    :ivar str action_id: the ActionID of the action that carried it.
-    :ivar response: the server's answer (:class:`amiproto.Response`).
+    :ivar str action_id: the ActionID of the action.
+    :ivar response: the server's response (:class:`amiproto.Response`).
     """
 
     action_id: str
@@ -64,36 +64,36 @@ class Receipt:
 
     @property
     def outcome(self) -> Literal["accepted"]:
-        """Always :data:`ACCEPTED`: handed over, which is not yet delivered."""
+        """Always :data:`ACCEPTED`, which does not mean delivered."""
         return ACCEPTED
 
     @property
     def server_message(self) -> str:
-        """The server's own words (str): ``"Message successfully sent"``."""
+        """The ``Message`` header of the response (str): ``"Message successfully sent"``."""
         return self.response.message
 
     def to_dict(self) -> Dict[str, Any]:
-        """What matters of it in plain types of JSON, with the keys of an error's ``to_dict``."""
-        return _plain(ACCEPTED, self.action_id, self.server_message)
+        """Return a dict for JSON, with the keys of :meth:`amiproto.AMIError.to_dict`."""
+        return _result_dict(ACCEPTED, self.action_id, self.server_message)
 
 
 @dataclass(frozen=True)
-class SendResult(Generic[Item]):
-    """What became of one message of many.
+class SendResult(Generic[MessageT]):
+    """The result of one message of :meth:`amiclient.Client.send_messages`.
 
-    :ivar message: the message as it was given: a :class:`amiproto.MessageSend`, or a mapping.
+    :ivar message: the message as it was given: a :class:`amiproto.MessageSend` or a mapping.
     :ivar receipt: the :class:`Receipt`, or None.
-    :ivar error: why there is no receipt: an :class:`amiproto.AMIError`, or None.
+    :ivar error: the :class:`amiproto.AMIError` if there is no receipt, or None.
     """
 
-    message: Item
+    message: MessageT
     receipt: Optional[Receipt] = None
     error: Optional[AMIError] = None
 
     @property
     def to(self) -> str:
-        """Where the message was to go (str), whichever way it was given."""
-        message: Given = self.message
+        """The recipient, ``to`` of the message (str)."""
+        message: MessageLike = self.message
         return message.to if isinstance(message, MessageSend) else str(message["to"])
 
     @property
@@ -105,123 +105,105 @@ class SendResult(Generic[Item]):
 
     @property
     def retryable(self) -> bool:
-        """Whether the same message may be accepted at a second try, and cannot arrive twice."""
+        """Whether sending the same message again is safe and may succeed."""
         return self.error is not None and self.error.retryable
 
     def to_dict(self) -> Dict[str, Any]:
-        """That of the receipt, or of the error, and ``to`` (str)."""
-        told = self.receipt or self.error
-        return {"to": self.to, **(_plain(UNKNOWN) if told is None else told.to_dict())}
+        """Return the dict of the receipt or of the error, and ``to`` (str)."""
+        result = self.receipt or self.error
+        return {"to": self.to, **(_result_dict(UNKNOWN) if result is None else result.to_dict())}
 
 
-def _plain(
+def _result_dict(
     outcome: Outcome, action_id: Optional[str] = None, server_message: Optional[str] = None
 ) -> Dict[str, Any]:
-    told = AMIError(action_id=action_id).to_dict()
-    told.update(outcome=outcome, server_message=server_message, error=None, message=None)
-    return told
+    result = AMIError(action_id=action_id).to_dict()
+    result.update(outcome=outcome, server_message=server_message, error=None, message=None)
+    return result
 
 
-def receipt_of(answer: ActionResult) -> Receipt:
-    """The receipt that the answer to a message stands for.
+def receipt_of(result: ActionResult) -> Receipt:
+    """Return the receipt for the response to a message.
 
-    :raises ActionFailed, OutcomeUnknown: for any answer but Success.
+    :raises ActionFailed, OutcomeUnknown: for any response except Success.
     """
-    if answer.response.name != "Success":
-        raise refused(answer) if answer.response.name == "Error" else inconclusive_error(answer)
-    return Receipt(answer.action_id, answer.response)
+    if result.response.name != "Success":
+        raise response_error(result)
+    return Receipt(result.action_id, result.response)
 
 
-def refused(answer: ActionResult) -> ActionFailed:
-    """The error that the answer ``Error`` stands for."""
-    response = answer.response
-    return ActionFailed(
-        f"the server answered {response.name}: {response.message!r}; nothing was carried out; "
-        "check what the action asks for, and the server's log",
-        response=response,
-        action_id=answer.action_id,
-    )
-
-
-def inconclusive_error(answer: ActionResult) -> OutcomeUnknown:
-    """The error that a response stands for which tells nothing of the action."""
-    response = answer.response
+def response_error(result: ActionResult) -> Union[ActionFailed, OutcomeUnknown]:
+    """Return the exception for a response that does not mean success."""
+    response, action_id = result.response, result.action_id
+    if response.name == "Error":
+        return ActionFailed(
+            f"the action failed: {response.message!r}", response=response, action_id=action_id
+        )
     return OutcomeUnknown(
-        f"the server answered {response.name}: {response.message!r}, which leaves open what "
-        "became of the action: it may have been carried out; find out before you send it again",
-        action_id=answer.action_id,
-    )
-
-
-def unanswered_error(
-    reason: Union[Expired, Closed], left: bool, action_id: Optional[str] = None
-) -> Union[SendTimeout, SendFailed, ResponseTimeout, ConnectionLost]:
-    """The error of an action without an answer.
-
-    :param reason: the end of the wait.
-    :param left: whether the last byte of the action had left.
-    """
-    if isinstance(reason, LockTimeout):
-        return SendTimeout(
-            "another thread's call took all the time; nothing was sent, send it again",
-            action_id=action_id,
-        )
-    if isinstance(reason, Expired):
-        if left:
-            return ResponseTimeout(
-                "the action left and no answer came in time: it may have been carried out; "
-                "find out before you send it again",
-                action_id=action_id,
-            )
-        return SendTimeout(
-            "the time was up before the action had left; send it again", action_id=action_id
-        )
-    if left:
-        return ConnectionLost(
-            f"the connection broke before the answer came ({reason}): the action may have "
-            "been carried out; find out before you send it again",
-            action_id=action_id,
-        )
-    return SendFailed(
-        f"the connection ended before the action had left ({reason}); connect again and send "
-        "select_for_retry",
+        f"unexpected response {response.name}: {response.message!r}; the action may have been "
+        "carried out",
         action_id=action_id,
     )
 
 
-def not_connected_error(why: Optional[str]) -> NotConnected:
-    """The error of a call on a client that is not open.
+def unanswered_error(
+    reason: Union[Expired, Closed], sent: bool, action_id: Optional[str] = None
+) -> Union[SendTimeout, SendFailed, ResponseTimeout, ConnectionLost]:
+    """Return the exception for an action without a response.
 
-    :param why: why its connection has ended, or None where there is none.
+    :param reason: why the call stopped waiting.
+    :param sent: whether the last byte of the action was sent.
     """
-    if why is None:
-        return NotConnected(
-            "the client is not open in this process; call connect(), or use it in a with block"
+    if isinstance(reason, LockTimeout):
+        return SendTimeout(
+            "timed out waiting for a call of another thread; the action was not sent",
+            action_id=action_id,
         )
-    return NotConnected(
-        f"not sent, as the connection has ended ({why}); call connect() and send again"
+    if isinstance(reason, Expired):
+        if sent:
+            return ResponseTimeout(
+                "timed out waiting for the response; the action may have been carried out",
+                action_id=action_id,
+            )
+        return SendTimeout("timed out before the action was sent", action_id=action_id)
+    if sent:
+        return ConnectionLost(
+            f"the connection ended before the response arrived: {reason}; the action may have been "
+            "carried out",
+            action_id=action_id,
+        )
+    return SendFailed(
+        f"the connection ended before the action was sent: {reason}", action_id=action_id
     )
 
 
-def login_ended_error(
+def not_connected_error(reason: Optional[str]) -> NotConnected:
+    """Return the exception for a call without a connection.
+
+    :param reason: why the connection has ended, or None if this process never opened one.
+    """
+    return NotConnected("not connected" if reason is None else f"not connected: {reason}")
+
+
+def connect_ended_error(
     reason: Union[Expired, Closed], where: str
 ) -> Union[ConnectTimeout, NotAnAMIServer, ConnectError]:
-    """The error of a login that did not come to its end."""
+    """Return the exception for a connection that ended, or took too long, before the login."""
     if isinstance(reason, LockTimeout):
-        return ConnectTimeout("another thread's call took all the time; call connect() again")
+        return ConnectTimeout("timed out waiting for a call of another thread")
     if isinstance(reason, Expired):
         return ConnectTimeout(
-            f"{where} took the connection and did not finish the login in time; check that "
-            "this is the manager's port, and TLS or not"
+            f"the login at {where} timed out; check that this is the AMI port, and whether it "
+            "expects TLS"
         )
     if isinstance(reason.__cause__, RemoteProtocolError):
         return NotAnAMIServer(f"{where}: {reason}")
     return ConnectError(
-        f"{where}: {reason} before the login was done; check permit, deny, authlimit and "
-        "authtimeout in manager.conf, and TLS or not"
+        f"the connection to {where} ended before the login was complete: {reason}; check permit, "
+        "deny, authlimit and authtimeout in manager.conf, and whether the port expects TLS"
     )
 
 
 def events_ended_error(reason: Closed) -> ConnectionLost:
-    """The error of a wait for events that has lost its connection."""
-    return ConnectionLost(f"the connection broke while waiting: {reason}; connect again")
+    """Return the exception for a connection that ended during a wait for events."""
+    return ConnectionLost(f"the connection ended while waiting for events: {reason}")

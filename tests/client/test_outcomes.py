@@ -32,7 +32,7 @@ from amiclient import (
 )
 from amiclient._lock import LockTimeout
 from amiclient._transport import Closed, Expired
-from amiclient.results import login_ended_error, not_connected_error, receipt_of, unanswered_error
+from amiclient.results import connect_ended_error, not_connected_error, receipt_of, unanswered_error
 from amiproto import SHUTTING_DOWN, LoginFailed, RemoteProtocolError
 
 _ANSWER = Response("Success", [("Message", "Message successfully sent")], action_id="1")
@@ -159,13 +159,13 @@ def test_row_no_connection() -> None:
 
 
 def test_ends_of_a_login() -> None:
-    assert str(login_ended_error(LockTimeout(), "here")) == (
+    assert str(connect_ended_error(LockTimeout(), "here")) == (
         "another thread's call took all the time; call connect() again"
     )
     broken = Closed("why")
     broken.__cause__ = RemoteProtocolError("no AMI")
     kinds = [ConnectTimeout, ConnectTimeout, SendFailed, NotAnAMIServer]
     for reason, kind in zip([Expired(), LockTimeout(), Closed("why"), broken], kinds):
-        error = login_ended_error(reason, "here")  # type: ignore[arg-type]
+        error = connect_ended_error(reason, "here")  # type: ignore[arg-type]
         assert type(error) is kind and error.outcome == NOT_SENT
         assert error.retryable is (kind is not NotAnAMIServer)
