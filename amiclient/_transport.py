@@ -48,7 +48,7 @@ class Deadline:
 
     def __init__(self, timeout: Optional[float]) -> None:
         self._end: Optional[float] = None
-        if timeout is not None and timeout < MAX_TIMEOUT:
+        if timeout is not None and not timeout >= MAX_TIMEOUT:  # NaN counts as 0
             self._end = monotonic() + timeout
         self._passed = False
 

@@ -221,4 +221,4 @@ def test_threads_of_a_new_process_share_one_turn(
                 thread.join()
             assert len({id(one) for one in found}) == 1
         client.connect()  # which drops the copies of all others
-        assert len(client._by_process) == 1
+        assert len(client._states) == 1

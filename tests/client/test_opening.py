@@ -230,6 +230,7 @@ def test_a_context_is_taken_as_it_is(secure: LoopbackServer) -> None:
 @pytest.mark.parametrize("tls", [True, SERVER_PEM])
 def test_every_context_made_here_verifies(tls: Any) -> None:
     context = tls_context(tls)
+    assert isinstance(context, ssl.SSLContext)
     assert context.verify_mode is ssl.CERT_REQUIRED and context.check_hostname
 
 
@@ -255,8 +256,10 @@ def test_a_file_is_trusted_as_it_is(
     expected = usual().verify_flags & ~ssl.VERIFY_X509_STRICT & ~partial_chain
     if has_partial_chain:
         expected |= partial_chain
-    assert tls_context(SERVER_PEM).verify_flags == expected
-    assert tls_context(True).verify_flags & ssl.VERIFY_X509_STRICT  # the system's are not touched
+    own, system = tls_context(SERVER_PEM), tls_context(True)
+    assert isinstance(own, ssl.SSLContext) and isinstance(system, ssl.SSLContext)
+    assert own.verify_flags == expected
+    assert system.verify_flags & ssl.VERIFY_X509_STRICT  # the system's are not touched
 
 
 @pytest.mark.parametrize(
