@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from amiproto import (
     NEED_DATA,
     Action,
+    ActionResult,
     Banner,
     Connection,
     EndOfStream,
@@ -102,8 +103,7 @@ actions = st.builds(
 events = st.builds(Event, line_text, pairs, action_id=maybe_action_ids)
 
 output_lines = st.one_of(
-    line_text,
-    st.sampled_from(["", "\r", "a\r", "--END COMMAND--\r", "ActionID: x\r", "nul\0"]),
+    line_text, st.sampled_from(["", "\r", "a\r", "--END COMMAND--\r", "ActionID: x\r", "nul\0"])
 )
 _success = st.builds(
     Response,
@@ -242,11 +242,13 @@ def exactly(event: Any) -> Any:
     if isinstance(event, Message):
         read = [getattr(event, name, None) for name in ("action_id", "output", "reason", "version")]
         return type(event), event.wire, event.headers.items(), read
+    if isinstance(event, ActionResult):
+        return event.action_id, *map(exactly, (event.response, *event.events, event.complete))
     return event
 
 
 def outcome(
-    connection: Connection, chunks: Sequence[bytes], *, eof: bool = True
+    connection: Union[Connection, Session], chunks: Sequence[bytes], *, eof: bool = True
 ) -> Tuple[List[Any], Optional[Tuple[Type[Exception], Any]]]:
     """Return all events of a stream, by :func:`exactly`, and its error: type and attributes."""
     seen: List[Any] = []

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import pickle
-from typing import Any, List, Tuple
+from typing import List, Tuple
 
 import pytest
 from hypothesis import given
@@ -104,12 +104,6 @@ def test_headers_are_equal_hashable_and_copyable(pairs: List[Tuple[str, str]]) -
 
 def test_different_headers_have_different_hashes() -> None:
     assert len({hash(Headers([("A", str(number))])) for number in range(9)}) > 1
-
-
-@pytest.mark.parametrize("pairs", [5, [("a", 1)], [(1, "a")], [(b"a", "b")], {"a": None}])
-def test_headers_of_wrong_type(pairs: Any) -> None:
-    with pytest.raises(TypeError, match="headers"):
-        Headers(pairs)
 
 
 def test_surrogate_that_cannot_be_encoded() -> None:
