@@ -1,7 +1,7 @@
-"""The loopback server against real ones: the same raw bytes, the same answers, the same messages.
+"""The loopback server compared with real ones: the same bytes, responses and messages.
 
-The real server is right. Where the loopback server is to differ, its docstring says so, and
-``DIFFERENCES`` here says what each does.
+The real server is the reference. ``DIFFERENCES`` lists the intended deviations, which the docstring
+of ``amiclient.loopback`` documents.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import ssl
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from hashlib import md5
-from typing import Callable, Dict, Iterator, List, NamedTuple, Tuple
+from typing import Dict, Iterator, List, NamedTuple, Tuple
 
 import pytest
 from hypothesis import assume, given, settings
@@ -25,93 +25,86 @@ from amiproto import Response
 from amiproto._text import to_bytes
 from amiproto.messaging._sip import RESERVED_VARIABLES
 from tests.certificates import server_tls
+from tests.live.ami import TIMEOUT, RawAMI, connected, logged_in
 from tests.live.phone import SipMessage
 from tests.live.servers import Live
-from tests.live.stanzas import PING, REFUSED_LOGINS, STANZAS, TO, Stanza, action, login, send
+from tests.live.stanzas import FAILED_LOGINS, PING, STANZAS, TO, Stanza, action, login, send
 
-TIMEOUT = 30.0
-
-#: Generated examples for each server; AMICLIENT_LIVE_EXAMPLES asks for more.
+#: The number of generated examples for each server.
 EXAMPLES = int(os.environ.get("AMICLIENT_LIVE_EXAMPLES") or 150)
 
 _FAILED = b"Response: Error\r\nActionID: a-1\r\nMessage: Message failed to send.\r\n\r\n"
 
-#: What a real server answers and the loopback server does not, by stanza and server's version.
+#: Responses that only the real server gives, by stanza and version.
 DIFFERENCES: Dict[Tuple[str, int], bytes] = {
-    # The loopback server takes every address, as it knows no phones.
+    # The loopback server accepts every address.
     (f"destination: {name}", version): _FAILED
-    for name in ("no address", "no colon", "a URI that is none")
+    for name in ("no address", "no colon", "an invalid URI")
     for version in (16, 22)
 }
 
-#: Headers that pjsip writes itself.
+#: Headers that pjsip sets itself.
 _OWN_HEADERS = frozenset(
     b"via from to call-id cseq contact max-forwards user-agent content-type content-length".split()
 )
 _UNSENT = RESERVED_VARIABLES | {"content-type"}
 
-#: What is another each time.
+#: Values that are different each time.
 _VARYING = re.compile(rb"(?<=\nTimestamp: )\d{10,}\.\d{6}(?=\r\n)|(?<=\nChallenge: )\d+(?=\r\n)")
 
 
 class Delivered(NamedTuple):
-    """A message at its destination."""
+    """A message that arrived."""
 
     uri: bytes
     body: bytes
-    #: The lines that variables became, sorted: the server keeps them in the order of a hash.
+    #: The header lines from variables, sorted, because the server does not keep their order.
     lines: Tuple[bytes, ...]
 
 
 class Outcome(NamedTuple):
-    """What became of some bytes."""
+    """The responses to some bytes, and the messages that arrived."""
 
-    answers: bytes
+    responses: bytes
     delivered: List[Delivered]
 
 
 class Pair:
-    """A real server with its phone, and a loopback server that has the same users."""
+    """A real server with its phone, and a loopback server with the same users."""
 
-    def __init__(self, live: Live, loopback: LoopbackServer) -> None:
+    def __init__(self, live: Live, loopback: LoopbackServer, marker: RawAMI) -> None:
         self.live = live
         self.loopback = loopback
         phone = f"127.0.0.1:{live.phone.port}"
-        #: The addresses that lead to the phone, and where a message for them arrives.
+        #: The request URI of each address that leads to the phone.
         self.addresses = {
             "pjsip:alice": f"sip:alice@{phone}".encode(),
             f"pjsip:sip:bob@{phone}": f"sip:bob@{phone}".encode(),
         }
-        self._mark = connect(live.server.port)
-        with self._mark.makefile("rb") as stream:
-            stream.readline()
-        _until_blank_line(self._mark, login("admin"))
+        self._marker = marker
 
-    def close(self) -> None:
-        self._mark.close()
-
-    def answers_live(self, stanza: Stanza) -> bytes:
-        """What the real server answers."""
-        with connect(self.live.server.port) as connection:
-            return _exchange(connection, self._fill(stanza))
+    def responses_live(self, stanza: Stanza) -> bytes:
+        """Return the responses of the real server."""
+        with connected("127.0.0.1", self.live.server.port) as ami:
+            return _exchange(ami, self._fill(stanza))
 
     def ask_live(self, stanza: Stanza) -> Outcome:
-        """What the real server answers, and what its phone gets."""
-        answers = self.answers_live(stanza)
-        # The server sends one message after the other, so that all that belong to this stanza
-        # come before this one.
-        _until_blank_line(self._mark, send(b"Body: end mark", b"Variable: X-Mark=end"))
+        """Return the responses of the real server, and the messages at its phone."""
+        responses = self.responses_live(stanza)
+        # The server sends messages in order, so those of this stanza arrive before the marker.
+        self._marker.socket.sendall(send(b"Body: end mark", b"Variable: X-Mark=end"))
+        self._marker.read_stanza()
         arrived: List[SipMessage] = []
         while not arrived or arrived[-1].headers_named("X-Mark") != [b"end"]:
             arrived.append(self.live.phone.next_message())
-        return Outcome(answers, [_arrived(message) for message in arrived[:-1]])
+        return Outcome(responses, [_arrived(message) for message in arrived[:-1]])
 
     def ask_loopback(self, stanza: Stanza) -> Outcome:
-        """The same of the loopback server."""
+        """Return the same for the loopback server."""
         earlier = len(self.loopback.messages)
-        with connect(self.loopback.port) as connection:
-            answers = _exchange(connection, self._fill(stanza))
-        return Outcome(answers, [self._kept(one) for one in self.loopback.messages[earlier:]])
+        with connected("127.0.0.1", self.loopback.port) as ami:
+            responses = _exchange(ami, self._fill(stanza))
+        return Outcome(responses, [self._kept(one) for one in self.loopback.messages[earlier:]])
 
     def _fill(self, stanza: Stanza) -> Stanza:
         return stanza._replace(raw=stanza.raw.replace(b"{phone}", b"%d" % self.live.phone.port))
@@ -127,53 +120,32 @@ class Pair:
         return Delivered(uri, message.body, tuple(sorted(lines)))
 
 
-def connect(port: int) -> socket.socket:
-    return socket.create_connection(("127.0.0.1", port), TIMEOUT)
-
-
 def _arrived(message: SipMessage) -> Delivered:
     lines = message.raw.partition(b"\r\n\r\n")[0].split(b"\r\n")[1:]
     kept = [line for line in lines if line.partition(b":")[0].lower() not in _OWN_HEADERS]
     return Delivered(message.request_uri.encode("latin-1"), message.body, tuple(sorted(kept)))
 
 
-def _exchange(connection: socket.socket, stanza: Stanza) -> bytes:
-    """Everything that a server answers until it closes, without its banner."""
-    with connection.makefile("rb") as stream:
-        stream.readline()
-        if stanza.logged_in:
-            connection.sendall(login("messenger"))
-            _stanza(stream.readline)
-        lines: List[bytes] = []
-        # A server that closes with something unread resets the connection: then, or while there
-        # is more to send.
-        with suppress(ConnectionError):
-            connection.sendall(stanza.raw)
-        if not stanza.closes:
-            # The server carries out what it has before it sees the end.
-            with suppress(OSError):
-                connection.shutdown(socket.SHUT_WR)
-        with suppress(ConnectionResetError):
-            lines.extend(stream)
+def _exchange(ami: RawAMI, stanza: Stanza) -> bytes:
+    """Return the bytes that a server sends in response until it closes the connection."""
+    if stanza.logged_in:
+        ami.socket.sendall(login("messenger"))
+        ami.read_stanza()
+    lines: List[bytes] = []
+    # A server that closes with unread input resets the connection.
+    with suppress(ConnectionError):
+        ami.socket.sendall(stanza.raw)
+    if not stanza.closes:
+        # The server processes everything that it has read before it notices the end.
+        with suppress(OSError):
+            ami.socket.shutdown(socket.SHUT_WR)
+    with suppress(ConnectionResetError):
+        lines.extend(ami.stream)
     return _VARYING.sub(b"...", b"".join(lines))
 
 
-def _until_blank_line(connection: socket.socket, raw: bytes) -> bytes:
-    connection.sendall(raw)
-    with connection.makefile("rb") as stream:
-        return _stanza(stream.readline)
-
-
-def _stanza(readline: Callable[[], bytes]) -> bytes:
-    lines: List[bytes] = []
-    while lines[-1:] != [b"\r\n"]:
-        lines.append(readline())
-        assert lines[-1], "end of stream"
-    return b"".join(lines)
-
-
 def _version(live: Live) -> int:
-    """The newest version that the loopback server behaves as and that is not newer than this."""
+    """Return the newest version of the loopback server that is not newer than the real one."""
     return max(version for version in VERSIONS if version <= live.server.major)
 
 
@@ -182,16 +154,12 @@ def pair(live: Live) -> Iterator[Pair]:
     server = live.server
     with LoopbackServer(
         users=server.users, technologies=server.technologies, version=_version(live)
-    ) as loopback:
-        both = Pair(live, loopback)
-        try:
-            yield both
-        finally:
-            both.close()
+    ) as loopback, logged_in(server, "admin") as marker:
+        yield Pair(live, loopback, marker)
 
 
-def test_names_of_stanzas_are_unique() -> None:
-    names = [stanza.name for stanza in STANZAS + REFUSED_LOGINS]
+def test_stanza_names_are_unique() -> None:
+    names = [stanza.name for stanza in STANZAS + FAILED_LOGINS]
     assert sorted(set(names)) == sorted(names)
     assert {name for name, _ in DIFFERENCES} <= set(names)
 
@@ -204,71 +172,70 @@ def test_stanza(pair: Pair, stanza: Stanza) -> None:
         assert ours == real
     else:
         assert real == Outcome(expected, [])
-        assert ours != real, "not a difference any more"
+        assert ours != real, "no longer a difference"
 
 
-def test_refused_logins(pair: Pair) -> None:
-    # All at once, as each takes its second.
-    with ThreadPoolExecutor(len(REFUSED_LOGINS)) as pool:
-        real = list(pool.map(pair.answers_live, REFUSED_LOGINS))
-    for stanza, answers in zip(REFUSED_LOGINS, real):
-        assert answers.count(b"Authentication failed") == 1, stanza.name
-        assert pair.ask_loopback(stanza) == Outcome(answers, []), stanza.name
+def test_failed_logins(pair: Pair) -> None:
+    # In parallel, because each takes a second.
+    with ThreadPoolExecutor(len(FAILED_LOGINS)) as pool:
+        real = list(pool.map(pair.responses_live, FAILED_LOGINS))
+    for stanza, responses in zip(FAILED_LOGINS, real):
+        assert responses.count(b"Authentication failed") == 1, stanza.name
+        assert pair.ask_loopback(stanza) == Outcome(responses, []), stanza.name
+
+
+def _log_in_by_challenge(port: int, secret: str) -> List[bytes]:
+    """Return the stanzas of a login that succeeds, and of one that fails."""
+    transcript = []
+
+    def ask(ami: RawAMI, *lines: bytes) -> bytes:
+        ami.send(*lines)
+        stanza = ami.read_stanza()
+        transcript.append(_VARYING.sub(b"...", stanza))
+        return stanza
+
+    def challenge(ami: RawAMI) -> bytes:
+        stanza = ask(ami, b"Action: Challenge", b"AuthType: MD5")
+        return stanza.partition(b"Challenge: ")[2].rstrip()
+
+    with connected("127.0.0.1", port) as ami:
+        first = challenge(ami)
+        assert first.isdigit() and challenge(ami) == first
+        key = md5(first + secret.encode()).hexdigest().encode()
+        ask(ami, b"Action: Login", b"AuthType: mD5", b"Username: MESSENGER", b"Key: " + key)
+        assert challenge(ami) == first
+        ask(ami, b"Action: Ping")
+    with connected("127.0.0.1", port) as ami:
+        key = md5(challenge(ami) + secret.encode()).hexdigest().upper().encode()
+        ask(ami, b"Action: Login", b"AuthType: MD5", b"Username: messenger", b"Key: " + key)
+        assert ami.stream.read() == b""
+    return transcript
 
 
 def test_login_by_challenge(pair: Pair) -> None:
     secret = pair.live.server.users["messenger"]
-
-    def talk(port: int) -> List[bytes]:
-        transcript = []
-        with connect(port) as connection, connection.makefile("rb") as stream:
-            stream.readline()
-
-            def ask(*lines: bytes) -> bytes:
-                connection.sendall(action(*lines))
-                answer = _stanza(stream.readline)
-                transcript.append(_VARYING.sub(b"...", answer))
-                return answer
-
-            def challenge() -> bytes:
-                answer = ask(b"Action: Challenge", b"AuthType: MD5")
-                return answer.partition(b"Challenge: ")[2].rstrip()
-
-            first = challenge()
-            assert first.isdigit() and challenge() == first
-            key = md5(first + secret.encode()).hexdigest().encode()
-            ask(b"Action: Login", b"AuthType: mD5", b"Username: MESSENGER", b"Key: " + key)
-            assert challenge() == first
-            ask(b"Action: Ping")
-        with connect(port) as connection, connection.makefile("rb") as stream:
-            stream.readline()
-            key = md5(challenge() + secret.encode()).hexdigest().upper().encode()
-            ask(b"Action: Login", b"AuthType: MD5", b"Username: messenger", b"Key: " + key)
-            assert stream.read() == b""
-        return transcript
-
-    real = talk(pair.live.server.port)
-    assert real == talk(pair.loopback.port)
+    real = _log_in_by_challenge(pair.live.server.port, secret)
+    assert real == _log_in_by_challenge(pair.loopback.port, secret)
     assert b"Authentication accepted" in real[2] and b"Authentication failed" in real[-1]
 
 
-# ---- what differs between versions ----
+# ---- differences between versions ----
 
 
 def _session(port: int, *actions: bytes) -> List[bytes]:
-    """The banner, and what is said to each action of a user who may do all."""
-    with connect(port) as connection, connection.makefile("rb") as stream:
-        said = [stream.readline()]
-        connection.sendall(login("admin"))
-        _stanza(stream.readline)
+    """Return the banner, and the responses to each action of the user admin."""
+    with connected("127.0.0.1", port) as ami:
+        responses = [ami.banner]
+        ami.socket.sendall(login("admin"))
+        ami.read_stanza()
         for raw in actions:
-            connection.sendall(raw + PING)
-            said.append(b"")
-            while not said[-1].endswith(b"\r\nPing: Pong\r\n"):
-                said[-1] += stream.readline()
-            said[-1] = said[-1].rpartition(b"Response: ")[0]
-            _stanza(stream.readline)
-    return said
+            ami.socket.sendall(raw + PING)
+            data = b""
+            while not data.endswith(b"\r\nPing: Pong\r\n"):
+                data += ami.stream.readline()
+            responses.append(data.rpartition(b"Response: ")[0])
+            ami.read_stanza()
+    return responses
 
 
 def test_banner_commands_and_lists(pair: Pair) -> None:
@@ -278,10 +245,10 @@ def test_banner_commands_and_lists(pair: Pair) -> None:
     ]
     listing = action(b"Action: CoreShowChannels", b"ActionID: l")
     real = _session(pair.live.server.port, *commands, listing)
-    # The words are those of the real server, and what stands around them is the version's.
-    for wire, refused in zip(real[1:3], (True, False)):
+    # The loopback server is given the real output; how it is framed depends on the version.
+    for wire, fails in zip(real[1:3], (True, False)):
         lines = Response.from_wire(wire).output
-        pair.loopback.script(Output(lines, refused), action="Command")
+        pair.loopback.script(Output(lines, fails), action="Command")
     pair.loopback.script(EventList([], "Channels will follow"), action="CoreShowChannels")
     ours = _session(pair.loopback.port, *commands, listing)
     assert ours[1:] == real[1:]
@@ -289,27 +256,28 @@ def test_banner_commands_and_lists(pair: Pair) -> None:
         assert ours[0].partition(b".")[0] == real[0].partition(b".")[0]
 
 
-def _records(port: int, pieces: List[bytes]) -> Tuple[bytes, bytes]:
-    """What is said to records of TLS until a pause, and then to another record."""
+def _send_records(port: int, records: List[bytes]) -> Tuple[bytes, bytes]:
+    """Return the responses to TLS records until a pause, and then to another record."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
-    with connect(port) as plain, context.wrap_socket(plain) as connection:
-        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        connection.sendall(login("messenger"))
-        while not connection.recv(65536).endswith(b"accepted\r\n\r\n"):
-            pass
-        connection.settimeout(0.3)
-        said: List[bytes] = []
-        for part in (pieces, [PING]):
-            for piece in part:
-                connection.sendall(piece)
-            data = b""
-            with suppress(socket.timeout):
-                for more in iter(lambda: connection.recv(65536), b""):
-                    data += more
-            said.append(_VARYING.sub(b"...", data))
-    return said[0], said[1]
+    with socket.create_connection(("127.0.0.1", port), TIMEOUT) as plain:
+        with context.wrap_socket(plain) as connection:
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            connection.sendall(login("messenger"))
+            while not connection.recv(65536).endswith(b"accepted\r\n\r\n"):
+                pass
+            connection.settimeout(0.3)
+            responses: List[bytes] = []
+            for part in (records, [PING]):
+                for record in part:
+                    connection.sendall(record)
+                data = b""
+                with suppress(socket.timeout):
+                    for more in iter(lambda: connection.recv(65536), b""):
+                        data += more
+                responses.append(_VARYING.sub(b"...", data))
+    return responses[0], responses[1]
 
 
 def _of_size(size: int) -> bytes:
@@ -321,36 +289,36 @@ _LONG = send(*[b"N%d: " % number + b"x" * 300 for number in range(4)])
 _SHORT = send(b"N: " + b"x" * 300)
 
 
-#: What is written over TLS, a record for each piece.
-WRITES = {
+#: The TLS records of each case.
+RECORDS = {
     "the largest record": [_of_size(1024)],
-    "a byte more": [_of_size(1025)],
+    "one byte more": [_of_size(1025)],
     "a long record": [_LONG],
     "two records": [_LONG[:1000], _LONG[1000:]],
-    "two actions in one": [_LONG + _LONG],
-    "two short ones in one": [_SHORT * 2],
-    "four short ones in one": [_SHORT * 4],
+    "two actions in one record": [_LONG + _LONG],
+    "two short actions in one record": [_SHORT * 2],
+    "four short actions in one record": [_SHORT * 4],
     "a record for each line": _LONG.splitlines(True),
-    "of four actions": (_SHORT * 4).splitlines(True),
-    "of two long actions": (_LONG * 2).splitlines(True),
+    "a record for each line of four actions": (_SHORT * 4).splitlines(True),
+    "a record for each line of two long actions": (_LONG * 2).splitlines(True),
 }
 
 
-@pytest.mark.parametrize("pieces", WRITES.values(), ids=WRITES)
-def test_records_of_tls(live: Live, pieces: List[bytes]) -> None:
+@pytest.mark.parametrize("records", RECORDS.values(), ids=RECORDS)
+def test_tls_records(live: Live, records: List[bytes]) -> None:
     server = live.server
     with LoopbackServer(
         users=server.users, technologies=server.technologies, version=_version(live),
         tls=server_tls(),
     ) as loopback:  # fmt: skip
-        ours = _records(loopback.port, pieces)
-    assert ours == _records(server.tls_port, pieces)
+        ours = _send_records(loopback.port, records)
+    assert ours == _send_records(server.tls_port, records)
 
 
 # ---- generated ----
 
-_EOF_ERRORS = st.sampled_from([b"\r\n"] * 12 + [b"\n", b"\n", b"\r\r\n", b"\0\r\n"])
-#: Where something happens to a line: the server's buffer, and twice and thrice as much.
+_LINE_ENDS = st.sampled_from([b"\r\n"] * 12 + [b"\n", b"\n", b"\r\r\n", b"\0\r\n"])
+#: Line lengths near one, two and three times the size of the server's buffer.
 _SIZES = st.sampled_from([*range(1019, 1030), *range(2043, 2053), *range(3066, 3076)])
 _TAILS = st.sampled_from([b"", b"\r", b"\0", b"Action: Ping", b"ActionID: tail", b"Body: tail"])
 
@@ -374,7 +342,7 @@ _ACTIONS = st.one_of(
     ])),
     st.just(b"Action: MessageSend"),
 )  # fmt: skip
-#: Never changed any further: which address a real server takes is up to its technologies.
+#: Not varied further, because the technologies of the real server judge addresses.
 _ADDRESSES = st.sampled_from(
     [TO] * 8
     + [b"tO:pjsip:alice", b"To : pjsip:alice", b"To: ", b"To: nosuch:alice", b"To: PJSIP:alice",
@@ -413,12 +381,12 @@ def _composed(draw: st.DrawFn) -> bytes:
     """A MessageSend with odd lines among its own, in any order."""
     lines = [draw(_ACTIONS), draw(_ADDRESSES), *draw(st.lists(_OTHERS, max_size=5))]
     lines = draw(st.permutations(lines)) if draw(st.booleans()) else lines
-    return b"".join(line + draw(_EOF_ERRORS) for line in [*lines, b""])
+    return b"".join(line + draw(_LINE_ENDS) for line in [*lines, b""])
 
 
 @st.composite
 def _mutated(draw: st.DrawFn) -> bytes:
-    """A stanza of the list, with bytes put in, left out or doubled."""
+    """A stanza of the list with bytes inserted, removed or repeated."""
     raw = draw(st.sampled_from([one.raw for one in STANZAS if one.logged_in]))
     for _ in range(draw(st.integers(1, 3))):
         start = draw(st.integers(0, len(raw)))
@@ -435,7 +403,7 @@ def _mutated(draw: st.DrawFn) -> bytes:
 def test_generated(pair: Pair, raw: bytes) -> None:
     stanza = Stanza("generated", raw + PING)
     ours = pair.ask_loopback(stanza)
-    # What else a real server's technologies do with an address is not for the loopback server.
+    # The loopback server does not imitate how technologies treat other addresses.
     known = pair.addresses.values()
     assume(all(message.uri in known for message in ours.delivered))
     assert ours == pair.ask_live(stanza)
