@@ -1,10 +1,50 @@
-"""A blocking client of the Asterisk Manager Interface (AMI), on top of :mod:`amiproto`.
+"""Send SIP and XMPP messages through an Asterisk server, over its Manager Interface (AMI).
 
-Reading order: ``errors``, what callers see; ``deadline``, ``waking``, ``transport`` and
-``opening``, what knows sockets; ``turns``, whose turn it is; ``outcomes``, what became of an
-action; ``outbox``, ``kept`` and ``link``, one open connection; ``shared``, what threads share of
-it; ``client`` and ``bulk``, the calls, with ``arguments`` and ``url``. ``loopback`` is a server to
-try them against, ``command`` the command ``amisend``.
+A complete program; the user ``messenger`` of manager.conf needs the write class ``message``::
+
+    from amiclient import AMIError, Client
+
+    with Client("pbx.example.org", username="messenger", secret="...") as client:
+        try:
+            receipt = client.send_message("pjsip:alice", "Dinner is ready")
+            print(receipt.outcome)               # accepted
+        except AMIError as error:
+            print(error.outcome, error)          # not_sent, failed or unknown
+
+A message either arrives exactly as given or is rejected with a :class:`LocalProtocolError`; the
+rules are those of :mod:`amiproto.messaging`. Nothing is sent twice: the caller decides whether to
+retry.
+
+**Outcomes.** ``accepted``: the server has passed the message on, which does not mean delivered. Any
+other outcome is an :class:`AMIError`: ``not_sent`` (:class:`NotSent`) and ``failed``
+(:class:`ActionFailed`, the server returned an error) mean that nothing was carried out; ``unknown``
+(:class:`OutcomeUnknown`, no response arrived) means that it may have been. ``error.retryable`` says
+whether the same call may succeed later. See :mod:`amiclient.exceptions`.
+
+**Many messages.** :meth:`Client.send_messages` keeps several in flight and yields a
+:class:`SendResult` for each, in order::
+
+    messages = [{"to": "pjsip:alice", "body": "1"}, {"to": "pjsip:bob", "body": "2"}]
+    for result in client.send_messages(messages):
+        print(result.to, result.outcome, result.error)
+
+:func:`split_body` cuts a text that is too long for one message.
+
+**TLS.** ``Client(..., tls=True)`` trusts the CAs of the system and ``tls="/etc/asterisk/ca.crt"``
+the certificate in that file. :meth:`Client.from_url` takes all settings as one string::
+
+    client = Client.from_url("amis://messenger:secret@pbx.example.org?timeout=5")
+
+**Threads and events.** Threads may share a client; their calls are carried out one at a time. A
+thread that waits for events does not hold up the others::
+
+    with Client(username="monitor", secret="...", events="call,system") as client:
+        for event in client.events(timeout=None):
+            print(event.name, event.headers.get("Channel"))
+
+The client starts no threads. It logs to ``logging.getLogger("amiclient")`` at level DEBUG, without
+secrets and bodies. :mod:`amiclient.loopback` is a server for tests, the command ``amisend`` sends
+from the shell, and :mod:`amiproto` is the protocol without I/O, for example for asyncio.
 """
 
 from amiproto import (
@@ -48,10 +88,9 @@ __all__ = [
     "ACCEPTED",
     "AMIError",
     "Action",
+    "ActionFailed",
     "ActionResult",
-    "ResponseTimeout",
     "CLIENT_TIMEOUT",
-    "ReentrantCall",
     "Client",
     "ClientTimeout",
     "ConnectError",
@@ -59,6 +98,7 @@ __all__ = [
     "ConnectionLost",
     "Event",
     "EventOverflow",
+    "FAILED",
     "LocalProtocolError",
     "LoginFailed",
     "MessageSend",
@@ -67,14 +107,14 @@ __all__ = [
     "NotConnected",
     "NotSent",
     "OutcomeUnknown",
-    "FAILED",
     "Receipt",
-    "ActionFailed",
+    "ReentrantCall",
     "Response",
+    "ResponseTimeout",
+    "SendFailed",
     "SendResult",
     "SendResults",
     "SendTimeout",
-    "SendFailed",
     "TLSError",
     "UNKNOWN",
     "__version__",

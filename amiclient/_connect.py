@@ -39,7 +39,7 @@ class PathLike(Protocol):
         """Return the path."""
 
 
-#: What the argument ``tls`` of :class:`amiclient.Client` can be, apart from None.
+#: The type of the argument ``tls`` of :class:`amiclient.Client`, which may also be None.
 TLS = Union[bool, str, PathLike, SSLContext]
 
 

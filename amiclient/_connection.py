@@ -1,8 +1,8 @@
 """An open connection: a :class:`amiproto.Session` over a transport, and its queues.
 
-:class:`AMIConnection` sends actions and collects their results. What it has not written yet is in a
-:class:`SendQueue`, and events that the caller has not read yet are in an :class:`EventBuffer`.
-:class:`ClientState` is what the threads of a process share: the lock and the current connection.
+:class:`AMIConnection` sends actions and collects their results. Unsent actions are in its
+:class:`SendQueue` and unread events in its :class:`EventBuffer`. :class:`ClientState` holds the
+lock and the current connection, which the threads of a process share.
 """
 
 from __future__ import annotations
@@ -146,7 +146,7 @@ class EventBuffer:
 
     def add(self, event: UnsolicitedMessage) -> None:
         """Add an event, or drop it if the buffer is full."""
-        # After a dropped event all are dropped, so that the gap is reported where it is.
+        # After a dropped event all are dropped, so that the gap is reported in the right place.
         size = self._bytes + len(event.wire)
         if self._dropped or len(self._events) >= self._max_events or size > self._max_bytes:
             self._dropped += 1
@@ -196,7 +196,7 @@ class AMIConnection:
         self._cancelled: Deque[str] = deque()
 
     def cancel(self, action_ids: Iterable[str]) -> None:
-        """Stop waiting for actions; the next call does not send what is unsent of them."""
+        """Stop waiting for actions; unsent ones are removed before the next write."""
         self._cancelled.extend(action_ids)
 
     def pop_result(self, action_id: str) -> Optional[ActionResult]:
@@ -224,7 +224,7 @@ class AMIConnection:
             failure = error
         if failure is not None:
             # Without the original traceback: a server may echo the secret, and the variables of
-            # those frames hold what it sent.
+            # those frames hold its message.
             try:
                 raise failure.with_traceback(None)
             finally:
@@ -258,7 +258,7 @@ class AMIConnection:
                 raise self.abandon(pending, reason) from reason
 
     def check_alive(self, deadline: Deadline) -> None:
-        """Read what has arrived, so that a dead connection is noticed before anything is sent.
+        """Process pending input, so that a dead connection is noticed before sending.
 
         :raises SendFailed: if the connection has ended.
         :raises SendTimeout: if no time is left.
@@ -368,7 +368,7 @@ class AMIConnection:
             self._send_queue.advance(count)
 
     def _drain(self, deadline: Deadline) -> None:
-        """Read what has arrived, without waiting for more.
+        """Process pending input, without waiting for more.
 
         :raises Closed: if the connection has ended, or the server violated the protocol.
         """

@@ -68,7 +68,7 @@ class FairLock:
         return any(waiter.thread == thread for waiter in [*self._holder.values(), *self._waiting])
 
     def acquire(self, waiter: Waiter, deadline: Deadline) -> None:
-        """Acquire the lock; :meth:`release` must follow, whatever is raised.
+        """Acquire the lock; :meth:`release` must follow, even after an exception.
 
         :raises LockTimeout: if the deadline passes first.
         """

@@ -27,8 +27,8 @@ from .results import (
     unanswered_error,
 )
 
-#: The largest window. More than 32 was no faster on loopback; a quarter of what a session allows
-#: (MAX_OUTSTANDING) leaves room for abandoned actions.
+#: The largest window. On loopback, 32 was as fast as more. A quarter of MAX_OUTSTANDING leaves room
+#: for abandoned actions.
 MAX_WINDOW = 1024
 
 #: Seconds to wait for the lock while a result can be returned.
@@ -110,7 +110,7 @@ class SendPipeline(Generic[MessageT]):
         )
 
     def cancel(self) -> None:
-        """Stop waiting for results; no later call sends what is unsent."""
+        """Stop waiting for results, and do not send the remaining messages."""
         self._cancel_pending()
         self._entries.clear()
         self._exhausted = True
@@ -174,7 +174,7 @@ class SendPipeline(Generic[MessageT]):
                     return
 
     def _exchange(self, wait: bool) -> None:
-        """Send what can be sent and collect results; with ``wait``, until the first is complete."""
+        """Send messages and collect results; with ``wait``, until the first is complete."""
         first = next((entry for entry in self._entries if entry.result is None), None)
         if first is None:
             return
@@ -267,8 +267,8 @@ class SendPipeline(Generic[MessageT]):
 class SendResults(Generic[MessageT]):
     """The results of :meth:`amiclient.Client.send_messages`: an iterator of :class:`SendResult`.
 
-    Messages are sent while the caller iterates, so nothing is sent without iterating. Iterate to
-    the end or call :meth:`close`; otherwise a :class:`ResourceWarning` says what was not sent.
+    Messages are sent only while the caller iterates. Iterate to the end or call :meth:`close`;
+    otherwise a :class:`ResourceWarning` counts the unfinished messages.
     """
 
     def __init__(self, pipeline: SendPipeline[MessageT]) -> None:

@@ -67,7 +67,7 @@ class Deadline:
     def next_wait(self) -> Optional[float]:
         """Return :meth:`remaining` for the next of several waits; 0 is returned only once.
 
-        What has arrived by the deadline is still read, but a peer that never stops sending cannot
+        Data that arrives by the deadline is still read, but a peer that never stops sending cannot
         extend the call.
 
         :raises Expired: if no time was left for the wait before this one.
@@ -199,7 +199,7 @@ class Transport:
             return False
 
     def receive(self) -> Optional[bytes]:
-        """Read what has arrived: ``b""`` at the end of the stream, None if there is nothing.
+        """Read the available data: ``b""`` at the end of the stream, None if nothing is available.
 
         :raises Closed: if the connection is broken.
         """

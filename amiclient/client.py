@@ -90,7 +90,7 @@ class Client:
     :param sock: a connected stream socket to use instead of connecting to ``host`` and ``port``,
         such as a tunnel (:class:`socket.socket`, with TLS or without). The client owns it and can
         connect only once.
-    :param timeout: seconds for :meth:`connect` and for each call without a timeout of its own
+    :param timeout: seconds for :meth:`connect`, and for each call that does not set a timeout
         (float); None for no limit.
     :param tls: False or None for no TLS; True to trust the CAs of the system; the path of a PEM
         file with the certificate to trust, a CA's or the server's own; or an
@@ -158,7 +158,7 @@ class Client:
 
     @property
     def connected(self) -> bool:
-        """Whether the client is connected, as far as is known without asking the server."""
+        """True if the client is connected, as far as is known without asking the server."""
         connection = self._state().connection
         return connection is not None and connection.failure is None
 
@@ -350,7 +350,7 @@ class Client:
         return self._states.setdefault(os.getpid(), ClientState())
 
     def _execute(self, action: Action, timeout: Timeout, last: bool = False) -> ActionResult:
-        """Send an action and return its result, whatever the response is."""
+        """Send an action and return its result, for any response."""
         deadline = Deadline(self._seconds(timeout))
         state = self._state()
 

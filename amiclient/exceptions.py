@@ -21,8 +21,8 @@ Below those of the codec (:mod:`amiproto.exceptions`)::
     └── EventOverflow            events were dropped because the buffer was full
 
 Each has ``outcome``: ``"not_sent"``, ``"failed"`` or ``"unknown"``. ``retryable`` says whether the
-same call may succeed later and cannot send anything twice. Check it before sending again: what was
-not sent and is not retryable, such as a body that is too long, fails again every time.
+same call may succeed later and cannot send anything twice. Check it before sending again: an
+error that is not retryable, such as a body that is too long, occurs again every time.
 """
 
 from __future__ import annotations
@@ -108,15 +108,13 @@ class ActionFailed(AMIError):
     ) -> None:
         response = Response("Error") if response is None else response
         server_message = response.message
-        super().__init__(
-            message, action_id=action_id, retryable=server_message == SHUTTING_DOWN
-        )
+        super().__init__(message, action_id=action_id, retryable=server_message == SHUTTING_DOWN)
         self.response = response
         self.server_message = server_message
 
 
 class OutcomeUnknown(AMIError):
-    """The action was sent and there is no response: it may have been carried out.
+    """The action was sent but no response arrived: it may have been carried out.
 
     Not retryable, including its subclasses: the message might arrive twice.
     """

@@ -81,9 +81,9 @@ class Receipt:
 class SendResult(Generic[MessageT]):
     """The result of one message of :meth:`amiclient.Client.send_messages`.
 
-    :ivar message: the message as it was given: a :class:`amiproto.MessageSend` or a mapping.
+    :ivar message: the message that was given: a :class:`amiproto.MessageSend` or a mapping.
     :ivar receipt: the :class:`Receipt`, or None.
-    :ivar error: the :class:`amiproto.AMIError` if there is no receipt, or None.
+    :ivar error: the :class:`amiproto.AMIError` of a message without a receipt, or None.
     """
 
     message: MessageT
@@ -105,7 +105,7 @@ class SendResult(Generic[MessageT]):
 
     @property
     def retryable(self) -> bool:
-        """Whether sending the same message again is safe and may succeed."""
+        """True if sending the same message again is safe and may succeed."""
         return self.error is not None and self.error.retryable
 
     def to_dict(self) -> Dict[str, Any]:

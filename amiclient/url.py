@@ -22,7 +22,7 @@ def parse_url(url: str) -> Dict[str, Any]:
     if scheme.lower() not in ("ami", "amis") or not rest:
         raise ValueError("URL must start with ami:// or amis://")
     is_tls = scheme.lower() == "amis"
-    # Split at the last @ first, because the errors of urlsplit() may quote what it is given.
+    # Split at the last @ first, because the errors of urlsplit() may quote its argument.
     login, _, location = rest.rpartition("@")
     username, _, secret = login.partition(":")
     if not username or not secret:
