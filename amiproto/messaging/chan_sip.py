@@ -60,7 +60,7 @@ _UNESCAPED = rb"[A-Za-z0-9\-_.!~*'()&=+$,;?/]"
 _ESCAPED_BYTE = rb"%(..)"
 _QUOTED_PAIR = r"\\(.)"
 
-_TARGET_HINTS: Hints = (
+TARGET_HINTS: Hints = (
     ("text", r"(?i)\A<?sips:", "chan_sip sends sips: as sip:; use sip:user@host:port"),
     ("text", r"(?i)\Asip:(.*)", "the scheme is given twice; use sip:{1}"),
     (
@@ -80,7 +80,7 @@ _TARGET_HINTS: Hints = (
 )
 
 # About the part of From from the last < on.
-_FROM_HINTS: Hints = (
+FROM_HINTS: Hints = (
     (
         "uri",
         rf"\A(?=[^:@]*\Z).*?({ESCAPE})",
@@ -126,7 +126,7 @@ class SIP(SIPTechnology):
             parts = {"text": rest, "target_user": user, "target_place": place}
             raise InvalidAddress(
                 f"chan_sip would alter or misroute {fields.target!r}: "
-                f"{find_hint(_TARGET_HINTS, parts)}",
+                f"{find_hint(TARGET_HINTS, parts)}",
                 field=fields.target_header,
             )
         user = found.group("user")
@@ -157,7 +157,7 @@ class SIP(SIPTechnology):
         name, _, address = from_.rpartition("<")
         found = re.fullmatch(_FROM_ADDRESS, address)
         if found is None:
-            hint = find_hint(_FROM_HINTS, _from_parts(address))
+            hint = find_hint(FROM_HINTS, _from_parts(address))
             raise InvalidAddress(
                 f"chan_sip would alter or drop the From {from_!r}: {hint}", field="From"
             )

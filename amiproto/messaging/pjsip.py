@@ -105,7 +105,7 @@ _URI_HINTS: Hints = (
 )
 
 # In these, "target" is the whole text after "pjsip:", and "text" the address after an endpoint.
-_TARGET_HINTS: Hints = (
+TARGET_HINTS: Hints = (
     (
         "target",
         r"\APJSIP/",
@@ -147,12 +147,12 @@ _TARGET_HINTS: Hints = (
     ("target", "", "use pjsip:endpoint, pjsip:endpoint/sip:user@host or pjsip:sip:user@host"),
 )
 
-_TO_HINTS: Hints = (
+TO_HINTS: Hints = (
     *_URI_HINTS,
     ("uri", "", "use a URI without port, transport or headers: sip:user@host"),
 )
 
-_FROM_HINTS: Hints = (
+FROM_HINTS: Hints = (
     ("text", r"\A[^:@<]*\Z", "this is not an address; did you mean '{text} <sip:user@host>'?"),
     (
         "name",
@@ -205,7 +205,7 @@ class PJSIP(SIPTechnology):
         has_endpoint = bool(slash) and ":" not in endpoint
         if not good or (slash and not (endpoint and has_endpoint)):
             parts = uri_parts(after if has_endpoint else rest)
-            hint = find_hint(_TARGET_HINTS, {**parts, "target": rest})
+            hint = find_hint(TARGET_HINTS, {**parts, "target": rest})
             raise InvalidAddress(f"pjsip would alter or misroute {target!r}: {hint}", field=header)
 
     def check_to_with_destination(self, fields: MessageFields) -> None:
@@ -215,7 +215,7 @@ class PJSIP(SIPTechnology):
             uri = to[len("pjsip:") :] if to.startswith("pjsip:") else to
             raise InvalidAddress(
                 f"with a Destination, pjsip would not use {to!r} unchanged as the To header: "
-                f"{find_hint(_TO_HINTS, uri_parts(uri))}",
+                f"{find_hint(TO_HINTS, uri_parts(uri))}",
                 field="To",
             )
 
@@ -225,7 +225,7 @@ class PJSIP(SIPTechnology):
         if from_ is not None and not re.fullmatch(_FROM, from_):
             raise InvalidAddress(
                 f"pjsip would alter or drop the From {from_!r}: "
-                f"{find_hint(_FROM_HINTS, uri_parts(from_))}",
+                f"{find_hint(FROM_HINTS, uri_parts(from_))}",
                 field="From",
             )
 

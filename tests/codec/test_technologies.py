@@ -1,4 +1,4 @@
-"""The registry of technologies: what a target has to name, and how another one is added."""
+"""The registry of technologies, and how another one is added."""
 
 from __future__ import annotations
 
@@ -15,39 +15,38 @@ from amiproto.messaging.technology import TECHNOLOGIES
 
 
 @pytest.mark.parametrize("target", ["other:a?b ", "mystery-2.x:alice", "Other:x"])
-def test_an_unknown_technology_has_the_rules_of_ami(target: str) -> None:
+def test_unknown_technology_has_the_rules_of_ami(target: str) -> None:
     message = MessageSend(target, "x", "<sip:x:y@z:1;a=b>")
     message.check_server(Banner("11.0.0"))
     assert message.to == target
-    with pytest.raises(InvalidAddress, match="knows no Destination"):
+    with pytest.raises(InvalidAddress) as caught:
         MessageSend("zoe", "x", destination=target).check_server(Banner("1.3"))
+    assert caught.value.field == "Destination"
 
 
-def test_each_technology_has_a_name_of_its_own() -> None:
-    names = [technology.name for technology in TECHNOLOGIES.values()]
-    assert len(set(names)) == len(names) and all(name.islower() for name in names)
+def test_each_technology_is_registered_under_its_name() -> None:
+    assert sorted(TECHNOLOGIES) == ["pjsip", "sip", "xmpp"]
+    assert [technology.name for technology in TECHNOLOGIES.values()] == list(TECHNOLOGIES)
 
 
 _SMOKE = '''
 """Messages by smoke signal: ``smoke:hill``."""
 
-from __future__ import annotations
-
-from ..errors import InvalidBody
-from .technology import Technology
+from ..exceptions import InvalidBody
+from .technology import Technology, register
 
 
+@register
 class Smoke(Technology):
     """``smoke:`` (seen from the next hill)."""
 
-    __slots__ = ()
     name = "smoke"
 
-    def check_body(self, body: bytes) -> None:
-        """Refuse what takes too long."""
-        super().check_body(body)
-        if len(body) > 3:
-            raise InvalidBody("smoke carries three letters; send fewer", field="Body")
+    def check_body(self, fields):
+        """Reject long messages."""
+        super().check_body(fields)
+        if len(fields.body) > 3:
+            raise InvalidBody("body is too long for smoke", field="Body", limit=3)
 '''
 
 _ASK = """
@@ -57,27 +56,20 @@ for text in ("four", "\\0"):
     try:
         MessageSend("smoke:hill", text)
     except InvalidBody as error:
-        print(error)
+        print(error.field, error.limit)
 print(MessageSend("pjsip:alice", "four").technology)
 """
 
 
-def test_a_new_technology_is_a_file_and_a_place_in_the_registry(tmp_path: Path) -> None:
+def test_a_new_technology_is_one_file_and_its_import(tmp_path: Path) -> None:
     package = tmp_path / "amiproto"
     shutil.copytree(Path(amiproto.__file__ or "").parent, package)
     (package / "messaging/smoke.py").write_text(_SMOKE)
-    registry = package / "messaging/technologies.py"
+    registry = package / "messaging/__init__.py"
     text = registry.read_text("utf-8")
-    text = text.replace(
-        "from .sip import SIP\n", "from .sip import SIP\nfrom .smoke import Smoke\n"
-    )
-    registry.write_text(text.replace("    SIP(),\n", "    SIP(),\n    Smoke(),\n"), "utf-8")
-    answer = subprocess.run(
+    assert "import chan_sip, " in text
+    registry.write_text(text.replace("import chan_sip, ", "import chan_sip, smoke, "), "utf-8")
+    done = subprocess.run(
         [sys.executable, "-c", _ASK], cwd=tmp_path, stdout=subprocess.PIPE, check=True, timeout=60
     )
-    assert answer.stdout.decode().splitlines() == [
-        "smoke",
-        "smoke carries three letters; send fewer",
-        "the text holds a NUL, where the server would cut it off; remove it",
-        "pjsip",
-    ]
+    assert done.stdout.decode().splitlines() == ["smoke", "Body 3", "Body None", "pjsip"]

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import itertools
 import socket
-from typing import Any, Dict, List, NamedTuple, Sequence, Tuple, Union
+from typing import Any, Dict, List, Sequence, Union
 
 from amiclient import Client, Receipt
+from tests.damage import Raw
 from tests.live.ami import logged_in
 from tests.live.phone import SipMessage
 from tests.live.servers import Live
@@ -72,15 +73,6 @@ class Delivery:
     def __exit__(self, *reason: object) -> None:
         self._client.close()
         self._socket.close()
-
-
-class Raw(NamedTuple):
-    """What came of bytes that no client had a look at."""
-
-    #: The ``Message`` of each answer to them, in order.
-    answers: Tuple[bytes, ...]
-    #: What the phone got.
-    messages: Tuple[SipMessage, ...]
 
 
 def send_raw(live: Live, technology: str, wire: bytes) -> Raw:

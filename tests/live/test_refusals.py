@@ -14,16 +14,16 @@ import pytest
 import amiproto.messaging
 from amiproto import LocalProtocolError, MessageSend
 from amiproto.messaging._sip import COMPACT_VARIABLES, RESERVED_VARIABLES
+from tests.damage import only
 from tests.live.delivery import Delivery, send_raw, wire
-from tests.live.harm import only
 from tests.live.servers import Live
 from tests.refusals import (
     ASTERISK_11,
     ASTERISK_16,
     ASTERISK_22,
     COMPACT,
-    DROPPED,
     REFUSALS,
+    RESERVED,
     SIP,
     Refusal,
     name_of,
@@ -80,7 +80,7 @@ def test_every_refusal_does_damage() -> None:
             if isinstance(node, ast.Raise) and _is_refusal(node):
                 where = {(path.name, line) for line in range(node.lineno, _end(node) + 1)}
                 assert where & seen, f"{path.name}:{node.lineno} has no row"
-    assert RESERVED_VARIABLES == {name.lower() for name in DROPPED}
+    assert RESERVED_VARIABLES == {name.lower() for name in RESERVED}
     assert dict(COMPACT_VARIABLES) == {name.lower(): long for name, long in COMPACT.items()}
 
 

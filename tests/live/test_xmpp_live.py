@@ -9,9 +9,9 @@ from typing import Iterator, List, NamedTuple
 import pytest
 
 from amiproto import MessageSend
+from tests.damage import XmppRaw, xmpp_breaks
 from tests.live.asterisk import AsteriskServer
 from tests.live.delivery import TIMEOUT, Delivery, send_raw, wire
-from tests.live.harm import XmppRaw, xmpp_breaks
 from tests.live.servers import Live
 from tests.live.xmpp import HOST, Prosody, XmppClient, asterisk_extra, find_prosody
 from tests.refusals import REFUSALS, XMPP, Refusal, name_of
@@ -130,7 +130,7 @@ def test_damage(xmpp: Xmpp, row: Refusal) -> None:
         xmpp.await_login()
     with Delivery(xmpp.live, "pjsip") as delivery:
         texts = tuple(xmpp.received(delivery))
-    assert row.damage is not None and row.damage(XmppRaw(raw.answers, texts)), raw
+    assert row.damage is not None and row.damage(XmppRaw(raw.responses, texts)), raw
 
 
 def test_the_message_itself() -> None:
