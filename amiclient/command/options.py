@@ -16,7 +16,7 @@ from amiproto import (
     LoginFailed,
     NotSent,
 )
-from amiproto.messaging import MessageFields
+from amiproto.messaging import MessageFields, field_keys
 
 from .. import __version__
 from ..exceptions import ActionFailed, TLSError
@@ -252,15 +252,14 @@ def _parser() -> argparse.ArgumentParser:
     add("--split", action="store_true", help="send an over-long text in several messages")
 
     group = parser.add_argument_group(
-        "batch",
-        "The message options (not --to) are defaults for fields missing from a line.",
+        "batch", "The message options (not --to) are defaults for fields missing from a line."
     )
     which = group.add_mutually_exclusive_group()
     which.add_argument(
         "--batch", action=_Once, metavar="FILE",
         help="send one message per line of FILE (- for standard input): JSON objects with the keys "
-        "to, body, from, variables and destination, or CSV if the name ends in .csv; prints each "
-        "line as JSON with outcome, retryable, action_id and error added",
+        f"{', '.join(field_keys())}, or CSV if the name ends in .csv; prints each line as JSON "
+        "with outcome, retryable, action_id and error added",
     )  # fmt: skip
     which.add_argument(
         "--retry", action=_Once, metavar="FILE",

@@ -18,7 +18,7 @@ import pytest
 from amiclient import __version__
 from amiclient import exceptions as errors
 from amiclient.command.options import combine_exit_codes, exit_code
-from amiclient.command.signals import Interrupted, Signals
+from amiclient.command.signals import Signals
 from amiclient.loopback import LoopbackServer
 from amiproto import AMIError, BodyTooLong, LoginFailed
 from tests.command.shell import (
@@ -52,34 +52,6 @@ def test_wrong_secret(server: LoopbackServer) -> None:
     assert "wr0ng" not in result[1] + result[2]
 
 
-def test_no_server() -> None:
-    with Script() as script:
-        port = script.port
-    assert_one_line(run_process(*MESSAGE, env=environment(port)), 75, f"127.0.0.1 port {port}")
-
-
-@pytest.mark.parametrize(
-    ("steps", "code", "part"),
-    [
-        ((), 75, "127.0.0.1"),
-        ((read_until_eof,), 75, "127.0.0.1"),
-        # The text of a server can end in a line feed; the error is one line all the same.
-        ((log_in, respond("Error", "Message: Message failed to send.\n")), 69,
-         "Message failed to send."),
-        ((log_in, read), 74, "pjsip:alice: "),
-        ((send(b"SSH-2.0-OpenSSH_9.2\r\n"),), 76, "127.0.0.1"),
-    ],
-    ids=["closes", "is silent", "returns an error", "closes after the action", "is not AMI"],
-)  # fmt: skip
-def test_server_that_gives_no_receipt(steps: Tuple[Step, ...], code: int, part: str) -> None:
-    timeout = ["--timeout", "0.3"] if read_until_eof in steps else []
-    with Script(*steps) as script:
-        start = time.monotonic()
-        result = run_process(*MESSAGE, *timeout, env=environment(script.port))
-        assert time.monotonic() - start < 5.0 or not timeout
-    assert_one_line(result, code, part)
-
-
 @needs_signals
 def test_interrupted_process() -> None:
     with Script(read_until_eof) as script:
@@ -96,12 +68,15 @@ def test_interrupted_process() -> None:
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")
-def test_receipt_that_cannot_be_written(server: LoopbackServer) -> None:
-    with open("/dev/full", "w") as full:
-        code, out, err = run_process(*MESSAGE, env=environment(server.port), stdout=full)
-    assert code == 74
+@pytest.mark.parametrize("error", ["[Errno 28]", "[Errno 32]"], ids=["full", "closed"])
+def test_receipt_that_cannot_be_written(server: LoopbackServer, error: str) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    with open("/dev/full" if error == "[Errno 28]" else writing, "w") as output:
+        code, out, err = run_process(*MESSAGE, env=environment(server.port), stdout=output)
     lines = err.splitlines()
-    assert len(lines) == 2 and "pjsip:alice: " in lines[0] and "[Errno 28]" in lines[1]
+    assert code == 74 and len(lines) == 2
+    assert "pjsip:alice: " in lines[0] and error in lines[1]
     assert len(server.messages) == 1
 
 
@@ -168,6 +143,30 @@ def test_module_runs_as_a_program(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_invalid_message(run: Runner, arguments: List[str], parts: List[str]) -> None:
     assert_one_line(run(*arguments, "--dry-run"), 65, *parts)
     assert_one_line(run(*arguments, "--loopback"), 65, *parts)
+
+
+@pytest.mark.parametrize(
+    ("steps", "code", "part"),
+    [
+        ((), 75, "127.0.0.1"),
+        ((read_until_eof,), 75, "127.0.0.1"),
+        # The text of a server can end in a line feed; the error is one line all the same.
+        ((log_in, respond("Error", "Message: Message failed to send.\n")), 69,
+         "Message failed to send."),
+        ((log_in, read), 74, "pjsip:alice: "),
+        ((send(b"SSH-2.0-OpenSSH_9.2\r\n"),), 76, "127.0.0.1"),
+    ],
+    ids=["closes", "is silent", "returns an error", "closes after the action", "is not AMI"],
+)  # fmt: skip
+def test_server_that_gives_no_receipt(
+    run: Runner, steps: Tuple[Step, ...], code: int, part: str
+) -> None:
+    timeout = ["--timeout", "0.3"] if read_until_eof in steps else []
+    with Script(*steps) as script:
+        start = time.monotonic()
+        result = run.logged_in(script.port, *MESSAGE, *timeout)
+        assert time.monotonic() - start < 5.0 or not timeout
+    assert_one_line(result, code, part)
 
 
 def test_each_recipient_gets_a_message(run: Runner) -> None:
@@ -249,12 +248,9 @@ def test_exit_code_of_every_error() -> None:
     assert {kind: exit_code(kind("x")) for kind in expected} == expected
 
 
-@pytest.mark.parametrize(
-    ("codes", "combined"),
-    [([], 0), ([0, 0], 0), ([0, 65, 69], 65), ([69, 75, 65], 75), ([75, 74, 0], 74)],
-)
-def test_combined_exit_code(codes: List[int], combined: int) -> None:
-    assert combine_exit_codes(codes) == combined
+def test_combined_exit_code() -> None:
+    codes: List[List[int]] = [[], [0, 0], [0, 65, 69], [69, 75, 65], [75, 74, 0]]
+    assert [combine_exit_codes(each) for each in codes] == [0, 0, 65, 75, 74]
 
 
 def test_verbose_logs_without_secrets(run: Runner) -> None:
@@ -270,24 +266,11 @@ def test_verbose_logs_without_secrets(run: Runner) -> None:
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")
-def test_received_message_that_cannot_be_written(
-    run: Runner, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_message_that_cannot_be_printed(run: Runner, monkeypatch: pytest.MonkeyPatch) -> None:
     with open("/dev/full", "w") as full, monkeypatch.context() as patch:
         patch.setattr(sys, "stdout", full)
         result = run(*MESSAGE, "--loopback", "--quiet")
     assert_one_line(result, 74, "[Errno 28]")
-
-
-@needs_signals
-def test_closed_pipe(run: Runner, server: LoopbackServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    reading, writing = os.pipe()
-    os.close(reading)
-    with open(writing, "w") as pipe, monkeypatch.context() as patch:
-        patch.setattr(sys, "stdout", pipe)
-        code, out, err = run.logged_in(server.port, *MESSAGE)
-    assert code == 74 and "[Errno 32]" in err
-    assert len(server.messages) == 1
 
 
 def test_stream_that_cannot_be_reconfigured(run: Runner, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -300,7 +283,7 @@ def test_stream_that_cannot_be_reconfigured(run: Runner, monkeypatch: pytest.Mon
 @pytest.mark.parametrize(
     ("stream", "option", "code"), [("stdout", "--body", 0), ("stderr", "--from", 65)]
 )
-def test_any_text_is_printed_in_any_encoding(
+def test_text_beyond_the_encoding(
     run: Runner, monkeypatch: pytest.MonkeyPatch, stream: str, option: str, code: int
 ) -> None:
     output = io.BytesIO()
@@ -328,11 +311,6 @@ def test_interrupted(run: Runner, signum: signal.Signals, code: int, text: str) 
         "amisend: sip:c: not sent", f"amisend: {text}",
     ]  # fmt: skip
     assert signal.getsignal(signum) == before
-
-
-def test_interrupted_has_the_signal() -> None:
-    error = Interrupted(signal.SIGTERM)
-    assert error.signum == signal.SIGTERM and error.args == (signal.SIGTERM,)
 
 
 @needs_signals

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
-from typing import IO, Any, Callable, Iterator, List, Optional
+from typing import IO, Any, Iterator, List, Optional
 
 import pytest
 
@@ -77,21 +77,12 @@ def test_tls(run: Runner) -> None:
 # -- Their sources.
 
 
-def test_environment(run: Runner, server: LoopbackServer) -> None:
-    login = {"AMI_USERNAME": "me", "AMI_SECRET": SECRET}
-    assert run(*MESSAGE, AMI_HOST="127.0.0.1", AMI_PORT=str(server.port), **login)[0] == 0
-    # An option overrides a variable, and an empty variable counts as unset.
-    assert run(*MESSAGE, "--port", str(server.port), AMI_PORT="1", AMI_HOST="", **login)[0] == 0
-
-
-def test_precedence_of_options_environment_and_file(
-    run: Runner, server: LoopbackServer, tmp_path: Path
-) -> None:
+def test_precedence_of_settings(run: Runner, server: LoopbackServer, tmp_path: Path) -> None:
     secret = write_file(tmp_path / "secret", SECRET)
     text = f"[amisend]\nusername = me\nport = {server.port}\nsecret-file = {secret}\ntls = no\n"
     write_file(tmp_path / "amisend.conf", text + "timeout = 5\n")
     folder = {"XDG_CONFIG_HOME": str(tmp_path)}
-    assert run(*MESSAGE, **folder)[::2] == (0, "")
+    assert run(*MESSAGE, AMI_PORT="", **folder)[::2] == (0, "")  # an empty variable counts as unset
     assert_one_line(run(*MESSAGE, AMI_USERNAME="eve", **folder), 77, "eve")
     assert_one_line(run(*MESSAGE, "--username", "ann", AMI_USERNAME="eve", **folder), 77, "ann")
     # Values that are overridden are not checked.
@@ -213,7 +204,7 @@ def test_secret_file(run: Runner, server: LoopbackServer, tmp_path: Path) -> Non
 
 @pytest.mark.skipif(os.name != "posix", reason="needs file modes")
 @pytest.mark.parametrize("mode", [0o644, 0o640, 0o604])
-def test_warning_if_others_can_read_a_secret(
+def test_warning_about_file_modes(
     run: Runner, server: LoopbackServer, tmp_path: Path, mode: int
 ) -> None:
     options = [*MESSAGE, "--port", str(server.port)]
@@ -230,46 +221,30 @@ def test_warning_if_others_can_read_a_secret(
     assert run(*options)[::2] == (0, "")
 
 
-@pytest.fixture
-def terminal(monkeypatch: pytest.MonkeyPatch) -> Callable[[bool], None]:
-    """A function that makes the terminal of the process available, or not."""
-    real_open = os.open
-
-    def set_terminal(is_available: bool) -> None:
-        def fake_open(path: str, flags: int, *more: Any, **named: Any) -> int:
-            if path != "/dev/tty":
-                return real_open(path, flags, *more, **named)
-            if not is_available:
-                raise OSError(path)
-            return real_open(os.devnull, flags)
-
-        monkeypatch.setattr(os, "open", fake_open)
-
-    return set_terminal
-
-
 def test_secret_prompt(
-    run: Runner,
-    server: LoopbackServer,
-    monkeypatch: pytest.MonkeyPatch,
-    terminal: Callable[[bool], None],
+    run: Runner, server: LoopbackServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    options = [*MESSAGE, *USER, "--port", str(server.port)]
-    prompts = []
+    real_open = os.open
+    has_terminal = True
+
+    def open_terminal(path: str, *arguments: int) -> int:
+        if path == "/dev/tty" and not has_terminal:
+            raise OSError(path)
+        return real_open(os.devnull if path == "/dev/tty" else path, *arguments)
 
     def getpass(prompt: str) -> str:
         prompts.append(prompt)
         return secrets.pop()
 
+    options = [*MESSAGE, *USER, "--port", str(server.port)]
+    prompts: List[str] = []
     secrets = ["", SECRET]
     monkeypatch.setattr("getpass.getpass", getpass)
-    terminal(True)
+    monkeypatch.setattr(os, "open", open_terminal)
     assert run(*options)[0] == 78 and not prompts  # standard error is not a terminal
     monkeypatch.setattr(type(sys.stderr), "isatty", lambda self: True, raising=False)
-    terminal(False)
-    assert run(*options)[0] == 78 and not prompts
-    terminal(True)
     assert run(*options)[0] == 0
     assert prompts == ["Secret of me: "]
-    assert run(*options)[0] == 78  # an empty secret
-    assert len(prompts) == 2
+    assert run(*options)[0] == 78 and len(prompts) == 2  # an empty secret
+    has_terminal = False
+    assert run(*options)[0] == 78 and len(prompts) == 2

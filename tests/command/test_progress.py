@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from typing import Callable, List
+from types import SimpleNamespace
+from typing import List
 
 import pytest
 
@@ -11,43 +12,21 @@ from amiclient.command import batch
 from amiclient.command.batch import Progress
 from tests.command.shell import Screen
 
-_CLEARED = "\r\x1b[K"
-
-Start = Callable[[int], Progress]
+CLEAR = "\r\x1b[K"
 
 
-class _Clock:
-    """A clock that stands still and, as ``time.monotonic`` may, starts anywhere."""
+class Display:
+    """A terminal, and a clock that stands still."""
 
-    def __init__(self) -> None:
-        self.now = 7_000.0
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.now = 7_000.0  # time.monotonic() starts anywhere
+        self.screen = Screen(is_terminal=True)
+        monkeypatch.setattr(batch, "time", SimpleNamespace(monotonic=lambda: self.now))
+        monkeypatch.setattr(sys, "stderr", self.screen)
 
-    def monotonic(self) -> float:
-        return self.now
-
-
-@pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> _Clock:
-    clock = _Clock()
-    monkeypatch.setattr(batch, "time", clock)
-    return clock
-
-
-@pytest.fixture
-def screen() -> Screen:
-    return Screen(is_terminal=True)
-
-
-@pytest.fixture
-def start(clock: _Clock, screen: Screen, monkeypatch: pytest.MonkeyPatch) -> Start:
-    """A function that starts the progress of an input of a given size."""
-
-    def start(size: int) -> Progress:
-        # In the test, because pytest replaces stderr between the fixtures and the test.
-        monkeypatch.setattr(sys, "stderr", screen)
-        return Progress(size, quiet=False)
-
-    return start
+    @property
+    def texts(self) -> List[str]:
+        return self.screen.seen.split(CLEAR)
 
 
 @pytest.mark.parametrize(
@@ -64,47 +43,51 @@ def start(clock: _Clock, screen: Screen, monkeypatch: pytest.MonkeyPatch) -> Sta
     ],
 )  # fmt: skip
 def test_rate_and_remaining_time(
-    start: Start, clock: _Clock, screen: Screen, elapsed: float, outcomes: List[str],
-    size: int, position: int, text: str,
+    monkeypatch: pytest.MonkeyPatch, elapsed: float, outcomes: List[str], size: int,
+    position: int, text: str,
 ) -> None:  # fmt: skip
-    progress = start(size)
+    display = Display(monkeypatch)
+    progress = Progress(size, quiet=False)
     for outcome in outcomes[:-1]:
         progress.count(outcome, False, 1)
-    clock.now += elapsed
+    display.now += elapsed
     progress.count(outcomes[-1], False, position)
-    assert screen.seen.split(_CLEARED)[-1] == text
+    assert display.texts[-1] == text
 
 
-def test_progress_is_updated_at_intervals(start: Start, clock: _Clock, screen: Screen) -> None:
-    progress = start(0)
+def test_progress_is_updated_at_intervals(monkeypatch: pytest.MonkeyPatch) -> None:
+    display = Display(monkeypatch)
+    progress = Progress(0, quiet=False)
     for number, pause in enumerate((0.0, 0.1, 0.05, 0.1, 0.1, 0.1, 5.0), start=1):
-        clock.now += pause
+        display.now += pause
         progress.count("accepted", False, number)
-    counts = [text.partition(" accepted")[0] for text in screen.seen.split(_CLEARED)[1:]]
+    counts = [text.partition(" accepted")[0] for text in display.texts[1:]]
     assert counts == ["1", "4", "6", "7"]
 
 
-def test_progress_is_cleared_once(start: Start, screen: Screen) -> None:
-    progress = start(0)
+def test_progress_is_cleared_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    screen = Display(monkeypatch).screen
+    progress = Progress(0, quiet=False)
     progress.clear()
     assert screen.getvalue() == ""
     progress.count("accepted", False, 1)
     before = screen.seen
     progress.clear()
     progress.clear()
-    assert screen.seen == before + _CLEARED
+    assert screen.seen == before + CLEAR
 
 
 @pytest.mark.parametrize("elapsed, rate", [(0.0, 4_000_000), (0.5, 8), (2.0, 2), (60.0, 0)])
-def test_summary(start: Start, clock: _Clock, screen: Screen, elapsed: float, rate: int) -> None:
-    progress = start(100)
+def test_summary(monkeypatch: pytest.MonkeyPatch, elapsed: float, rate: int) -> None:
+    display = Display(monkeypatch)
+    progress = Progress(100, quiet=False)
     progress.count("accepted", False, 50)
     progress.count("failed", False, 75)
     progress.count("not_sent", True, 100)
     progress.count("not_sent", True, 100)
-    clock.now += elapsed
+    display.now += elapsed
     progress.finish(4)
-    assert screen.getvalue().split(_CLEARED)[-1] == (
+    assert display.screen.getvalue().split(CLEAR)[-1] == (
         "amisend: 4 lines: 1 accepted, 1 failed, 2 not sent, 2 retryable, 4 skipped "
         f"({rate}/s)\n"
     )

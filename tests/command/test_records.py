@@ -7,12 +7,12 @@ import signal
 import time
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Dict, Iterator, List, Optional
+from typing import Iterator, List, Optional
 
 import pytest
 
 from amiclient.command import records
-from amiclient.command.records import MAX_LINE, LineReader, Record, read_csv, read_json
+from amiclient.command.records import MAX_LINE, LineReader, Record, read_json
 from amiclient.command.signals import Signals
 from amiproto import LocalProtocolError
 from tests.command.shell import needs_signals
@@ -48,28 +48,6 @@ def test_overlong_line_is_cut(tmp_path: Path, end: bytes) -> None:
 
 
 @needs_signals
-def test_has_line_does_not_wait() -> None:
-    reading, writing = os.pipe()
-    with open(reading, "rb") as pipe, open(writing, "wb", 0) as end:
-        reader = LineReader(pipe.fileno(), Signals())
-
-        def seconds() -> float:
-            start = time.monotonic()
-            assert not reader.has_line()
-            return time.monotonic() - start
-
-        assert any(seconds() < 0.5 for _ in range(3))  # one can be slow on a loaded machine
-        end.write(b"half")
-        assert not reader.has_line()
-        end.write(b" a line\nmore")
-        assert reader.has_line() and reader.read_line() == b"half a line\n"
-        assert not reader.has_line()
-        end.close()
-        assert reader.has_line() and reader.read_line() == b"more"
-        assert reader.has_line() and reader.read_line() == b""
-
-
-@needs_signals
 @pytest.mark.parametrize("parts", [[b"line\n"], [b"li", b"ne\n"]])
 def test_input_within_the_grace_period_after_a_signal_is_read(
     monkeypatch: pytest.MonkeyPatch, parts: List[bytes]
@@ -95,23 +73,16 @@ def test_input_within_the_grace_period_after_a_signal_is_read(
 # -- Records.
 
 
-def test_record_has_the_number_of_its_first_line(tmp_path: Path) -> None:
-    text = b'to,body\n\na,b\nc,"d\ne"\nf,g\nh,"i\nj",k\nl,m\n'
-    with reader_of(tmp_path / "in", text) as reader:
-        assert [(record.number, record.fields) for record in read_csv(reader)] == [
-            (3, {"to": "a", "body": "b"}), (4, {"to": "c", "body": "d\ne"}),
-            (6, {"to": "f", "body": "g"}), (7, {"input": 'h,"i\nj",k\n'}),
-            (9, {"to": "l", "body": "m"}),
-        ]  # fmt: skip
-
-
 def test_longest_line_is_read(tmp_path: Path) -> None:
     for size, is_valid in ((MAX_LINE, True), (MAX_LINE + 1, False)):
-        text = b'{"to": "a", "body": "b"}'.ljust(size - 1) + b"\n"
+        text = b'{"to": "pjsip:a", "body": "b"}'.ljust(size - 1) + b"\n"
         with reader_of(tmp_path / "in", text) as reader:
             (record,) = read_json(reader)
-        assert (record.problem == "") is is_valid
-        assert is_valid or str(MAX_LINE) in record.problem
+        if is_valid:
+            assert record.message({}).to == "pjsip:a"
+        else:
+            assert str(MAX_LINE) in record.problem
+            assert record.fields == {"input": text.decode()}
 
 
 @pytest.mark.parametrize("number", ["1e999", "-1e999", "1e9999999999999999999999999999"])
@@ -119,25 +90,6 @@ def test_error_for_a_large_number_is_short(tmp_path: Path, number: str) -> None:
     with reader_of(tmp_path / "in", f'{{"to": "a", "n": {number}}}'.encode()) as reader:
         (record,) = read_json(reader)
     assert number[:20] in record.problem and len(record.problem) < 80
-
-
-# -- Messages.
-
-
-@pytest.mark.parametrize(
-    ("fields", "expected"),
-    [
-        ({"to": "pjsip:a", "id": 7}, {"to": "pjsip:a", "text": "all"}),
-        ({"id": 7, "to": "pjsip:a", "mine": None, "body": "b"}, {"to": "pjsip:a", "text": "b"}),
-        ({"from": None, "to": "pjsip:a", "body": None, "destination": "pjsip:a"},
-         {"text": "all", "from_": None, "destination": "pjsip:a"}),
-        ({"to": "pjsip:a", "from": "sip:b", "variables": {"X": "1"}},
-         {"text": "all", "from_": "sip:b", "variables": (("X", "1"),)}),
-    ],
-)  # fmt: skip
-def test_message_of_a_record(fields: Dict[str, Any], expected: Dict[str, Any]) -> None:
-    message = Record(1, fields).message({"body": "all"})
-    assert {name: getattr(message, name) for name in expected} == expected
 
 
 @pytest.mark.parametrize(
