@@ -1,4 +1,4 @@
-"""The command line: its options, its exit codes, and errors in its words."""
+"""The command line: options, exit codes, and the text of errors."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ _EPILOG = f"""\
 Settings are read from the options, then from the environment (AMI_HOST,
 AMI_PORT, AMI_USERNAME, AMI_SECRET, AMI_CAFILE, AMI_TIMEOUT, and after them
 AMI_URL: ami://user:secret@host:port, or amis:// for TLS), then from the
-section [amisend] of the settings file. It has the names of the options, and
+section [amisend] of the settings file, which has the names of the options,
 secret and url. A missing secret is prompted for on a terminal.
 
 {EXIT_CODES}"""
@@ -265,7 +265,11 @@ def _parser() -> argparse.ArgumentParser:
         "--retry", action=_Once, metavar="FILE",
         help="send the retryable messages in the output of an earlier --batch again",
     )  # fmt: skip
-    group.add_argument("--csv", action="store_true", help="read FILE as CSV, whatever its name")
+    group.add_argument(
+        "--csv", action="store_true",
+        help="read FILE as CSV, whatever its name; the first row names the columns, with "
+        "variable:NAME for a variable",
+    )  # fmt: skip
 
     add = parser.add_argument_group("server").add_argument
     add("--host", help="default: 127.0.0.1")

@@ -111,7 +111,10 @@ class LineReader:
         self._buffer += data
 
     def _is_readable(self, seconds: Optional[float]) -> bool:
-        """Wait for input; return False after the time (None: after a signal)."""
+        """Wait for input, and return whether there is any.
+
+        :param seconds: the longest wait (float); None waits until a signal.
+        """
         if not CAN_WAIT:
             return True
         from select import select
