@@ -9,10 +9,11 @@ from typing import Dict, Iterator, List, Tuple
 import pytest
 
 from amiclient import Client, Event
+from tests.examples.receiving import incoming
 from tests.live.asterisk import AsteriskServer
 from tests.live.phone import SipPhone
 from tests.live.servers import Live
-from tests.readme import block, run
+from tests.readme import ROOT
 
 PHONES = ("ann", "ben")
 
@@ -86,9 +87,8 @@ def test_two_phones_exchange_messages(live: Live, phones: Dict[str, SipPhone]) -
         "modules.conf": "load = func_base64.so\n",
         "pjsip.conf": "".join(endpoint(name, phone.port) for name, phone in phones.items()),
         "manager.conf": "\n[listener]\nsecret = listen\nread = user\nwrite =\n",
-        "extensions.conf": "\n" + block("ini", "UserEvent("),
+        "extensions.conf": "\n" + (ROOT / "tests/examples/receiving.conf").read_text(),
     }
-    incoming = run(block("python", "def incoming("))["incoming"]
     received: List[Tuple[str, str, str]] = []
     place, port = live.server.place, live.phone.port
     with AsteriskServer(place, phone_port=port, extra=extra) as server:
