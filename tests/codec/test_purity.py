@@ -135,28 +135,17 @@ sys.path.insert(0, sys.argv[1])
 import outer.vendored_ami as ami
 assert not any(name.split(".")[0] in ("amiproto", "socket", "ssl") for name in sys.modules)
 
-def drain(reader):
-    return list(iter(reader.next_event, ami.NEED_DATA))
-
 session = ami.Session("joe", "geheim", entropy=b"x" * 16)
 server = ami.Connection(ami.Role.SERVER)
 session.receive_data(server.send(ami.Banner("11.0.0")))
-for headers in ({"Challenge": "12345"}, {"Message": "Authentication accepted"}):
-    assert drain(session) == []
-    server.receive_data(session.data_to_send())
-    (action,) = drain(server)
-    response = ami.Response("Success", headers, action_id=action.action_id)
-    session.receive_data(server.send(response))
-(logged_in,) = drain(session)
-assert isinstance(logged_in, ami.LoggedIn)
-sent = session.send(ami.MessageSend("pjsip:alice", "two\\nlines", variables={"X-A": 'a,"b"'}))
+assert session.next_event() is ami.NEED_DATA
+server.receive_data(session.data_to_send())
+(challenge,) = iter(server.next_event, ami.NEED_DATA)
+assert challenge.name == "Challenge"
+sent = ami.MessageSend("pjsip:alice", "two\\nlines", variables={"X-A": 'a,"b"'})
 server.receive_data(sent.wire)
-(action,) = drain(server)
+(action,) = iter(server.next_event, ami.NEED_DATA)
 assert ami.parse_message_send(action) == sent
-response = ami.Response("Success", {"Message": "sent"}, action_id=sent.action_id)
-session.receive_data(server.send(response))
-(result,) = drain(session)
-assert (result.action_id, result.response) == (sent.action_id, response)
 import pickle
 assert pickle.loads(pickle.dumps(sent)) == sent
 print(type(sent).__module__)
