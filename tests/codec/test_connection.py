@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gc
 import pickle
-import time
 import weakref
 from contextlib import suppress
 from typing import Any, Callable, List, Union
@@ -28,7 +27,6 @@ from amiproto import (
     InvalidAction,
     LocalProtocolError,
     Message,
-    MessageSend,
     RemoteProtocolError,
     Response,
     Role,
@@ -49,7 +47,6 @@ from tests.strategies import (
     cut,
     cuts,
     drain,
-    exactly,
     feed,
     messages,
     opened,
@@ -110,18 +107,6 @@ def test_arbitrary_bytes_give_events_or_a_remote_protocol_error(
                     getattr(message, name, None)
 
 
-@given(st.lists(server_messages, max_size=5), st.binary(max_size=15), st.booleans())
-def test_stanzas_are_read_in_order_with_blank_lines_between(
-    sent: List[Message], extra: bytes, bare: bool
-) -> None:
-    blank = b"\r\n" * (len(extra) % 3) + (b"\n" if bare else b"")
-    data = blank + b"".join(message.wire + blank for message in sent)
-    client = opened(Role.CLIENT, OLD_BANNER)
-    for message in sent:
-        ask(client, message.action_id)
-    assert [exactly(event) for event in feed(client, data)] == [exactly(m) for m in sent]
-
-
 # ---- the end of the stream ----
 
 
@@ -150,14 +135,6 @@ def test_an_end_within_a_stanza_is_not_clean(role: Role, rest: bytes) -> None:
     connection.receive_eof()
     (end,) = drain(connection)
     assert end == EndOfStream(len(rest)) and end.clean == (not rest)
-
-
-def test_the_stream_can_end_before_the_banner() -> None:
-    for data in (b"", b"Asterisk Call"):
-        client = Connection(Role.CLIENT)
-        feed(client, data)
-        client.receive_eof()
-        assert drain(client) == [EndOfStream(len(data))]
 
 
 def test_end_of_stream_is_immutable_and_picklable() -> None:
@@ -333,14 +310,6 @@ def test_the_first_header_determines_the_class(line: bytes, kind: type) -> None:
     assert type(message) is kind
 
 
-@pytest.mark.slow
-def test_many_unusual_stanzas_take_linear_time() -> None:
-    data = b"\nEvent: X\r\n\r\nno colon\n\nResponse: Follows\r\n\r\n" * 40_000
-    started = time.perf_counter()
-    assert len(feed(opened(Role.CLIENT), data)) == 120_000
-    assert time.perf_counter() - started < 20
-
-
 # ---- the server's role ----
 
 
@@ -372,7 +341,11 @@ def test_a_server_parses_actions_as_asterisk_does(data: bytes, kind: type, reaso
 # ---- sending ----
 
 
-@given(st.sampled_from(Role), st.sampled_from(State), messages)
+@given(
+    st.sampled_from(Role),
+    st.sampled_from(State),
+    st.one_of(messages, st.just(InvalidAction(b"\r\n"))),
+)
 def test_a_rejected_send_changes_nothing(role: Role, state: State, message: Message) -> None:
     connection = Connection(role)
     if state is not State.BANNER:
@@ -409,19 +382,6 @@ def test_an_action_that_starts_like_raw_output_is_an_action() -> None:
     for banner in (OLD_BANNER, BANNER):
         (action,) = feed(opened(Role.SERVER, banner), wire)
         assert opened(Role.CLIENT, banner).send(action) == wire
-
-
-def test_messages_that_the_role_cannot_send_are_rejected() -> None:
-    for connection, message in (
-        (Connection(Role.CLIENT), Action("Ping")),
-        (opened(Role.CLIENT), Event("X")),
-        (opened(Role.CLIENT), InvalidAction(b"\r\n")),
-        (opened(Role.SERVER), Banner("1.3")),
-        (opened(Role.SERVER), InvalidAction(b"\r\n")),
-        (Connection(Role.SERVER), Event("X")),
-    ):
-        with pytest.raises(LocalProtocolError):
-            connection.send(message)
 
 
 @pytest.mark.parametrize(
@@ -574,9 +534,3 @@ def test_a_client_and_a_server_understand_each_other(
         receiver.receive_eof()
         seen += drain(receiver)
         assert seen == [*expected, EndOfStream(0)]
-
-
-def test_a_message_send_is_received_as_an_action() -> None:
-    message = MessageSend("pjsip:alice", "two\nlines", action_id="7")
-    (action,) = feed(opened(Role.SERVER), opened(Role.CLIENT).send(message))
-    assert type(action) is Action and action.wire == message.wire

@@ -7,19 +7,21 @@ import doctest
 import gc
 import importlib
 import inspect
+import re
 import shutil
 import subprocess
 import sys
+import textwrap
 import tracemalloc
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Callable, Dict, Iterator, List, Set, Tuple
+from typing import Any, Callable, Dict, Iterator, List
 
 import pytest
 
 import amiproto
 from amiclient.loopback import SECRET, USERNAME, LoopbackServer
-from amiproto import Action, Connection, Event, LocalProtocolError, MessageSend, Role
+from amiproto import Action, Banner, Connection, Event, LocalProtocolError, MessageSend, Role
 
 PACKAGE = Path(amiproto.__file__).resolve().parent
 
@@ -50,15 +52,6 @@ def import_module(name: str) -> ModuleType:
     return importlib.import_module(f"amiproto.{name}".rstrip("."))
 
 
-def standard_library() -> Set[str]:
-    names = getattr(sys, "stdlib_module_names", None)  # since Python 3.10
-    if names is None:
-        folder = Path(inspect.__file__).parent
-        names = {path.stem for path in folder.iterdir()} | set(sys.builtin_module_names)
-        names |= {path.name.partition(".")[0] for path in folder.glob("lib-dynload/*")}
-    return set(names)
-
-
 def absolute_imports(tree: ast.AST) -> Iterator[str]:
     """Yield the top-level names of all absolute imports, in functions too."""
     for node in ast.walk(tree):
@@ -72,7 +65,7 @@ def absolute_imports(tree: ast.AST) -> Iterator[str]:
 def test_modules_import_only_pure_modules_of_the_standard_library(name: str) -> None:
     imported = set(absolute_imports(TREES[name]))
     assert not imported & IMPURE and "amiproto" not in imported
-    assert imported <= standard_library()
+    assert imported <= set(getattr(sys, "stdlib_module_names", imported))  # Python 3.10
     for value in vars(import_module(name)).values():
         origin = value.__name__ if inspect.ismodule(value) else getattr(value, "__module__", None)
         assert str(origin).partition(".")[0] not in IMPURE
@@ -201,43 +194,23 @@ def test_examples_in_docstrings_give_the_documented_results(name: str) -> None:
     assert doctest.testmod(import_module(name)).failed == 0
 
 
-def usage() -> Tuple[str, str]:
-    """Return the two examples in the docstring of the package: asyncio and a proxy."""
-    blocks: List[List[str]] = []
-    is_code = False
-    for line in (amiproto.__doc__ or "").splitlines():
-        if is_code and (line.startswith("    ") or not line):
-            blocks[-1].append(line[4:])
-            continue
-        is_code = line.endswith("::")
-        if is_code:
-            blocks.append([])
-    session, proxy = ("\n".join(block) for block in blocks)
-    return session, proxy
-
-
-def test_usage_of_a_session() -> None:
-    example, _ = usage()
+def test_the_usage_in_the_docstring_works() -> None:
+    session_usage, proxy_usage = (
+        textwrap.dedent(block)
+        for block in re.findall(r"::\n\n((?:    .*\n|\n)+)", amiproto.__doc__)
+    )
     arguments = '"127.0.0.1", 5038, "user", "secret"'
-    assert example.count(arguments) == 1
+    assert session_usage.count(arguments) == 1
     with LoopbackServer() as server:
         names: Dict[str, Any] = {"arguments": (server.host, server.port, USERNAME, SECRET)}
-        exec(example.replace(arguments, "*arguments"), names)
+        exec(session_usage.replace(arguments, "*arguments"), names)
         assert names["response"].name == "Success"
         assert [message.body for message in server.messages] == [b"Hello"]
 
-
-def test_usage_of_connections_in_a_proxy() -> None:
-    names: Dict[str, Any] = {}
-    exec(usage()[1], names)
-    server, client = Connection(Role.SERVER), Connection(Role.CLIENT)
-    banner = server.send(amiproto.Banner("11.0.0"))
+    exec(proxy_usage, names)
     relay, client_side, server_side = names["relay"], names["client_side"], names["server_side"]
-    forwarded = relay(banner, server_side, client_side)
-    client.receive_data(forwarded)
-    assert client.next_event() == amiproto.Banner("11.0.0")
-    action = client.send(Action("Ping"))
-    assert relay(action, client_side, server_side) == action
-    event = server.send(Event("X"))
-    assert relay(event[:9], server_side, client_side) == b""
-    assert relay(event[9:], server_side, client_side) == event
+    server_peer, event = Connection(Role.SERVER), Event("X").wire
+    banner = server_peer.send(Banner("11.0.0"))
+    assert relay(banner[:9], server_side, client_side) == b""
+    assert relay(banner[9:] + event, server_side, client_side) == banner + event
+    assert relay(Action("Ping").wire, client_side, server_side) == Action("Ping").wire
