@@ -30,6 +30,7 @@ class SSLContext(Protocol):
         server_hostname: Optional[str] = None,
     ) -> socket.socket:
         """Return the socket with TLS."""
+        ...
 
 
 class PathLike(Protocol):
@@ -37,6 +38,7 @@ class PathLike(Protocol):
 
     def __fspath__(self) -> str:
         """Return the path."""
+        ...
 
 
 #: The type of the argument ``tls`` of :class:`amiclient.Client`, which may also be None.

@@ -94,19 +94,18 @@ class SendPipeline(Generic[MessageT]):
         self._exhausted = False
         self._iterator_error: Optional[Exception] = None
         self._postponed = 0.0  # seconds in the caller's code so far
-        self._returned = 0
+        self._read_count = 0
 
     def describe_unfinished(self) -> str:
-        """Describe the messages whose result was not returned; empty if there are none."""
+        """Count the messages whose result was not read, in words; empty if there are none."""
         in_flight = sum(1 for entry in self._entries if entry.result is None)
         unread = len(self._entries) - in_flight
         unsent = 0 if self._exhausted else length_hint(self._iterator, -1)
         if not self._entries and not unsent:
             return ""
-        rest = {-1: "the rest", 0: "none"}.get(unsent, unsent)
         return (
-            f"{self._returned} results were returned and {unread} not read; {in_flight} messages "
-            f"may be in flight; not sent: {rest}"
+            f"results read: {self._read_count}, unread: {unread}; messages in flight: {in_flight}, "
+            f"not sent: {'unknown' if unsent < 0 else unsent}"
         )
 
     def cancel(self) -> None:
@@ -143,7 +142,7 @@ class SendPipeline(Generic[MessageT]):
             result = entries[0].result
             assert result is not None
             entries.popleft()
-            self._returned += 1
+            self._read_count += 1
             start = monotonic()
             yield result
             elapsed = monotonic() - start
@@ -297,6 +296,6 @@ class SendResults(Generic[MessageT]):
         unfinished = self._pipeline.describe_unfinished()
         if unfinished:
             warnings.warn(
-                f"the results of send_messages() were not read to the end: {unfinished}",
+                f"send_messages() was not iterated to the end ({unfinished})",
                 ResourceWarning,
             )

@@ -8,7 +8,6 @@ from typing import Any, Iterable, Iterator, List, Mapping, Optional, Tuple, Type
 from ._text import is_encodable, to_bytes, to_exact_str, to_text
 
 Pair = Tuple[str, str]
-Pairs = Union["Headers", Mapping[str, str], Iterable[Pair]]
 T = TypeVar("T")
 
 #: Words for a secret or a proof of one, anywhere in a header name (``Secret``, ``MD5Secret``,
@@ -129,6 +128,10 @@ class Headers:
 
     def __repr__(self) -> str:
         return f"Headers([{', '.join(f'({n!r}, {v!r})' for n, v in redact(self.items()))}])"
+
+
+#: Names and values as callers may give them.
+Pairs = Union[Headers, Mapping[str, str], Iterable[Pair]]
 
 
 def split_line(line: str) -> Pair:
