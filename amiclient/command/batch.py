@@ -193,9 +193,9 @@ class Batch:
             raise
 
     def _write_unsent(self, writer: ResultWriter, error: Optional[AMIError]) -> None:
-        """Write the results of all lines that have not been sent.
+        """Write the results of the remaining lines, which are not sent.
 
-        :param error: why the connection ended; None if there is none left, or after a signal.
+        :param error: why the connection ended; None at the end of the input or after a signal.
         """
         for record in self._records:
             try:

@@ -36,7 +36,7 @@ class Recipient(NamedTuple):
 def build_messages(options: argparse.Namespace) -> List[Recipient]:
     """Return the recipients with their messages.
 
-    :raises CommandError: if there is no text.
+    :raises CommandError: if the text is missing or too long.
     :raises LocalProtocolError: if any message cannot be sent exactly; then none is sent.
     """
     body = _read_body(options.body)

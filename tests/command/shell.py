@@ -1,4 +1,4 @@
-"""Helpers that run the command, in a process of its own or in this one."""
+"""Helpers that run the command, in a separate process or in this one."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def command(*arguments: str) -> List[str]:
 
 
 def run_process(*arguments: str, env: Mapping[str, str], **options: Any) -> Result:
-    """Run the command in a process of its own."""
+    """Run the command in a separate process."""
     streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **options}
     done = subprocess.run(command(*arguments), cwd=ROOT, env=dict(env), timeout=60, **streams)
     return done.returncode, (done.stdout or b"").decode(), done.stderr.decode()

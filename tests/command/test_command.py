@@ -34,7 +34,7 @@ from tests.command.shell import (
 from tests.readme import ROOT
 from tests.script import Script, Step, log_in, read, read_until_eof, respond, send
 
-# -- In a process of its own.
+# -- In a separate process.
 
 
 def test_receipt_and_body_from_standard_input(server: LoopbackServer) -> None:
