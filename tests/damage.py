@@ -48,7 +48,7 @@ def unknown(raw: Raw) -> bool:
 
 
 def failed(raw: Raw) -> bool:
-    """The server returns an error that does not say what was wrong."""
+    """The server returns an error without a reason."""
     return raw.responses[0] != SUCCESS[0] and not raw.messages
 
 
@@ -152,7 +152,7 @@ def either(*damages: Damage) -> Damage:
 
 
 def xmpp_failed(raw: XmppRaw) -> bool:
-    """The server returns an error that does not say what was wrong."""
+    """The server returns an error without a reason."""
     return raw == ((b"Message failed to send.",), ())
 
 

@@ -33,7 +33,7 @@ VALUES: Dict[str, Any] = {
 FIELDS = dataclasses.fields(MessageFields)
 REQUIRED = ("to", "body")  # which a line of a batch and a message of the command must have
 
-#: What the line of a header has for a value that is not a text.
+#: The value of the header, unless the argument is that text.
 _LINES = {"variables": "X-Door=front"}
 
 
