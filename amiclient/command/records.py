@@ -192,6 +192,8 @@ def read_json(reader: LineReader) -> Iterator[Record]:
         if not problem:
             try:
                 value = decode(text)
+            except json.JSONDecodeError as error:
+                problem = f"invalid JSON: {error.msg} at column {error.colno}"
             except (ValueError, RecursionError) as error:
                 problem = f"invalid JSON: {error}"
             else:
