@@ -19,7 +19,7 @@ from amiproto import (
 from amiproto.messaging import MessageFields, field_keys
 
 from .. import __version__
-from ..exceptions import ActionFailed, TLSError
+from ..exceptions import ActionFailed
 
 # Exit codes by their names in sysexits.h; the module os has them on POSIX only.
 EX_OK = 0
@@ -127,8 +127,6 @@ def describe_error(error: AMIError) -> str:
         text = f"{_OPTION_OF_FIELD[error.field]}: {text}"
     if isinstance(error, BodyTooLong):
         text += "; --split sends it in several messages"
-    elif isinstance(error, TLSError):
-        text += "; --cafile names a certificate to trust"
     return text
 
 
