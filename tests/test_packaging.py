@@ -20,7 +20,7 @@ def _build(kind: str, folder: Path) -> Path:
     """Build a distribution from a copy of the project."""
     for name in ("amiproto", "amiclient", "tests"):
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
-    for name in ("MANIFEST.in", "README.rst", "setup.cfg", "setup.py"):
+    for name in ("README.rst", "setup.cfg", "setup.py"):
         shutil.copy(ROOT / name, folder / name)
     done = subprocess.run(
         [sys.executable, "setup.py", "-q", kind, "--dist-dir", "dist"],
@@ -44,7 +44,7 @@ def test_source_distribution(tmp_path: Path) -> None:
         names = {entry.name.partition("/")[2] for entry in archive if entry.isfile()}
     expected = _files("amiproto", "amiclient", "tests")
     assert len(expected) > 100
-    expected |= {"MANIFEST.in", "PKG-INFO", "README.rst", "setup.cfg", "setup.py"}
+    expected |= {"PKG-INFO", "README.rst", "setup.cfg", "setup.py"}
     assert {name for name in names if not name.startswith("amiclient.egg-info/")} == expected
 
 
