@@ -155,7 +155,7 @@ def pause(seconds: float) -> Step:
 
 
 def hold(peer: Peer) -> None:
-    """Do nothing until the test calls :meth:`Script.go_on`, or is over."""
+    """Wait until the test calls :meth:`Script.release` or ends."""
     assert peer.go.wait(_MAX_WAIT), "release() was not called"
 
 
@@ -178,13 +178,13 @@ def close(peer: Peer) -> None:
 
 
 class Script:
-    """A server that takes the same steps with each client, each in a thread of its own.
+    """A server that takes the same steps with every client, each in its own thread.
 
-    An assertion that fails in a step fails the test; that the client leaves is no failure.
+    An assertion that fails in a step fails the test. A client that disconnects early does not.
 
-    :param tls: whether it speaks TLS, with the certificate of the tests.
-    :param host: where it listens.
-    :param narrow: whether its sockets hold only some kilobytes that were not read.
+    :param tls: whether to use TLS, with the test certificate.
+    :param host: the address to listen on.
+    :param small_buffers: whether its sockets buffer only a few kilobytes of unread input.
     """
 
     def __init__(
