@@ -1,20 +1,17 @@
-"""The client against servers that behave, and ones that do not, over real sockets."""
+"""Client: sending, opening and closing, deadlines, slow servers, broken connections."""
 
 from __future__ import annotations
 
 import gc
-import logging
 import os
-import signal
 import socket
 import subprocess
 import sys
 import threading
 import time
+import weakref
 from functools import partial
-from pathlib import Path
-from types import FrameType
-from typing import Callable, Dict, Iterable, List, Optional, Union
+from typing import Any, Callable, Dict, Iterable, List, Optional, Tuple, Union
 
 import pytest
 
@@ -31,14 +28,12 @@ from amiclient import (
     ConnectionLost,
     ConnectTimeout,
     Event,
-    EventOverflow,
     LocalProtocolError,
     LoginFailed,
     MessageSend,
-    NotAnAMIServer,
     NotConnected,
+    NotSent,
     OutcomeUnknown,
-    Receipt,
     Response,
     ResponseTimeout,
     SendFailed,
@@ -46,27 +41,24 @@ from amiclient import (
     TLSError,
 )
 from amiclient.loopback import SECRET, LoopbackServer, Output
-from amiproto import Message, UnknownMessage
+from amiproto import SHUTTING_DOWN, Message
 from tests.certificates import SERVER_PEM, needs_certificates
 from tests.faults import (
     Direction,
     Proxy,
-    alarm_handler,
     assert_no_fd_leak,
     client_of,
     client_over,
     error_within,
     opened,
-    raise_interrupt,
     small_buffer_socket,
     start_thread,
 )
-from tests.peer import BANNER, Peer, accepted
+from tests.peer import Peer, accepted
 from tests.readme import ROOT
 from tests.script import (
     EVENT,
     Script,
-    Step,
     accept,
     accept_all,
     expect,
@@ -84,10 +76,10 @@ from tests.script import (
     send,
 )
 
-# -- A server that behaves.
+# -- Sending.
 
 
-def test_a_message_arrives_and_its_receipt_names_it(server: LoopbackServer) -> None:
+def test_send_message_returns_receipt(server: LoopbackServer) -> None:
     with client_of(server.port) as client:
         receipt = client.send_message(
             "sip:a@example.org",
@@ -97,9 +89,10 @@ def test_a_message_arrives_and_its_receipt_names_it(server: LoopbackServer) -> N
             "pjsip:b",
         )
         assert client.connected and client.server_version == "11.0.0"
+        client.send_message("sip:a")
     assert not client.connected
-    assert isinstance(receipt, Receipt) and receipt.outcome == ACCEPTED
-    (message,) = server.messages
+    assert receipt.outcome == ACCEPTED
+    message, empty = server.messages
     assert message.action_id == receipt.action_id == receipt.response.action_id
     assert (message.to, message.text, message.from_, message.variables, message.destination) == (
         "sip:a@example.org",
@@ -108,65 +101,69 @@ def test_a_message_arrives_and_its_receipt_names_it(server: LoopbackServer) -> N
         (("X-A", "1, 2"),),
         "pjsip:b",
     )
+    assert empty.text == ""
 
 
-def test_a_message_that_was_built_keeps_its_action_id(server: LoopbackServer) -> None:
+def test_send_keeps_action_id(server: LoopbackServer) -> None:
     with client_of(server.port) as client:
         receipt = client.send(MessageSend("sip:alice", "x", action_id="mine"))
         assert receipt.action_id == "mine" == server.messages[0].action_id
 
 
-def test_a_refused_message_raises_the_server_s_words(server: LoopbackServer) -> None:
+@pytest.mark.parametrize("wrong", [Action("Ping"), {"to": "sip:a"}, "sip:a", None])
+def test_send_takes_only_message_send(server: LoopbackServer, wrong: MessageSend) -> None:
+    with client_of(server.port) as client, pytest.raises(TypeError):
+        client.send(wrong)
+    assert server.actions == []
+
+
+def test_failed_message_raises_and_session_goes_on(server: LoopbackServer) -> None:
     with client_of(server.port) as client:
-        with pytest.raises(ActionFailed, match="Message technology not found") as caught:
+        with pytest.raises(ActionFailed) as caught:
             client.send_message("smoke:signal", "x")
-        assert caught.value.outcome == FAILED
+        assert caught.value.outcome == FAILED and not caught.value.retryable
         assert caught.value.server_message == "Message technology not found."
         assert caught.value.action_id == caught.value.response.action_id
-        client.send_message("sip:alice", "y")  # the session goes on
+        client.send_message("sip:alice", "y")
     assert [message.text for message in server.messages] == ["y"]
 
 
-def test_a_message_that_cannot_be_said_is_refused_here(server: LoopbackServer) -> None:
+def test_error_of_server_that_shuts_down_is_retryable() -> None:
+    error = respond("Error", f"Message: {SHUTTING_DOWN}")
+    with Script(log_in, repeat_forever(error)) as script, client_of(script.port) as client:
+        with pytest.raises(ActionFailed) as caught:
+            client.send_message("sip:a", "b")
+        assert caught.value.retryable and caught.value.outcome == FAILED
+        results = list(client.send_messages(MessageSend("sip:a", str(n)) for n in range(50)))
+        assert all(result.outcome == FAILED and result.retryable for result in results)
+
+
+def test_invalid_message_is_rejected_before_sending(server: LoopbackServer) -> None:
     with client_of(server.port) as client:
-        with pytest.raises(LocalProtocolError) as caught:
-            client.send_message("sip:alice\r\n\r\nAction: Ping", "x")
-        assert caught.value.outcome == NOT_SENT
-        with pytest.raises(LocalProtocolError):
-            client.send_message("sip:alice", "x" * 1017)
+        for to, body in (("sip:alice\r\n\r\nAction: Ping", "x"), ("sip:alice", "x" * 1017)):
+            with pytest.raises(NotSent) as caught:
+                client.send_message(to, body)
+            assert isinstance(caught.value, LocalProtocolError)
         client.ping()
     assert server.messages == []
 
 
 @pytest.mark.parametrize("mechanism", ["md5", "plain"])
-def test_both_ways_to_log_in(server: LoopbackServer, mechanism: str) -> None:
-    for is_given in (False, True):
-        with Proxy(server.port) as proxy:
-            if is_given:
-                sock = socket.create_connection(("127.0.0.1", proxy.port))
-                client = client_over(sock, mechanism=mechanism)
-            else:
-                client = client_of(proxy.port, mechanism=mechanism)
-            with client:
-                client.ping()
-            assert (SECRET.encode() in bytes(proxy.up.passed).partition(b"Secret: ")[2]) == (
-                mechanism == "plain"
-            )
+@pytest.mark.parametrize("has_socket", [False, True])
+def test_login_mechanisms(server: LoopbackServer, mechanism: str, has_socket: bool) -> None:
+    with Proxy(server.port) as proxy:
+        if has_socket:
+            sock = socket.create_connection(("127.0.0.1", proxy.port))
+            client = client_over(sock, mechanism=mechanism)
+        else:
+            client = client_of(proxy.port, mechanism=mechanism)
+        with client:
+            client.ping()
+        sent = bytes(proxy.up.passed)
+    assert (SECRET.encode() in sent.partition(b"Secret: ")[2]) == (mechanism == "plain")
 
 
-def test_no_event_comes_over_a_given_socket_unasked(server: LoopbackServer) -> None:
-    with client_over(socket.create_connection((server.host, server.port))) as client:
-        server.send_event(Event("Tick"))
-        assert list(client.events(timeout=0.05)) == []
-
-
-def test_a_message_without_a_body_is_empty(server: LoopbackServer) -> None:
-    with client_of(server.port) as client:
-        client.send_message("sip:a")
-    assert [message.text for message in server.messages] == [""]
-
-
-def test_a_command_leaves_as_it_was_written() -> None:
+def test_command_returns_output() -> None:
     handlers = {"Command": Output(["Asterisk"])}
     with LoopbackServer(handlers=handlers) as server, client_of(server.port) as client:
         assert client.command("core show version") == ("Asterisk",)
@@ -175,7 +172,7 @@ def test_a_command_leaves_as_it_was_written() -> None:
     assert action.wire == expected.wire
 
 
-def test_a_refused_command_has_its_output() -> None:
+def test_failed_command_has_output() -> None:
     def handler(action: Action) -> Iterable[Message]:
         return [Response("Error", action_id=action.action_id, output=["No such command"])]
 
@@ -185,7 +182,7 @@ def test_a_refused_command_has_its_output() -> None:
         assert caught.value.response.output == ("No such command",)
 
 
-def test_a_list_comes_with_its_events() -> None:
+def test_send_action_returns_event_list() -> None:
     def handler(action: Action) -> Iterable[Message]:
         key = action.action_id
         yield Response("Success", [("EventList", "start")], action_id=key)
@@ -194,9 +191,9 @@ def test_a_list_comes_with_its_events() -> None:
         yield Event("EntryDone", [("EventList", "Complete"), ("ListItems", "2")], action_id=key)
 
     with LoopbackServer(handlers={"Entries": handler}) as server, client_of(server.port) as client:
-        reply = client.send_action(Action("Entries"))
-        assert [event.headers["Number"] for event in reply.events] == ["1", "2"]
-        assert reply.complete is not None and reply.complete.name == "EntryDone"
+        result = client.send_action(Action("Entries"))
+        assert [event.headers["Number"] for event in result.events] == ["1", "2"]
+        assert result.complete is not None and result.complete.name == "EntryDone"
         plain = client.send_action(Action("Ping"))
         assert plain.complete is None and plain.events == () and plain.response.name == "Success"
 
@@ -214,28 +211,28 @@ def test_a_list_comes_with_its_events() -> None:
         lambda client: next(client.events()),
     ],
 )
-def test_a_client_that_is_not_open_says_so(call: Callable[[Client], object]) -> None:
+def test_calls_before_connect_raise_not_connected(call: Callable[[Client], object]) -> None:
     client = client_of(1)
     with pytest.raises(NotConnected) as caught:
         call(client)
     assert caught.value.outcome == NOT_SENT
-    client.close()  # closed already is fine
+    client.close()
 
 
-def test_the_same_client_opens_again(server: LoopbackServer) -> None:
+def test_client_reconnects(server: LoopbackServer) -> None:
     client = client_of(server.port)
     for number in range(3):
         with client:
             client.send_message("sip:a", str(number))
     client.connect()
-    client.connect()  # closes the one before
+    client.connect()  # closes the connection before
     client.send_message("sip:a", "3")
     client.logoff()
     assert not client.connected
     assert [message.text for message in server.messages] == ["0", "1", "2", "3"]
 
 
-def test_leaving_a_block_says_goodbye(server: LoopbackServer) -> None:
+def test_exit_logs_off(server: LoopbackServer) -> None:
     with Proxy(server.port) as proxy:
         with client_of(proxy.port):
             pass
@@ -243,17 +240,65 @@ def test_leaving_a_block_says_goodbye(server: LoopbackServer) -> None:
         assert b"Response: Goodbye\r\n" in proxy.down.passed
 
 
-def test_what_is_left_after_a_logoff_is_told_so(server: LoopbackServer) -> None:
+def test_exit_with_error_closes_without_logoff(server: LoopbackServer) -> None:
+    with Proxy(server.port) as proxy:
+        with pytest.raises(ZeroDivisionError):
+            with client_of(proxy.port) as client:
+                1 / 0
+        assert not client.connected
+        assert b"Logoff" not in proxy.up.passed
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("timeout", "limit"), [(0.2, 1.9), (None, 3.0)])
+def test_exit_waits_two_seconds_at_most(timeout: Optional[float], limit: float) -> None:
+    with Script(log_in, read_until_eof) as script:
+        start = time.monotonic()
+        with client_of(script.port, timeout):
+            pass
+        assert time.monotonic() - start < limit
+
+
+def test_calls_after_logoff_raise_not_connected(server: LoopbackServer) -> None:
     with opened(client_of(server.port)) as client:
         results = client.send_messages([MessageSend("sip:a", "x")] * 3, window=1)
         next(results)
         client.logoff()
-        assert all("(the client logged off)" in str(result.error) for result in results)
+        assert [type(result.error) for result in results] == [NotConnected] * 2
 
 
-@pytest.mark.skipif(os.name != "posix", reason="needs descriptors of sockets")
-def test_a_socket_may_be_standard_input(server: LoopbackServer) -> None:
-    # As that of a program which a super-server starts.
+def test_logoff_without_response_closes() -> None:
+    with Script(log_in, read_until_eof) as script, opened(client_of(script.port)) as client:
+        with pytest.raises(ResponseTimeout):
+            client.logoff(timeout=0.1)
+        assert not client.connected
+
+
+def test_logoff_and_close_are_atomic() -> None:
+    goodbye = respond("Goodbye", "Message: Thanks for all the fish.")
+    errors: List[AMIError] = []
+    with Script(log_in, expect("Logoff"), hold, goodbye, expect_eof) as script:
+        with opened(client_of(script.port)) as client:
+
+            def call() -> None:
+                with pytest.raises(NotConnected) as caught:
+                    client.ping()
+                errors.append(caught.value)
+
+            logoff = start_thread(client.logoff)
+            script.wait_for_actions(1)
+            ping = start_thread(call)
+            time.sleep(0.05)  # until it waits for the lock
+            script.release()
+            logoff.join()
+            ping.join()
+        script.wait_for_end()
+    assert len(errors) == 1
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs socket descriptors")
+def test_socket_may_be_standard_input(server: LoopbackServer) -> None:
+    # For example in a program started by inetd.
     before = os.dup(0)
     try:
         with socket.create_connection((server.host, server.port)) as sock:
@@ -265,36 +310,7 @@ def test_a_socket_may_be_standard_input(server: LoopbackServer) -> None:
         os.close(before)
 
 
-def test_the_log_says_where_it_logged_in(
-    server: LoopbackServer, caplog: pytest.LogCaptureFixture
-) -> None:
-    caplog.set_level(logging.DEBUG, "amiclient")
-    with opened(client_of(server.port)):
-        lines = [record.getMessage() for record in caplog.records]
-    assert lines == [f"logged in at 127.0.0.1 port {server.port}, AMI 11.0.0"]
-
-
-def test_an_error_in_a_block_closes_at_once(server: LoopbackServer) -> None:
-    with Proxy(server.port) as proxy:
-        with pytest.raises(ZeroDivisionError):
-            with client_of(proxy.port) as client:
-                1 / 0
-        assert not client.connected
-        assert b"Logoff" not in proxy.up.passed
-
-
-@pytest.mark.parametrize(("timeout", "most"), [(0.2, 1.9), (None, 3.0)])
-def test_leaving_a_block_waits_two_seconds_at_the_most(
-    timeout: Optional[float], most: float
-) -> None:
-    with Script(log_in, read_until_eof) as script:
-        start = time.monotonic()
-        with client_of(script.port, timeout):
-            pass
-        assert time.monotonic() - start < most
-
-
-def test_every_path_closes_the_socket(server: LoopbackServer) -> None:
+def test_socket_is_closed_on_every_path(server: LoopbackServer) -> None:
     with assert_no_fd_leak():
         for _ in range(3):
             with client_of(server.port) as client:
@@ -313,10 +329,10 @@ def test_every_path_closes_the_socket(server: LoopbackServer) -> None:
             with pytest.raises(ValueError):
                 with client_of(server.port) as client:
                     raise ValueError
-        gc.collect()  # a socket that was left open warns now, and a warning is an error
+        gc.collect()  # raises the ResourceWarning of an open socket
 
 
-def test_a_failed_opening_does_not_keep_an_old_session(server: LoopbackServer) -> None:
+def test_failed_reconnect_closes_old_connection(server: LoopbackServer) -> None:
     client = client_of(server.port)
     client.connect()
     server.close()
@@ -328,176 +344,128 @@ def test_a_failed_opening_does_not_keep_an_old_session(server: LoopbackServer) -
         client.ping()
 
 
-# -- The five errors of a first try.
+def test_client_is_freed_without_garbage_collector(server: LoopbackServer) -> None:
+    def use(client: Client) -> None:
+        with client:
+            client.send_message("sip:a", "b")
+            list(client.send_messages([MessageSend("sip:a", "c")] * 3))
+            client.send_messages([MessageSend("sip:a", "d")] * 3).close()
+            assert list(client.events(timeout=0)) == []
 
-
-def test_a_wrong_secret(server: LoopbackServer) -> None:
-    client = client_of(server.port, secret="wr0ng s3cret")
-    with pytest.raises(LoginFailed, match="Authentication failed") as caught:
+    def use_in_vain(client: Client) -> None:
         client.connect()
-    assert caught.value.outcome == NOT_SENT
-    assert "wr0ng" not in str(caught.value) + repr(caught.value) + repr(client)
-    assert not client.connected
+        with pytest.raises(AMIError):
+            client.send_message("smoke:signal", "b")
+        with pytest.raises(AMIError):
+            client.send_message("sip:a", "b" * 2000)
+        with pytest.raises(AMIError):
+            client.ping(timeout=0)
+        next(iter(client.send_messages([MessageSend("sip:a", "d")])))
+        proxy.cut()
+        time.sleep(0.02)
+        with pytest.raises(AMIError):
+            client.ping()
+
+    def fail_to_log_in(client: Client) -> None:
+        with pytest.raises(LoginFailed):
+            client.connect()
+
+    cases: List[Tuple[Callable[[Client], None], Dict[str, Any]]] = [
+        (use, {}), (use_in_vain, {}), (fail_to_log_in, {"secret": "wrong"})
+    ]  # fmt: skip
+
+    gc.collect()
+    gc.disable()
+    try:
+        with Proxy(server.port) as proxy:
+            for function, options in cases:
+                client = client_of(proxy.port, **options)
+                function(client)
+                reference = weakref.ref(client)
+                del client
+                assert reference() is None, function
+    finally:
+        gc.enable()
 
 
-def test_no_server() -> None:
-    with Script() as script:
-        port = script.port
-    with pytest.raises(ConnectError, match="nothing accepts connections") as caught:
-        client_of(port).connect()
-    assert caught.value.outcome == NOT_SENT and caught.value.field == "port"
-    assert isinstance(caught.value.__cause__, ConnectionRefusedError)
+def test_repr_shows_state(server: LoopbackServer) -> None:
+    client = client_of(server.port)
+    assert repr(client) == f"<Client 'loopback' at 127.0.0.1 port {server.port}, closed>"
+    with client:
+        assert repr(client).endswith("connected>")
 
 
-def test_a_server_that_closes_at_once() -> None:
-    with Script() as script:
-        with pytest.raises(SendFailed, match="authlimit") as caught:
-            client_of(script.port).connect()
-        assert caught.value.outcome == NOT_SENT
+# -- Deadlines.
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda client, timeout: client.ping(timeout=timeout),
+        lambda client, timeout: client.send_message("sip:a", "b", timeout=timeout),
+        lambda client, timeout: client.send(MessageSend("sip:a", "b"), timeout=timeout),
+        lambda client, timeout: client.send_action(Action("Status"), timeout=timeout),
+        lambda client, timeout: client.command("core show version", timeout=timeout),
+    ],
+)
+def test_call_ends_by_its_own_timeout(call: Callable[[Client, float], object]) -> None:
+    with Script(log_in, read_until_eof) as script, opened(client_of(script.port, None)) as client:
+        error = error_within(0.2, lambda: call(client, 0.2))
+        assert type(error) is ResponseTimeout
+        assert client.connected
+
+
+def test_default_timeout_is_that_of_client() -> None:
+    with Script(log_in, read_until_eof) as script, opened(client_of(script.port, 0.2)) as client:
+        assert type(error_within(0.2, client.ping)) is ResponseTimeout
+
+
+def test_no_timeout_waits() -> None:
+    with Script(log_in, repeat(2, read, pause(0.15), accept)) as script:
+        with client_of(script.port, 0.05) as client:
+            client.ping(timeout=None)
+            client.ping(timeout=float("inf"))
 
 
 @needs_certificates
-@pytest.mark.parametrize(
-    ("said", "tls", "words"),
-    [
-        (b"", False, "manager's port, and TLS or not"),
-        (BANNER[:10], False, "in time"),
-        (BANNER, False, "in time"),
-        (b"", SERVER_PEM, "TLS"),
-    ],
-    ids=["nothing", "half", "banner", "no TLS"],
-)
-def test_a_server_that_never_answers(said: bytes, tls: Union[bool, str], words: str) -> None:
-    with Script(send(said), read_until_eof) as script:
-        error = error_within(0.3, client_of(script.port, 0.3, tls=tls).connect)
-    assert type(error) is ConnectTimeout and error.outcome == NOT_SENT and error.retryable
-    assert words in str(error)
+def test_zero_timeout_sends_nothing(server: LoopbackServer) -> None:
+    with client_of(server.port) as client:
+        with pytest.raises(SendTimeout) as caught:
+            client.send_message("sip:a", "b", timeout=0)
+        assert caught.value.outcome == NOT_SENT
+        client.ping()
+    assert server.messages == []
+    for tls in (False, SERVER_PEM):
+        with pytest.raises(ConnectTimeout):
+            client_of(server.port, 0, tls=tls).connect()
 
 
-def test_an_answer_of_error_to_the_message() -> None:
-    with Script(log_in, respond("Error", "Message: Message failed to send.")) as script:
-        with client_of(script.port) as client:
-            with pytest.raises(ActionFailed, match="Message failed to send."):
-                client.send_message("pjsip:a", "x")
-
-
-# -- Servers that are none.
-
-
-@pytest.mark.parametrize(
-    "step",
-    [
-        send(b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n"),
-        send(b"SSH-2.0-OpenSSH_9.2\r\n"),
-        send(b"220 mail.example.org ESMTP\r\n"),
-        send(b"\r\n" * 1000),
-        send(b"x" * 5000),
-        send(b"\x00" * 300),
-        send(b"Asterisk Call Manager\r\n"),
-        repeat_forever(send(b"x" * 5000)),
-    ],
-    ids=["http", "ssh", "smtp", "blank", "long", "nul", "no version", "endless"],
-)
-def test_what_speaks_something_else(step: Step) -> None:
-    with Script(step, read_until_eof) as script:
-        with pytest.raises(NotAnAMIServer) as caught:
-            client_of(script.port).connect()
-    assert caught.value.outcome == NOT_SENT
-
-
-def test_plain_to_the_port_of_tls_and_the_reverse(
-    server: LoopbackServer, secure: LoopbackServer
-) -> None:
-    error = error_within(0.3, client_of(secure.port, 0.3).connect)
-    assert type(error) is ConnectTimeout and "TLS or not" in str(error)
-    with pytest.raises(TLSError, match="this is the TLS port"):
-        client_of(server.port, tls=SERVER_PEM).connect()
-
-
-def test_nonsense_in_mid_login() -> None:
-    with Script(send(BANNER, b"Response: " + b"x" * 70_000), read_until_eof) as script:
-        with pytest.raises(NotAnAMIServer, match="line of over"):
-            client_of(script.port).connect()
-
-
-def test_nonsense_while_nobody_reads() -> None:
-    with Script(log_in, hold, send(b"Response: " + b"x" * 70_000), read_until_eof) as script:
-        with opened(client_of(script.port)) as client:
-            script.release()
-            time.sleep(0.1)  # it waits to be read before the next action
-            with pytest.raises(SendFailed, match="line of over"):
-                client.ping()
-
-
-# -- Bytes that come slowly, in pieces, all at once, or among thousands of others.
-
-
-def test_a_dripping_server_does_not_stretch_the_deadline(server: LoopbackServer) -> None:
+def test_slow_server_does_not_extend_deadline(server: LoopbackServer) -> None:
     with Proxy(server.port) as proxy, client_of(proxy.port) as client:
         client.ping()
         proxy.down.size, proxy.down.pause = 1, 0.02
         error = error_within(0.3, lambda: client.ping(timeout=0.3))
         assert type(error) is ResponseTimeout and error.outcome == UNKNOWN
         proxy.down.size, proxy.down.pause = 1 << 20, 0.0
-        receipt = client.send_message("sip:a", "b")  # the late answers are not taken for its own
+        receipt = client.send_message("sip:a", "b")  # the late responses are not taken for its own
         assert receipt.server_message == "Message successfully sent"
         assert receipt.response.action_id == receipt.action_id
 
 
-def test_a_dripping_login_does_not_stretch_the_deadline(server: LoopbackServer) -> None:
+def test_slow_login_does_not_extend_deadline(server: LoopbackServer) -> None:
     with Proxy(server.port, down=Direction(size=1, pause=0.02)) as proxy:
         error = error_within(0.3, client_of(proxy.port, 0.3).connect)
         assert type(error) is ConnectTimeout
 
 
-@pytest.mark.slow
-def test_a_drip_that_is_in_time_is_in_time(server: LoopbackServer) -> None:
+def test_slow_but_timely_response_succeeds(server: LoopbackServer) -> None:
     with Proxy(server.port) as proxy, client_of(proxy.port) as client:
-        proxy.down.size, proxy.down.pause = 1, 0.01
+        proxy.down.size, proxy.down.pause = 1, 0.001
         client.send_message("sip:a", "b")
-        proxy.down.pause, proxy.up.size, proxy.up.pause = 0.0, 1, 0.005
+        proxy.down.pause, proxy.up.size, proxy.up.pause = 0.0, 1, 0.001
         client.send_message("sip:a", "c")
         proxy.up.size, proxy.up.pause = 1 << 20, 0.0
     assert [message.text for message in server.messages] == ["b", "c"]
-
-
-@pytest.mark.parametrize("size", [1, 2, 3, 7, 16, 61])
-def test_answers_split_anywhere(server: LoopbackServer, size: int) -> None:
-    with Proxy(server.port, down=Direction(size=size)) as proxy, client_of(proxy.port) as client:
-        for number in range(5):
-            client.send_message("sip:a", str(number))
-        with pytest.raises(ActionFailed):
-            client.send_message("no:a", "b")
-    assert [message.text for message in server.messages] == list("01234")
-
-
-def test_answers_glued_together() -> None:
-    glued = in_one_write(
-        send(EVENT), accept, respond("Error", "Message: no"), send(EVENT), accept, send(EVENT)
-    )
-    with Script(log_in, repeat(3, read), glued, accept_all) as script, client_of(
-        script.port
-    ) as client:
-        messages = [MessageSend("sip:a", text) for text in "abc"]
-        results = list(client.send_messages(messages, window=3))
-        assert [result.outcome for result in results] == [ACCEPTED, FAILED, ACCEPTED]
-        client.ping()
-        assert len(list(client.events(timeout=0))) == 3
-
-
-def test_events_by_the_thousand_between_answers() -> None:
-    noisily = (read, send(EVENT * 4000), in_one_write(accept, send(EVENT)))
-    with Script(log_in, repeat(3, *noisily)) as script:
-        with client_of(script.port, events="on") as client:
-            for _ in range(3):
-                assert client.send_message("sip:a", "b").outcome == ACCEPTED
-            count = 0
-            with pytest.raises(EventOverflow) as caught:
-                for event in client.events(timeout=0.2):
-                    count += 1
-                    assert isinstance(event, Event) and event.headers["Uniqueid"] == "1.2"
-            assert count == caught.value.limit == 10_000
-            assert caught.value.actual == 2003
 
 
 @pytest.mark.parametrize(
@@ -509,19 +477,29 @@ def test_events_by_the_thousand_between_answers() -> None:
     ],
     ids=["blank lines", "events", "events over TLS"],
 )
-def test_a_flood_without_end_does_not_stretch_the_deadline(
-    noise: bytes, tls: Union[bool, str]
-) -> None:
+def test_endless_flood_does_not_extend_deadline(noise: bytes, tls: Union[bool, str]) -> None:
     with Script(log_in, read, repeat_forever(send(noise)), tls=bool(tls)) as script:
         with opened(client_of(script.port, tls=tls)) as client:
-            for _ in range(2):  # in the next call the flood is there from the start
+            for _ in range(2):  # the second call finds the flood when it starts
                 error = error_within(0.4, lambda: client.ping(timeout=0.4))
                 assert type(error) in (ResponseTimeout, SendTimeout)
 
 
+def test_event_flood_until_deadline_sends_nothing() -> None:
+    with Script(log_in, repeat_forever(send(EVENT * 5000))) as script:
+        with opened(client_of(script.port, max_events=10)) as client:
+            time.sleep(0.1)
+            for _ in range(100):
+                with pytest.raises(AMIError) as caught:
+                    client.ping(timeout=0.003)
+                if isinstance(caught.value, SendTimeout):
+                    break
+            assert caught.value.outcome == NOT_SENT
+
+
 @pytest.mark.slow
-def test_answers_in_a_flood_of_events_are_found() -> None:
-    def flood(peer: Peer) -> None:  # faster than anyone can read, from a thread of its own
+def test_response_in_flood_of_events_is_found() -> None:
+    def flood(peer: Peer) -> None:  # faster than the client reads, from its own thread
         lock = threading.Lock()
 
         def write() -> None:
@@ -530,7 +508,7 @@ def test_answers_in_a_flood_of_events_are_found() -> None:
                     with lock:
                         peer.send(EVENT * 10_000)
             except OSError:
-                pass  # the client is gone
+                pass  # the client has disconnected
 
         thread = start_thread(write)
         try:
@@ -543,35 +521,50 @@ def test_answers_in_a_flood_of_events_are_found() -> None:
 
     with Script(log_in, flood) as script:
         with opened(client_of(script.port, 30.0, max_events=10)) as client:
-            for _ in range(3):
+            for _ in range(2):
                 client.send_message("sip:a", "b")
 
 
-def test_a_flood_that_takes_all_the_time_lets_nothing_leave() -> None:
-    with Script(log_in, repeat_forever(send(EVENT * 5000))) as script:
-        with opened(client_of(script.port, max_events=10)) as client:
-            time.sleep(0.1)
-            for _ in range(100):
-                with pytest.raises(AMIError) as caught:
-                    client.ping(timeout=0.003)
-                if isinstance(caught.value, SendTimeout):
-                    break
-            assert caught.value.outcome == NOT_SENT
+# -- Responses.
 
 
-def test_answers_without_action_id() -> None:
-    answers = [
+@pytest.mark.parametrize("size", [1, 2, 3, 7, 16, 61])
+def test_responses_split_anywhere(server: LoopbackServer, size: int) -> None:
+    with Proxy(server.port, down=Direction(size=size)) as proxy, client_of(proxy.port) as client:
+        for number in range(5):
+            client.send_message("sip:a", str(number))
+        with pytest.raises(ActionFailed):
+            client.send_message("no:a", "b")
+    assert [message.text for message in server.messages] == list("01234")
+
+
+def test_responses_and_events_in_one_write() -> None:
+    output = in_one_write(
+        send(EVENT), accept, respond("Error", "Message: no"), send(EVENT), accept, send(EVENT)
+    )
+    steps = (repeat(3, read), output, accept_all)
+    with Script(log_in, *steps) as script, client_of(script.port) as client:
+        messages = [MessageSend("sip:a", text) for text in "abc"]
+        results = list(client.send_messages(messages, window=3))
+        assert [result.outcome for result in results] == [ACCEPTED, FAILED, ACCEPTED]
+        client.ping()
+        assert len(list(client.events(timeout=0))) == 3
+
+
+def test_responses_without_action_id() -> None:
+    responses = [
         respond(name, "Message: words", with_id=False) for name in ("Success", "Error", "Success")
     ]
-    with Script(log_in, *answers) as script, client_of(script.port) as client:
+    with Script(log_in, *responses) as script, client_of(script.port) as client:
         client.send_message("sip:a", "1")
-        with pytest.raises(ActionFailed, match="words"):
+        with pytest.raises(ActionFailed) as caught:
             client.send_message("sip:a", "2")
+        assert caught.value.server_message == "words"
         assert client.send_message("sip:a", "3").server_message == "words"
 
 
 @pytest.mark.parametrize("with_id", [True, False])
-def test_an_answer_that_comes_after_its_caller_gave_up(with_id: bool) -> None:
+def test_late_response_is_dropped(with_id: bool) -> None:
     late = respond("Error", "Message: late", with_id=with_id)
     mine = respond("Success", "Message: mine", with_id=with_id)
     with Script(log_in, read, hold, late, mine, accept_all) as script:
@@ -582,64 +575,87 @@ def test_an_answer_that_comes_after_its_caller_gave_up(with_id: bool) -> None:
             script.release()
             receipt = client.send_message("sip:a", "2")
             assert (receipt.outcome, receipt.server_message) == (ACCEPTED, "mine")
-            assert list(client.events(timeout=0)) == []  # the late one is dropped, not an event
-            assert not client._state().open_connection._results  # nor kept for ever
+            assert list(client.events(timeout=0)) == []
+            objects = [one for one in gc.get_objects() if type(one) is Response]
+            assert "late" not in [response.message for response in objects]
 
 
-def test_an_answer_in_the_last_moment_counts() -> None:
+def test_response_right_before_eof_is_accepted() -> None:
     with Script(log_in, accept) as script, client_of(script.port) as client:
-        client.send_message("sip:a", "1")  # answer and end come together
+        client.send_message("sip:a", "1")
+        time.sleep(0.05)
         with pytest.raises(SendFailed) as caught:
-            time.sleep(0.05)
             client.send_message("sip:a", "2")
         assert caught.value.outcome == NOT_SENT
 
 
-# -- Servers that leave.
-
-
 @pytest.mark.parametrize("action", [MessageSend("sip:a", "b"), Action("Ping")])
-def test_goodbye_in_place_of_an_answer_leaves_it_open(action: Action) -> None:
+def test_goodbye_response_means_outcome_unknown(action: Action) -> None:
     goodbye = respond("Goodbye", "Message: Thanks for all the fish.", with_id=False)
     with Script(log_in, goodbye) as script, client_of(script.port) as client:
-        with pytest.raises(OutcomeUnknown, match="Goodbye") as caught:
+        with pytest.raises(OutcomeUnknown) as caught:
             client.send_action(action)
         assert caught.value.outcome == UNKNOWN
 
 
-def test_a_response_of_another_name_is_no_receipt() -> None:
+def test_unexpected_response_means_outcome_unknown() -> None:
     with Script(log_in, respond("Perhaps", "Message: who knows")) as script:
-        with client_of(script.port) as client, pytest.raises(OutcomeUnknown, match="Perhaps"):
+        with client_of(script.port) as client, pytest.raises(OutcomeUnknown):
             client.send_message("sip:a", "b")
 
 
-def test_a_shutdown_in_the_middle() -> None:
+@pytest.mark.parametrize(
+    "data",
+    [b"Response: Success\r\nX: " + b"x" * 70_000, b"Response: Success\r\n" + b"X: y\r\n" * 800_000],
+    ids=["line", "stanza"],
+)
+def test_response_over_limits_ends_connection(data: bytes) -> None:
+    steps = (read, send(data), read_until_eof)
+    with Script(log_in, *steps) as script, client_of(script.port) as client:
+        with pytest.raises(ConnectionLost) as caught:
+            client.send_message("sip:a", "b")
+        assert caught.value.outcome == UNKNOWN
+        assert not client.connected
+
+
+def test_invalid_input_between_calls_ends_connection() -> None:
+    steps = (hold, send(b"Response: " + b"x" * 70_000), read_until_eof)
+    with Script(log_in, *steps) as script, opened(client_of(script.port)) as client:
+        script.release()
+        time.sleep(0.1)
+        with pytest.raises(SendFailed):
+            client.ping()
+
+
+# -- Broken connections.
+
+
+def test_shutdown_during_call() -> None:
     shutdown = send(b"Event: Shutdown\r\nShutdown: Cleanly\r\nRestart: False\r\n\r\n")
     with Script(log_in, read, shutdown) as script, client_of(script.port, events="on") as client:
         with pytest.raises(ConnectionLost) as caught:
             client.send_message("sip:a", "b")
         assert caught.value.outcome == UNKNOWN
-        (event,) = [next(client.events())]  # what came before the end can still be read
+        event = next(client.events())  # events before the end can still be read
         assert isinstance(event, Event) and event.name == "Shutdown"
-        with pytest.raises(NotConnected, match="the server closed the connection"):
-            next(client.events())
-        with pytest.raises(NotConnected, match="connect()"):
-            client.ping()
+        for call in (lambda: next(client.events()), client.ping):
+            with pytest.raises(NotConnected):
+                call()
 
 
-def test_a_dead_connection_is_seen_before_a_byte_leaves() -> None:
-    with Script(log_in, for_later_clients(accept)) as script:  # as one that restarts
+def test_dead_connection_is_found_before_sending() -> None:
+    with Script(log_in, for_later_clients(accept)) as script:  # like a server that restarts
         client = client_of(script.port)
         client.connect()
         time.sleep(0.05)
-        with pytest.raises(SendFailed, match="connect again and send again"):
+        with pytest.raises(SendFailed):
             client.send_message("sip:a", "only once")
         with opened(client):
             client.send_message("sip:a", "only once")
     assert [action["Body"] for action in script.actions] == ["only once"]
 
 
-def test_a_reset_in_the_middle(server: LoopbackServer) -> None:
+def test_reset_during_call(server: LoopbackServer) -> None:
     with Proxy(server.port, reset=True) as proxy:
         client = client_of(proxy.port)
         client.connect()
@@ -649,240 +665,133 @@ def test_a_reset_in_the_middle(server: LoopbackServer) -> None:
             client.ping()
         client.connect()
         proxy.down.stall = len(proxy.down.passed)
-        errors: List[AMIError] = []
-
-        def call() -> None:
-            with pytest.raises(ConnectionLost) as caught:
-                client.ping()
-            errors.append(caught.value)
-
-        thread = start_thread(call)
-        time.sleep(0.1)
-        proxy.cut()
-        thread.join()
-        assert errors[0].outcome == UNKNOWN
+        timer = threading.Timer(0.1, proxy.cut)
+        timer.start()
+        with pytest.raises(ConnectionLost) as caught:
+            client.ping()
+        assert caught.value.outcome == UNKNOWN
+        timer.join()
         client.close()
 
 
-@pytest.mark.parametrize(
-    "said",
-    [b"Response: Success\r\nX: " + b"x" * 70_000, b"Response: Success\r\n" + b"X: y\r\n" * 800_000],
-    ids=["line", "stanza"],
-)
-def test_an_answer_over_the_limits_ends_the_connection(said: bytes) -> None:
-    with Script(log_in, read, send(said), read_until_eof) as script, client_of(
-        script.port
-    ) as client:
-        with pytest.raises(ConnectionLost, match="the server sent a") as caught:
-            client.send_message("sip:a", "b")
-        assert caught.value.outcome == UNKNOWN
-        assert not client.connected
+def test_failed_write_means_not_sent(server: LoopbackServer) -> None:
+    # One server closes its end then, the other one does not.
+    with Script(log_in, expect_eof, hold) as script:
+        for port in (server.port, script.port):
+            sock = socket.create_connection(("127.0.0.1", port))
+            with opened(client_over(sock)) as client:
+                sock.shutdown(socket.SHUT_WR)
+                with pytest.raises(SendFailed) as caught:
+                    client.send_message("sip:a", "b")
+                assert caught.value.outcome == NOT_SENT and not client.connected
 
 
-# -- Deadlines.
+def test_partly_sent_action_closes_connection() -> None:
+    big = Action("Status", [("X", "y" * 1000)] * 100)
+    with Script(log_in, hold, read_until_eof, small_buffers=True) as script:
+        with opened(client_over(small_buffer_socket(script.port))) as client:
+            with pytest.raises(SendTimeout) as caught:
+                client.send_action(big, timeout=0.2)
+            assert caught.value.outcome == NOT_SENT
+            with pytest.raises(NotConnected):
+                client.ping()
 
 
-_Calls: List[Callable[[Client, float], object]] = [
-    lambda client, timeout: client.ping(timeout=timeout),
-    lambda client, timeout: client.send_message("sip:a", "b", timeout=timeout),
-    lambda client, timeout: client.send(MessageSend("sip:a", "b"), timeout=timeout),
-    lambda client, timeout: client.send_action(Action("Status"), timeout=timeout),
-    lambda client, timeout: client.command("core show version", timeout=timeout),
-]
-
-
-@pytest.mark.parametrize("call", _Calls)
-@pytest.mark.parametrize("timeout", [0.05, 0.3])
-def test_each_call_ends_by_its_own_timeout(
-    call: Callable[[Client, float], object], timeout: float
-) -> None:
-    with Script(log_in, read_until_eof) as script, opened(client_of(script.port, None)) as client:
-        error = error_within(max(timeout, 0.2), lambda: call(client, timeout))
-        assert type(error) is ResponseTimeout
-        assert client.connected  # the session goes on
-
-
-def test_logoff_closes_whether_there_is_an_answer_or_not() -> None:
-    with Script(log_in, read_until_eof) as script, opened(client_of(script.port)) as client:
-        with pytest.raises(ResponseTimeout):
-            client.logoff(timeout=0.1)
-        assert not client.connected
-
-
-def test_no_call_of_another_comes_between_goodbye_and_the_end() -> None:
-    goodbye = respond("Goodbye", "Message: Thanks for all the fish.")
-    errors: List[AMIError] = []
-    with Script(log_in, expect("Logoff"), hold, goodbye, expect_eof) as script:
-        with opened(client_of(script.port)) as client:
-
-            def call() -> None:
-                with pytest.raises(NotConnected) as caught:
-                    client.ping()
-                errors.append(caught.value)
-
-            leaving = start_thread(client.logoff)
-            script.wait_for_actions(1)
-            calling = start_thread(call)
-            while calling.is_alive() and not client._state().lock.has_waiters():
-                time.sleep(0.001)
+def test_unsent_action_is_removed() -> None:
+    with Script(log_in, hold, accept_all, small_buffers=True) as script:
+        with client_over(small_buffer_socket(script.port)) as client:
+            unknown: List[str] = []
+            for _ in range(10_000):
+                with pytest.raises(AMIError) as caught:
+                    client.send_action(Action("Ping"), timeout=0.001)
+                assert caught.value.action_id is not None or caught.value.outcome == NOT_SENT
+                if isinstance(caught.value, SendTimeout) and caught.value.action_id:
+                    break
+                if isinstance(caught.value, ResponseTimeout):
+                    assert caught.value.action_id is not None
+                    unknown.append(caught.value.action_id)
             script.release()
-            leaving.join()
-            calling.join()
-        script.wait_for_end()
-    assert len(errors) == 1 and "the client logged off" in str(errors[0])
+            if client.connected:  # no part of it had been sent
+                client.ping()
+                assert [action["ActionID"] for action in script.actions][:-1] == unknown
 
 
-def test_the_client_s_timeout_is_that_of_calls_that_name_none() -> None:
-    with Script(log_in, read_until_eof) as script, opened(client_of(script.port, 0.2)) as client:
-        assert type(error_within(0.2, client.ping)) is ResponseTimeout
+def test_response_to_partly_sent_action_is_an_error() -> None:
+    # Otherwise a server could report the failure of a message and receive the rest afterwards.
+    def read_part(peer: Peer) -> None:
+        while b"ActionID" not in peer.unread:
+            peer.received += peer.sock.recv(100)
+
+    def check_rest_is_missing(peer: Peer) -> None:
+        with pytest.raises(EOFError):
+            peer.read()
+        assert peer.unread
+
+    big = Action("Status", [("X", "y" * 1000)] * 100)
+    early = send(b"Response: Error\r\nMessage: too early\r\n\r\n")
+    steps = (read_part, early, hold, check_rest_is_missing)
+    with Script(log_in, *steps, small_buffers=True) as script:
+        with opened(client_over(small_buffer_socket(script.port))) as client:
+            with pytest.raises(SendFailed) as caught:
+                client.send_action(big)
+            assert caught.value.outcome == NOT_SENT
+            script.release()
 
 
-def test_no_timeout_waits() -> None:
-    with Script(log_in, repeat(2, read, pause(0.3), accept)) as script:
-        with client_of(script.port, 0.1) as client:
-            client.ping(timeout=None)
-            client.ping(timeout=float("inf"))
+# -- Threads and processes.
 
 
-@needs_certificates
-def test_no_time_at_all_sends_nothing(server: LoopbackServer) -> None:
+def test_threads_share_client(server: LoopbackServer) -> None:
+    action_ids: Dict[str, str] = {}
+
+    def work(number: int) -> None:
+        for part in range(25):
+            text = f"{number} {part}"
+            action_ids[text] = client.send_message("sip:a", text).action_id
+        messages = [MessageSend("sip:a", f"{number} bulk {part}") for part in range(25)]
+        for result in client.send_messages(messages, window=4):
+            assert result.receipt is not None
+            action_ids[result.message.text] = result.receipt.action_id
+
     with client_of(server.port) as client:
-        with pytest.raises(SendTimeout) as caught:
-            client.send_message("sip:a", "b", timeout=0)
-        assert caught.value.outcome == NOT_SENT
-        client.ping()
-    assert server.messages == []
-    with pytest.raises(ConnectTimeout):
-        client_of(server.port, 0).connect()
-    with pytest.raises(ConnectTimeout):
-        client_of(server.port, 0, tls=SERVER_PEM).connect()
+        threads = [start_thread(partial(work, number)) for number in range(6)]
+        for thread in threads:
+            thread.join()
+    assert len(server.messages) == len(action_ids) == 300
+    assert action_ids == {message.text: message.action_id for message in server.messages}
 
 
-# -- Events.
-
-
-def test_events_come_in_order_and_end_when_none_comes(server: LoopbackServer) -> None:
-    with client_of(server.port, events="on") as client:
-        for number in range(5):
-            server.send_event(Event("Tick", [("Number", str(number))]))
-        seen = [event.headers["Number"] for event in client.events(timeout=0.2)]
-        assert seen == list("01234")
-        assert list(client.events(timeout=0)) == []
-
-
-def test_events_off_is_off(server: LoopbackServer) -> None:
-    with client_of(server.port) as client:
-        server.send_event(Event("Tick"))
-        client.ping()
-        assert list(client.events(timeout=0)) == []
-
-
-def test_a_gap_in_the_events_is_told_where_it_is() -> None:
-    def events_of(*numbers: int) -> Step:
-        return send(*[b"Event: E\r\nNumber: %d\r\n\r\n" % number for number in numbers])
-
-    with Script(
-        log_in,
-        read, events_of(0, 1, 2, 3, 4), accept,
-        read, events_of(10, 11, 12, 13, 14), accept,
-        hold, events_of(20), accept_all,
-    ) as script, client_of(script.port, events="on", max_events=3) as client:  # fmt: skip
-        client.ping()
-        seen: List[str] = []
-        events = client.events(timeout=0.5)
-        seen.append(next(events).headers["Number"])
-        client.ping()  # five more, for which there would be room now
-        with pytest.raises(EventOverflow) as caught:
-            seen.extend(event.headers["Number"] for event in events)
-        assert seen == ["0", "1", "2"]
-        assert caught.value.actual == 7
-        script.release()
-        assert next(client.events()).headers["Number"] == "20"
-
-
-def test_what_belongs_to_no_action_is_among_the_events() -> None:
-    strange = send(b"Nonsense: x\r\n\r\n", b"Response: Success\r\nActionID: other\r\n\r\n")
-    with Script(log_in, strange, read_until_eof) as script, client_of(script.port, 0.3) as client:
-        first, second = client.events()
-        assert isinstance(first, UnknownMessage) and isinstance(second, Response)
-
-
-def test_a_break_while_waiting_for_events(server: LoopbackServer) -> None:
-    with Proxy(server.port) as proxy, client_of(proxy.port, events="on") as client:
-        threading.Timer(0.1, proxy.cut).start()
-        with pytest.raises(ConnectionLost):
-            next(client.events())
-
-
-def test_two_listeners_do_not_keep_each_other_busy(server: LoopbackServer) -> None:
-    with client_of(server.port, events="on") as client:
-        waiting = start_thread(lambda: list(client.events(timeout=0.4)))
-        time.sleep(0.1)
-        start = time.process_time()
-        assert list(client.events(timeout=0.1)) == []  # its turn does not come in time
-        client.ping()
-        assert time.process_time() - start < 0.08
-        waiting.join()
-
-
-def test_a_call_that_takes_all_the_time_of_another() -> None:
+def test_call_of_other_thread_may_use_up_the_time() -> None:
     with Script(log_in, read, hold, accept_all) as script, client_of(script.port) as client:
         calling = start_thread(client.ping)
-        time.sleep(0.1)
+        script.wait_for_actions(1)
         error = error_within(0.2, lambda: client.ping(timeout=0.2))
-        assert type(error) is SendTimeout and "another thread" in str(error)
-        results = client.send_messages([MessageSend("sip:a", "b")], timeout=0.2)
-        (result,) = results
+        assert type(error) is SendTimeout and error.action_id is None
+        (result,) = client.send_messages([MessageSend("sip:a", "b")], timeout=0.1)
         assert type(result.error) is SendTimeout and client.connected
         client.timeout = 0.1
-        with pytest.raises(ConnectTimeout, match="another thread"):
+        with pytest.raises(ConnectTimeout):
             client.connect()
         script.release()
         calling.join()
         client.ping(timeout=5.0)
 
 
-# -- Threads, forks, interrupts.
-
-
-def test_threads_share_a_client(server: LoopbackServer) -> None:
-    receipts: Dict[str, Receipt] = {}
-
-    def work(number: int) -> None:
-        for part in range(25):
-            text = f"{number} {part}"
-            receipts[text] = client.send_message("sip:a", text)
-        for result in client.send_messages(
-            [MessageSend("sip:a", f"{number} bulk {part}") for part in range(25)], window=4
-        ):
-            assert result.receipt is not None and isinstance(result.message, MessageSend)
-            receipts[result.message.text] = result.receipt
-
-    with client_of(server.port) as client:
-        threads = [threading.Thread(target=work, args=(number,)) for number in range(6)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-    ids = {message.text: message.action_id for message in server.messages}
-    assert len(ids) == len(server.messages) == len(receipts) == 300
-    assert {text: receipt.action_id for text, receipt in receipts.items()} == ids
-
-
+@needs_certificates
 @pytest.mark.parametrize("tls", [False, SERVER_PEM], ids=["plain", "tls"])
-@pytest.mark.parametrize("opening", [False, True], ids=["call", "opening"])
-def test_closing_ends_what_another_thread_does(opening: bool, tls: Union[bool, str]) -> None:
-    steps, kind = ((), SendFailed) if opening else ((log_in,), ConnectionLost)
-    with Script(*steps, read_until_eof, tls=bool(tls) and not opening) as script:
+@pytest.mark.parametrize("connecting", [False, True], ids=["call", "connect"])
+def test_close_ends_call_of_other_thread(connecting: bool, tls: Union[bool, str]) -> None:
+    steps, kind = ((), ConnectError) if connecting else ((log_in,), ConnectionLost)
+    with Script(*steps, read_until_eof, tls=bool(tls) and not connecting) as script:
         client = client_of(script.port, 5.0, tls=tls)
         call: Callable[[], None] = client.connect
-        if not opening:
+        if not connecting:
             client.connect()
             call = partial(client.ping, timeout=None)
         ended = threading.Event()
 
         def run() -> None:
-            with pytest.raises(kind, match="the client was closed"):
+            with pytest.raises(kind):
                 call()
             ended.set()
 
@@ -898,8 +807,7 @@ def test_closing_ends_what_another_thread_does(opening: bool, tls: Union[bool, s
 _FORK = """\
 import os, sys, threading, warnings
 sys.path.insert(0, sys.argv[1])
-from amiclient import Client, MessageSend, NotConnected
-from amiclient.deadline import Deadline
+from amiclient import Action, Client, MessageSend, NotConnected
 client = Client(port=int(sys.argv[2]), username="loopback", secret="loopback", timeout=5.0)
 client.connect()
 client.send_message("sip:a", "parent 1")
@@ -908,15 +816,16 @@ first = next(results)
 assert first.outcome == "accepted"
 # Another thread is in a call when the process forks.
 held, go = threading.Event(), threading.Event()
-def hold():
-    def work():
+class SlowAction(Action):
+    @property
+    def wire(self):
         held.set()
         go.wait()
-    client._state().run_locked(work, Deadline(None))
-thread = threading.Thread(target=hold)
+        return super().wire
+thread = threading.Thread(target=client.send_action, args=(SlowAction("Ping", action_id="slow"),))
 thread.start()
 held.wait()
-warnings.simplefilter("ignore")  # for the threads; this is what is being tried
+warnings.simplefilter("ignore")  # about forking with threads
 child = os.fork()
 warnings.simplefilter("error")
 if not child:
@@ -947,7 +856,7 @@ client.logoff()
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this platform")
-def test_a_child_of_a_fork_is_refused_and_its_parent_goes_on(server: LoopbackServer) -> None:
+def test_forked_child_must_connect_again(server: LoopbackServer) -> None:
     command = [sys.executable, "-W", "error", "-bb", "-c", _FORK, str(ROOT), str(server.port)]
     done = subprocess.run(command, stderr=subprocess.PIPE, timeout=60)
     assert done.returncode == 0, done.stderr.decode()
@@ -957,10 +866,10 @@ def test_a_child_of_a_fork_is_refused_and_its_parent_goes_on(server: LoopbackSer
     )
 
 
-def test_another_process_is_told_by_its_number(
+def test_process_is_recognized_by_its_id(
     server: LoopbackServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # As in the child of a fork, in this process, which measures what is covered.
+    # Like the child of a fork, but in this process, where coverage is measured.
     with client_of(server.port) as client:
         results = client.send_messages([MessageSend("sip:a", text) for text in "abc"], window=2)
         next(results)
@@ -968,173 +877,33 @@ def test_another_process_is_told_by_its_number(
         with monkeypatch.context() as patch:
             patch.setattr(os, "getpid", lambda: own + 1)
             assert not client.connected
-            with pytest.raises(NotConnected, match="not open in this process"):
+            with pytest.raises(NotConnected):
                 client.ping()
             *_, last = results
-            assert last.outcome == NOT_SENT and "(it belongs to the process" in str(last.error)
+            assert last.outcome == NOT_SENT
             client.close()
 
 
-@pytest.mark.skipif(os.name != "posix", reason="needs signals")
-@pytest.mark.parametrize("call", [Client.ping, lambda client: next(client.events())])
-def test_an_interrupted_call_closes_the_connection(
-    server: LoopbackServer, call: Callable[[Client], object]
+def test_threads_of_new_process_share_one_lock(
+    server: LoopbackServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with Proxy(server.port) as proxy, opened(client_of(proxy.port)) as client:
-        proxy.down.stall = len(proxy.down.passed)
-        with alarm_handler(raise_interrupt), pytest.raises(KeyboardInterrupt):
-            signal.setitimer(signal.ITIMER_REAL, 0.1)
-            call(client)
-        assert not client.connected
-        with pytest.raises(NotConnected, match=r"\(a call was interrupted\)"):
-            client.ping()
-        proxy.down.stall = None
-        client.connect()
+    references = []
+    with opened(client_of(server.port)) as client:
+        own = os.getpid()
+        for number in range(1, 40):
+            monkeypatch.setattr(os, "getpid", lambda: own + number)
+            states: List[object] = []
+            start = threading.Barrier(4)
 
+            def find() -> None:
+                start.wait()
+                states.append(client._state())
 
-@pytest.mark.skipif(os.name != "posix", reason="needs signals")
-def test_an_interrupt_while_looking_closes_the_connection() -> None:
-    def handler(number: int, frame: Optional[FrameType]) -> None:
-        # Python swallows what is raised in the callbacks of its own threads: not there, then.
-        if frame is not None and "ami" in Path(frame.f_code.co_filename).parent.name:
-            raise KeyboardInterrupt
-        signal.setitimer(signal.ITIMER_REAL, 0.001)
-
-    for _ in range(50):
-        with Script(log_in, repeat_forever(send(EVENT * 500))) as script:
-            with opened(client_of(script.port)) as client, alarm_handler(handler):
-                time.sleep(0.02)  # there is much to look at
-                signal.setitimer(signal.ITIMER_REAL, 0.01)
-                with pytest.raises(KeyboardInterrupt) as caught:
-                    client.ping()
-                assert not client.connected
-        if "check_alive" in [entry.name for entry in caught.traceback]:
-            return
-    raise AssertionError("no interrupt came while looking")
-
-
-# -- A server that does not read.
-
-
-def test_a_write_that_fails_with_nothing_to_read(server: LoopbackServer) -> None:
-    # Of a server that closes then, and of one that does not: whichever is seen first, the failing
-    # write or the server's end, nothing has left.
-    with Script(log_in, expect_eof, hold) as script:
-        for port in (server.port, script.port):
-            sock = socket.create_connection(("127.0.0.1", port))
-            with opened(client_over(sock)) as client:
-                sock.shutdown(socket.SHUT_WR)
-                with pytest.raises(SendFailed) as caught:
-                    client.send_message("sip:a", "b")
-                assert caught.value.outcome == NOT_SENT and not client.connected
-                if port == script.port:
-                    with pytest.raises(NotConnected, match=r"\(writing failed: "):
-                        client.ping()
-
-
-def test_an_action_that_left_in_part_closes_the_connection() -> None:
-    big = Action("Status", [("X", "y" * 1000)] * 100)
-    with Script(log_in, hold, read_until_eof, small_buffers=True) as script:
-        with opened(client_over(small_buffer_socket(script.port))) as client:
-            with pytest.raises(SendTimeout) as caught:
-                client.send_action(big, timeout=0.2)
-            assert caught.value.outcome == NOT_SENT
-            with pytest.raises(NotConnected, match="a part of it had left"):
-                client.ping()
-
-
-def test_an_action_that_did_not_leave_at_all_is_taken_back() -> None:
-    with Script(log_in, hold, accept_all, small_buffers=True) as script:
-        with client_over(small_buffer_socket(script.port)) as client:
-            unknown: List[str] = []
-            for _ in range(10_000):
-                with pytest.raises(AMIError) as caught:
-                    client.send_action(Action("Ping"), timeout=0.001)
-                assert caught.value.action_id is not None or caught.value.outcome == NOT_SENT
-                if isinstance(caught.value, SendTimeout) and caught.value.action_id:
-                    break
-                if isinstance(caught.value, ResponseTimeout):
-                    assert caught.value.action_id is not None
-                    unknown.append(caught.value.action_id)
-            script.release()
-            if client.connected:  # it was taken back whole
-                client.ping()
-                assert [action["ActionID"] for action in script.actions][:-1] == unknown
-
-
-def test_an_answer_before_the_action_has_left_is_no_answer() -> None:
-    # A server must not make us believe that a message was refused whose rest then leaves.
-    def read_a_part(peer: Peer) -> None:
-        while b"ActionID" not in peer.unread:
-            peer.received += peer.sock.recv(100)
-
-    def check_that_the_rest_is_missing(peer: Peer) -> None:
-        with pytest.raises(EOFError):
-            peer.read()
-        assert peer.unread
-
-    big = Action("Status", [("X", "y" * 1000)] * 100)
-    hasty = send(b"Response: Error\r\nMessage: too early\r\n\r\n")
-    with Script(
-        log_in, read_a_part, hasty, hold, check_that_the_rest_is_missing, small_buffers=True
-    ) as script, opened(client_over(small_buffer_socket(script.port))) as client:
-        with pytest.raises(SendFailed) as caught:
-            client.send_action(big)
-        assert caught.value.outcome == NOT_SENT
-        script.release()
-
-
-# -- Secrets.
-
-
-def test_the_secret_is_nowhere_to_be_seen(caplog: pytest.LogCaptureFixture) -> None:
-    secret = "t0p s3cret"
-    seen: List[str] = []
-
-    def hear(error: BaseException) -> None:
-        import traceback
-
-        text = "".join(traceback.format_exception(type(error), error, error.__traceback__))
-        seen.extend((text, repr(error), repr(vars(error))))
-
-    caplog.set_level(logging.DEBUG)
-    with LoopbackServer(users={"me": secret}) as server:
-        for mechanism in ("md5", "plain"):
-            client = client_of(server.port, username="me", secret=secret, mechanism=mechanism)
-            seen.append(repr(client))
-            with client:
-                seen.extend((repr(client), repr(client._state().open_connection)))
-                seen.append(repr(client.send_message("sip:a", "b")))
-                with pytest.raises(ActionFailed) as refused:
-                    client.send_action(Action("Nonsense", [("Secret", secret)]))
-                hear(refused.value)
-                reply = client.send_action(Action("Challenge", [("AuthType", "MD5")]))
-                challenge = reply.response.headers["Challenge"]
-            assert challenge not in caplog.text
-        wrong = client_of(server.port, username="me", secret=secret + " no")
-        with pytest.raises(LoginFailed) as failed:
-            wrong.connect()
-        hear(failed.value)
-    for bad in ("t0p s3cret\r\nAction: Ping", "t0p s3cret" * 200, "t0p s3cret\udc00\ud800"):
-        with pytest.raises(LocalProtocolError) as refused_here:
-            Client(username="me", secret=bad)
-        hear(refused_here.value)
-    assert "logged in" in caplog.text and "MessageSend" in caplog.text
-    for text in [caplog.text, *seen]:
-        assert "t0p" not in text and "s3cret" not in text
-
-
-def test_the_repr_says_whether_it_is_open(server: LoopbackServer) -> None:
-    client = client_of(server.port)
-    assert repr(client) == f"<Client 'loopback' at 127.0.0.1 port {server.port}, closed>"
-    with client:
-        assert repr(client).endswith("connected>")
-
-
-def test_a_silent_end_of_a_block_is_logged(caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level(logging.DEBUG, "amiclient")
-    with Script(log_in, read_until_eof) as script, client_of(script.port, 0.2):
-        pass
-    (record,) = [record for record in caplog.records if "goodbye" in record.getMessage()]
-    words = "no goodbye from the server: the action left and no answer came"
-    assert record.getMessage().startswith(words)
+            threads = [start_thread(find) for _ in range(4)]
+            for thread in threads:
+                thread.join()
+            assert len({id(state) for state in states}) == 1
+            references.append(weakref.ref(states.pop()))
+        client.connect()  # drops the states of all other processes
+        states.clear()
+        assert [reference() for reference in references[:-1]] == [None] * 38

@@ -1,0 +1,406 @@
+"""The connection under a client: partly sent actions, abandoned actions, closing, TLS records."""
+
+from __future__ import annotations
+
+import gc
+import select
+import socket
+import time
+from typing import Any, Iterator, List
+
+import pytest
+
+from amiclient import (
+    ACCEPTED,
+    NOT_SENT,
+    UNKNOWN,
+    Action,
+    ActionResult,
+    AMIError,
+    Client,
+    ConnectError,
+    ConnectionLost,
+    Event,
+    LocalProtocolError,
+    MessageSend,
+    NotConnected,
+    ResponseTimeout,
+    SendFailed,
+    SendTimeout,
+)
+from amiclient._connection import SendQueue
+from amiclient._transport import Closed, Deadline, Transport
+from amiclient.loopback import LoopbackServer, no_response
+from amiproto.limits import MAX_OUTSTANDING
+from tests.certificates import SERVER_PEM, server_tls
+from tests.faults import (
+    Proxy,
+    client_of,
+    client_over,
+    error_within,
+    opened,
+    small_buffer_socket,
+    start_thread,
+)
+from tests.peer import Peer, accepted
+from tests.script import (
+    Script,
+    Step,
+    accept,
+    accept_all,
+    expect,
+    hold,
+    leave_pending,
+    log_in,
+    pause,
+    read,
+    read_until_eof,
+    repeat,
+    repeat_forever,
+    respond,
+    send,
+)
+
+_MESSAGES = [MessageSend("sip:a", "x" * 1000)] * 1000
+
+
+# -- Partly sent actions.
+
+
+def test_partial_tls_record_closes_connection() -> None:
+    """A record that could not be written stays in the TLS layer, in front of the next one.
+
+    So the connection must be closed although, by the count of bytes, nothing of the action was
+    sent.
+    """
+    for attempt in range(160):
+        with Script(log_in, hold, accept_all, tls=True, small_buffers=True) as script, opened(
+            client_over(small_buffer_socket(script.port), tls=SERVER_PEM, tls_hostname="localhost")
+        ) as client:
+            # A line of another length each time, so that the buffer is full at another place.
+            action = Action("Ping", [("X", "x" * (attempt * 3))])
+            while True:
+                with pytest.raises(AMIError) as caught:
+                    client.send_action(action, timeout=0.002)
+                action = Action("Ping")
+                if isinstance(caught.value, SendTimeout) and caught.value.action_id:
+                    break
+            script.release()
+            if client.connected:
+                result = client.send_action(Action("Long-Name"))
+                last = script.actions[-1]
+                assert last["Action"] == "Long-Name"
+                assert last["ActionID"] == result.response.action_id
+                continue
+            script.wait_for_end()
+            ids = [received["ActionID"] for received in script.actions]
+            assert caught.value.action_id not in ids
+            if not script.peers[0].unread:
+                return  # nothing of the last action was received
+    raise AssertionError("no whole record stayed in the TLS layer")
+
+
+def test_large_action_is_sent_in_parts() -> None:
+    lines = [(f"X-{number}", "x" * 1000) for number in range(100)]
+    with Script(log_in, pause(0.1), respond("Success"), small_buffers=True) as script:
+        with opened(client_over(small_buffer_socket(script.port))) as client:
+            client.send_action(Action("Long", lines), timeout=5.0)
+        (sent,) = script.actions
+    assert [(name, sent[name]) for name, _ in lines] == lines
+
+
+def test_interrupted_pipeline_closes_partly_sent_message() -> None:
+    def messages() -> Iterator[MessageSend]:
+        yield from _MESSAGES
+        time.sleep(0.01)  # so that what fits into the buffer is sent
+        yield MessageSend("sip:a", "last")
+        raise KeyboardInterrupt
+
+    with Script(log_in, hold, read_until_eof, small_buffers=True) as script:
+        with opened(client_over(small_buffer_socket(script.port))) as client:
+            results = client.send_messages(messages(), window=1024)
+            with pytest.raises(KeyboardInterrupt):
+                next(results)
+            with pytest.raises(SendFailed):
+                client.ping()
+            assert not client.connected
+            results.close()
+
+
+def test_abandoned_partly_sent_message_ends_listener() -> None:
+    """The server would wait for the rest of a message that is not sent any more."""
+    with Script(log_in, accept, hold, small_buffers=True) as script:
+        with opened(client_over(small_buffer_socket(script.port), events="on")) as client:
+            results = client.send_messages(_MESSAGES, window=1000)
+            assert next(results).outcome == ACCEPTED
+            results.close()
+            with pytest.raises(ConnectionLost):
+                list(client.events(timeout=5.0))
+            assert not client.connected
+
+
+def test_failed_write_of_pipeline_sends_nothing() -> None:
+    with Script(log_in, hold) as script:
+        sock = socket.create_connection(("127.0.0.1", script.port))
+        with opened(client_over(sock)) as client:
+            sock.shutdown(socket.SHUT_WR)
+            results = client.send_messages(MessageSend("sip:a", text) for text in "abc")
+            assert [result.outcome for result in results] == [NOT_SENT] * 3
+
+
+def test_input_before_a_failed_write_is_read(server: LoopbackServer) -> None:
+    sock = socket.create_connection((server.host, server.port))
+    with opened(client_over(sock, events="on")) as client:
+        connection = client._state().open_connection
+        server.send_event(Event("Tick"))
+        assert select.select([sock], [], [], 10.0)[0]
+        sock.shutdown(socket.SHUT_WR)
+        pending = connection.enqueue(Action("Ping"))
+        with pytest.raises(Closed) as caught:
+            connection.pump(Deadline(10.0))
+        assert isinstance(connection.abandon(pending, caught.value), SendFailed)
+        event = connection.events.popleft()
+        assert event is not None and event.wire == Event("Tick").wire
+
+
+def test_drain_after_a_failed_write_has_a_deadline() -> None:
+    # The peer of a Unix socket sends without end and does not let the client write.
+    ours, theirs = socket.socketpair()
+    flood = repeat_forever(send(b"Event: Noise\r\n\r\n" * 4000))
+    with Script(log_in, lambda peer: peer.sock.shutdown(socket.SHUT_RD), flood) as script:
+        script.add_client(theirs)
+        with opened(client_over(ours, max_events=10)) as client:
+            time.sleep(0.05)
+            error = error_within(0.3, lambda: client.ping(timeout=0.3))
+            assert type(error) in (SendFailed, SendTimeout, NotConnected)
+
+
+def test_partial_tls_record_of_input_does_not_block(secure: LoopbackServer) -> None:
+    with Proxy(secure.port) as proxy:
+        with opened(client_of(proxy.port, 5.0, tls=SERVER_PEM, events="on")) as client:
+            client.ping()
+            proxy.down.stall = len(proxy.down.passed) + 7
+            secure.send_event(Event("Tick"))
+            time.sleep(0.05)
+            with pytest.raises(ResponseTimeout):
+                client.ping(timeout=0.1)
+            proxy.down.stall = None
+            client.ping()
+
+
+# -- Abandoned actions, and missing responses.
+
+
+@pytest.mark.parametrize(("second", "outcome"), [(accept, ACCEPTED), (leave_pending, UNKNOWN)])
+def test_message_in_flight_while_other_thread_calls(second: Step, outcome: str) -> None:
+    # The response to the second message comes, if at all, while the other thread waits.
+    steps = (read, read, accept, expect("Ping"), second, hold, accept_all)
+    with Script(log_in, *steps) as script, client_of(script.port, 5.0) as client:
+        results = client.send_messages([MessageSend("sip:a", text) for text in "ab"], timeout=0.2)
+        assert next(results).outcome == ACCEPTED
+        thread = start_thread(client.ping)
+        script.wait_for_actions(3)
+        (result,) = results
+        assert result.outcome == outcome
+        if result.error is not None:
+            assert result.error.action_id == script.actions[1]["ActionID"]
+        assert client.connected
+        script.release()
+        thread.join()
+        client.ping()
+        gc.collect()
+        assert not [one for one in gc.get_objects() if type(one) is ActionResult]
+
+
+def _accept_first(count: int) -> Step:
+    """Read a number of actions and respond to the first of them only."""
+
+    def step(peer: Peer) -> None:
+        first = peer.read()
+        for _ in range(count - 1):
+            peer.read()
+        peer.send(accepted(first))
+
+    return step
+
+
+def test_connection_is_closed_when_too_many_responses_are_missing() -> None:
+    steps = (repeat(4, _accept_first(1024)), read_until_eof)
+    with Script(log_in, *steps) as script, opened(client_of(script.port)) as client:
+        for _ in range(4):
+            results = client.send_messages(_MESSAGES + _MESSAGES[:24], window=1024)
+            assert next(results).outcome == ACCEPTED
+            results.close()
+        for _ in range(4):
+            with pytest.raises(ResponseTimeout):
+                client.ping(timeout=0.05)
+        with pytest.raises(SendFailed):
+            client.ping()
+        assert not client.connected
+
+
+def test_too_many_pending_actions_do_not_close_connection() -> None:
+    steps = (repeat(4, _accept_first(1024)), accept_all)
+    with Script(log_in, *steps) as script, opened(client_of(script.port)) as client:
+        pipelines = []
+        for _ in range(4):
+            results = client.send_messages(_MESSAGES + _MESSAGES[:24], window=1024)
+            assert next(results).outcome == ACCEPTED
+            pipelines.append(results)
+        results = client.send_messages(_MESSAGES[:6], window=6)
+        first, *_, last = results
+        assert first.outcome == ACCEPTED and isinstance(last.error, LocalProtocolError)
+        assert last.error.limit == MAX_OUTSTANDING and client.connected
+        for results in pipelines:
+            results.close()
+
+
+# -- Closing while others use the client.
+
+
+@pytest.fixture
+def slow_lookup(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make the first lookup of a host name take 0.2 seconds."""
+    original = socket.getaddrinfo
+    delays = [0.2]
+
+    def getaddrinfo(*arguments: Any) -> Any:
+        time.sleep(delays.pop() if delays else 0.0)
+        return original(*arguments)
+
+    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
+
+
+def _fail_to_connect(client: Client) -> None:
+    with pytest.raises(ConnectError):
+        client.connect()
+
+
+def test_close_waits_for_lookup(server: LoopbackServer, slow_lookup: None) -> None:
+    client = client_of(server.port)
+    thread = start_thread(lambda: _fail_to_connect(client))
+    time.sleep(0.05)
+    start = time.monotonic()
+    client.close()
+    assert 0.1 < time.monotonic() - start < 2.0 and not client.connected
+    thread.join()
+
+
+def test_close_ends_calls_that_wait_for_the_lock(slow_lookup: None) -> None:
+    with LoopbackServer(handlers={"Ping": no_response}) as server:
+        client = client_of(server.port)
+
+        def connect() -> None:
+            try:
+                client.connect()
+            except ConnectError:
+                pass  # closed during its login
+
+        calls = [
+            lambda: _fail_to_connect(client),
+            connect,
+            lambda: pytest.raises(AMIError, client.ping, timeout=20.0),
+        ]
+        threads = []
+        for call in calls:
+            threads.append(start_thread(call))
+            time.sleep(0.03)
+        start = time.monotonic()
+        client.close()
+        for thread in threads:
+            thread.join()
+        assert time.monotonic() - start < 10.0 and not client.connected
+
+
+def test_interrupted_close_is_completed(
+    server: LoopbackServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    errors: List[BaseException] = [KeyboardInterrupt()]
+
+    def request_close(transport: Transport, why: str) -> None:
+        if errors:
+            raise errors.pop()
+
+    sock = socket.create_connection((server.host, server.port))
+    with opened(client_over(sock)) as client:
+        with monkeypatch.context() as patch:
+            patch.setattr(Transport, "request_close", request_close)
+            with pytest.raises(KeyboardInterrupt):
+                client.close()
+        assert not client.connected and sock.fileno() < 0
+        client._state().wake()  # by a call that comes too late; does nothing
+
+
+# -- TLS records. Asterisk 11 reads up to 1023 bytes across records, and then polls the socket and
+# not the TLS layer: the rest of a partly read record waits there until the client writes again.
+
+
+def _message(size: int) -> MessageSend:
+    """Return a message whose action has a number of bytes, including the ActionID."""
+    variables = {"Y": "y" * 900, "Z": "z"} if size > 1500 else {"Z": "z"}
+    start = MessageSend("pjsip:a", "x" * 300, None, variables, action_id="0" * 32)
+    variables["Z"] = "z" * (1 + size - len(start.wire))
+    message = MessageSend("pjsip:a", "x" * 300, None, variables)
+    assert len(message.with_action_id("0" * 32).wire) == size
+    return message
+
+
+def test_message_of_any_size_is_read_at_once() -> None:
+    with LoopbackServer(version=11, tls=server_tls()) as server:
+        for size in (1022, 1023, 1024, 1025, 1026, 2046, 2047, 2048):
+            with client_of(server.port, 2.0, tls=SERVER_PEM) as client:
+                for _ in range(3):
+                    assert client.send(_message(size)).outcome == ACCEPTED
+
+
+def test_blank_line_in_one_record_would_hang(monkeypatch: pytest.MonkeyPatch) -> None:
+    # This shows that the loopback server reads like Asterisk 11.
+    split = SendQueue.next_chunk
+
+    def next_chunk(queue: SendQueue) -> bytes:
+        chunk = split(queue)
+        return b"\r\n" if chunk == b"\r" else chunk
+
+    monkeypatch.setattr(SendQueue, "next_chunk", next_chunk)
+    late = []
+    for size in (1022, 1023, 1024, 1025):
+        with LoopbackServer(version=11, tls=server_tls()) as server:
+            client = client_of(server.port, 5.0, tls=SERVER_PEM)
+            client.connect()
+            try:
+                client.send(_message(size), timeout=0.2)
+            except TimeoutError:
+                late.append(size)
+            client.close()
+    assert late == [1024]
+
+
+def test_chunks_of_send_queue() -> None:
+    wire = Action("Ping", [("A", "b")]).wire
+    for is_tls, expected in (
+        (True, [b"Action: Ping\r\n", b"A: b\r\n", b"\r", b"\n"] * 2),
+        (False, [wire + wire]),
+    ):
+        queue = SendQueue(is_tls)
+        queue.append("1", wire)
+        queue.append("2", wire)
+        chunks = []
+        while queue:
+            chunks.append(queue.next_chunk())
+            queue.advance(len(chunks[-1]))
+        assert chunks == expected
+        assert "1" not in queue
+
+
+def test_remove_from_send_queue() -> None:
+    for is_tls in (True, False):
+        queue = SendQueue(is_tls)
+        for action_id in "123":
+            queue.append(action_id, Action("Ping").wire)
+        assert not queue.remove("1")  # nothing of it was sent
+        queue.advance(1)
+        assert not queue.remove("3") and "2" in queue
+        assert queue.remove("2") and not queue  # a part of it was sent
+        with pytest.raises(KeyError) as caught:
+            queue.remove("2")
+        assert caught.value.args == ("2",)

@@ -1,0 +1,593 @@
+"""send_messages(): order, outcomes, deadlines, slow callers, early ends, no deadlock."""
+
+from __future__ import annotations
+
+import gc
+import pickle
+import re
+import time
+from functools import partial
+from typing import Any, Callable, Dict, Iterable, Iterator, List, Mapping, Union
+
+import pytest
+
+from amiclient import (
+    ACCEPTED,
+    FAILED,
+    NOT_SENT,
+    UNKNOWN,
+    ActionFailed,
+    ActionResult,
+    ConnectionLost,
+    LocalProtocolError,
+    MessageSend,
+    NotConnected,
+    ResponseTimeout,
+    SendResult,
+)
+from amiclient.loopback import LoopbackServer
+from amiproto import BodyTooLong
+from tests.certificates import SERVER_PEM
+from tests.faults import Proxy, client_of, client_over, opened, small_buffer_socket, start_thread
+from tests.script import (
+    Script,
+    accept,
+    accept_all,
+    expect,
+    expect_silence,
+    hold,
+    in_one_write,
+    log_in,
+    pause,
+    read,
+    read_until_eof,
+    repeat,
+    repeat_forever,
+    reset,
+    respond,
+    send,
+)
+from tests.soak import run as soak
+
+Item = Union[MessageSend, Mapping[str, Any]]
+
+
+def _items(count: int, to: str = "sip:a") -> Iterator[Item]:
+    for number in range(count):
+        if number % 2:
+            yield {"to": to, "body": f"{number}", "variables": {"X-N": str(number)}}
+        else:
+            yield MessageSend(to, f"{number}")
+
+
+def _messages(count: int) -> List[MessageSend]:
+    return [MessageSend("sip:a", str(number)) for number in range(count)]
+
+
+def _outcomes(results: Iterable[SendResult[Any]]) -> List[str]:
+    return [result.outcome for result in results]
+
+
+def _buffered_results() -> int:
+    """Return the number of responses in memory that no call has taken."""
+    gc.collect()
+    return sum(type(one) is ActionResult for one in gc.get_objects())
+
+
+@pytest.mark.parametrize("window", [1, 2, 7, 32, 1024])
+def test_results_are_in_order(server: LoopbackServer, window: int) -> None:
+    items = list(_items(100))
+    with client_of(server.port) as client:
+        results = list(client.send_messages(iter(items), window=window))
+    assert [result.message for result in results] == items
+    assert _outcomes(results) == [ACCEPTED] * 100
+    assert [message.text for message in server.messages] == [str(number) for number in range(100)]
+    ids = [result.receipt.action_id for result in results if result.receipt]
+    assert ids == [message.action_id for message in server.messages]
+    assert pickle.loads(pickle.dumps(results)) == results
+
+
+def test_results_over_tls(secure: LoopbackServer) -> None:
+    with client_of(secure.port, tls=SERVER_PEM) as client:
+        assert list(client.send_messages([])) == []
+        assert _outcomes(client.send_messages(_items(50))) == [ACCEPTED] * 50
+    assert [message.text for message in secure.messages] == [str(number) for number in range(50)]
+
+
+def test_failed_messages_do_not_stop_the_rest(server: LoopbackServer) -> None:
+    items: List[Item] = list(_items(12))
+    items[3] = {"to": "smoke:signal", "body": "rejected by the server"}
+    items[5] = {"to": "sip:a", "body": "x" * 2000}
+    items[11] = MessageSend("smoke:signal", "the last one")
+    with client_of(server.port) as client:
+        results = list(client.send_messages(items, window=4))
+        client.ping()
+    expected: List[str] = [ACCEPTED] * 12
+    expected[3] = expected[11] = FAILED
+    expected[5] = NOT_SENT
+    assert _outcomes(results) == expected
+    assert isinstance(results[3].error, ActionFailed)
+    assert isinstance(results[5].error, BodyTooLong) and results[5].receipt is None
+    assert [result.message for result in results] == items
+    assert len(server.messages) == 9
+
+
+def test_repeated_action_id_is_rejected_while_pending(server: LoopbackServer) -> None:
+    twins = [MessageSend("sip:a", text, action_id="same") for text in "ab"]
+    with client_of(server.port) as client:
+        first, second = client.send_messages(twins)
+        assert (first.outcome, second.outcome) == (ACCEPTED, NOT_SENT)
+        assert isinstance(second.error, LocalProtocolError)
+        assert _outcomes(client.send_messages(twins, window=1)) == [ACCEPTED] * 2
+
+
+def test_unexpected_response_means_outcome_unknown() -> None:
+    goodbye = respond("Goodbye", "Message: Message successfully sent")
+    with Script(log_in, accept, goodbye, accept, read_until_eof) as script:
+        with client_of(script.port, 0.1) as client:
+            results = client.send_messages(_items(3), window=1)
+            assert _outcomes(results) == [ACCEPTED, UNKNOWN, ACCEPTED]
+
+
+# -- The iterable, and calls in between.
+
+
+@pytest.mark.parametrize("window", [1, 3, 32])
+@pytest.mark.parametrize(
+    ("last", "kind"),
+    [
+        (ZeroDivisionError(), ZeroDivisionError),
+        ({"no": "such argument"}, TypeError),
+        (None, TypeError),
+        ("invalid message", LocalProtocolError),
+    ],
+    ids=["error", "mapping", "none", "invalid"],
+)
+def test_error_of_iterable_is_raised_after_earlier_results(
+    server: LoopbackServer, window: int, last: Any, kind: type
+) -> None:
+    def items() -> Iterator[Any]:
+        yield from _items(7)
+        if isinstance(last, Exception):
+            raise last
+        yield MessageSend("sip:a", "x" * 2000) if last == "invalid message" else last
+        raise AssertionError("one item too many was requested")
+
+    outcomes: List[str] = []
+    with client_of(server.port) as client:
+        with pytest.raises(kind):
+            for result in client.send_messages(items(), window=window):
+                outcomes.append(result.outcome)
+        client.ping()
+    assert outcomes == [ACCEPTED] * 7
+    assert len(server.messages) == 7
+
+
+def test_interrupt_in_iterable(server: LoopbackServer) -> None:
+    def items() -> Iterator[Item]:
+        yield from _items(3)
+        raise KeyboardInterrupt
+
+    with client_of(server.port) as client:
+        results = client.send_messages(items(), window=2)
+        with pytest.raises(KeyboardInterrupt):
+            list(results)
+        results.close()
+        client.ping()
+
+
+def test_other_calls_in_between(server: LoopbackServer) -> None:
+    with client_of(server.port) as client:
+
+        def items() -> Iterator[Item]:
+            for number, item in enumerate(_items(20)):
+                client.send_message("sip:a", f"in iterable {number}")
+                yield item
+
+        for number, result in enumerate(client.send_messages(items(), window=5)):
+            assert result.outcome == ACCEPTED
+            client.ping()
+            client.send_message("sip:a", f"after result {number}")
+    assert len(server.messages) == len({message.text for message in server.messages}) == 60
+
+
+def test_two_pipelines_at_once(server: LoopbackServer) -> None:
+    with client_of(server.port) as client:
+        one = client.send_messages(_items(50), window=7)
+        other = client.send_messages(_items(50, "pjsip:b"), window=3)
+        for left, right in zip(one, other):
+            assert left.outcome == right.outcome == ACCEPTED
+        assert list(other) == []
+    for to in ("sip:a", "pjsip:b"):
+        texts = [message.text for message in server.messages if message.to == to]
+        assert texts == [str(number) for number in range(50)]
+
+
+# -- The window.
+
+
+@pytest.mark.parametrize(
+    ("tls", "options", "full"),
+    [(False, {"window": 16}, 16), (False, {}, 32), (SERVER_PEM, {"window": 32}, 1)],
+    ids=["plain", "default", "tls"],
+)
+def test_window_is_filled_and_is_one_over_tls(
+    tls: Union[bool, str], options: Dict[str, int], full: int
+) -> None:
+    steps = (repeat(full, read), expect_silence(0.02), in_one_write(repeat(full, accept)))
+    with Script(log_in, repeat(5, *steps), accept_all, tls=bool(tls)) as script:
+        with client_of(script.port, tls=tls) as client:
+            results = client.send_messages(_items(5 * full), **options)
+            assert _outcomes(results) == [ACCEPTED] * 5 * full
+
+
+def test_window_is_full_while_the_caller_works() -> None:
+    with Script(log_in, accept_all) as script, client_of(script.port) as client:
+        for done, _ in enumerate(client.send_messages(_messages(40), window=4), start=1):
+            script.wait_for_actions(min(40, done + 3))
+            time.sleep(0.003)
+
+
+# -- Deadlines.
+
+
+def test_missing_response_ends_connection() -> None:
+    steps = (repeat(5, accept), read_until_eof)
+    with Script(log_in, *steps) as script, client_of(script.port) as client:
+        start = time.monotonic()
+        results = list(client.send_messages(_items(20), window=4, timeout=0.2))
+        assert time.monotonic() - start < 0.5
+        assert _outcomes(results) == [ACCEPTED] * 5 + [UNKNOWN] * 4 + [NOT_SENT] * 11
+        assert [type(result.error) for result in results[5:]] == [
+            ResponseTimeout, *[ConnectionLost] * 3, *[NotConnected] * 11
+        ]  # fmt: skip
+        assert not client.connected
+
+
+def test_timeout_does_not_include_work_of_the_caller() -> None:
+    # The second response comes after the timeout, and soon after the caller is back.
+    with Script(log_in, accept, pause(0.35), accept_all) as script, client_of(
+        script.port
+    ) as client:
+        results = client.send_messages(_items(3), window=3, timeout=0.2)
+        assert next(results).outcome == ACCEPTED
+        time.sleep(0.3)
+        assert _outcomes(results) == [ACCEPTED] * 2
+
+
+@pytest.fixture
+def advance_clock(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
+    """Advance the client's clock by a number of seconds, as if the caller were working."""
+    advanced = 0.0
+
+    def advance(seconds: float) -> None:
+        nonlocal advanced
+        advanced += seconds
+
+    for module in ("amiclient._pipeline", "amiclient._transport"):
+        monkeypatch.setattr(f"{module}.monotonic", lambda: time.monotonic() + advanced)
+    return advance
+
+
+def test_all_work_of_the_caller_extends_the_deadline(
+    advance_clock: Callable[[float], None],
+) -> None:
+    def items() -> Iterator[Item]:
+        for item in _items(6):
+            advance_clock(100.0)
+            yield item
+
+    late = repeat_forever(pause(0.03), accept)
+    with Script(log_in, late) as script, client_of(script.port, 5.0) as client:
+        for result in client.send_messages(items(), window=3):
+            assert result.outcome == ACCEPTED
+            advance_clock(100.0)
+
+
+def test_timeout_continues_after_work_of_the_caller(advance_clock: Callable[[float], None]) -> None:
+    with Script(log_in, accept, read_until_eof) as script, opened(client_of(script.port)) as client:
+        advance_clock(100.0)
+        results = client.send_messages(_items(3), window=3, timeout=0.1)
+        assert next(results).outcome == ACCEPTED
+        advance_clock(100.0)
+        start = time.monotonic()
+        assert _outcomes(results) == [UNKNOWN] * 2
+        assert time.monotonic() - start < 2.0
+
+
+#: A timeout, and a longer time that a slow caller works.
+_TIMEOUT = 0.15
+_WORK = 0.2
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("slow", "window", "tls"),
+    [
+        *[(slow, window, False) for slow in ("reader", "iterable") for window in (1, 3, 64)],
+        ("reader", 32, SERVER_PEM),
+    ],
+)
+def test_slow_caller_causes_no_timeout(slow: str, window: int, tls: Union[bool, str]) -> None:
+    def messages() -> Iterator[MessageSend]:
+        for message in _messages(3):
+            if slow == "iterable":
+                time.sleep(_WORK)
+            yield message
+
+    with Script(log_in, accept_all, tls=bool(tls)) as script:
+        with client_of(script.port, _TIMEOUT, tls=tls) as client:
+            start = time.monotonic()
+            for result in client.send_messages(messages(), window=window):
+                assert result.outcome == ACCEPTED
+                if slow == "reader":
+                    time.sleep(_WORK)
+            assert time.monotonic() - start < 3 * _WORK + 0.5
+            client.ping(timeout=5.0)
+
+
+def test_message_is_sent_while_the_next_one_is_made() -> None:
+    def messages() -> Iterator[MessageSend]:
+        for number, message in enumerate(_messages(3)):
+            time.sleep(0.01)
+            yield message
+            script.wait_for_actions(number + 1)
+
+    with Script(log_in, accept_all) as script, client_of(script.port) as client:
+        assert _outcomes(client.send_messages(messages(), window=32)) == [ACCEPTED] * 3
+    assert [action["Body"] for action in script.actions[:3]] == ["0", "1", "2"]
+
+
+def test_result_is_yielded_before_the_next_slow_message_is_made() -> None:
+    made: List[str] = []
+
+    def messages() -> Iterator[MessageSend]:
+        for message in _messages(4):
+            time.sleep(0.05)
+            made.append(message.text)
+            yield message
+
+    with Script(log_in, accept_all) as script, client_of(script.port) as client:
+        results = client.send_messages(messages(), window=32)
+        assert next(results).outcome == ACCEPTED
+        assert len(made) <= 3
+        assert len(list(results)) == 3
+
+
+def test_slow_iterable_does_not_wait_for_responses() -> None:
+    def items() -> Iterator[Item]:
+        for item in _items(3):
+            time.sleep(0.005)
+            yield item
+
+    steps = (repeat(3, read), in_one_write(repeat(3, accept)))
+    with Script(log_in, *steps, accept_all) as script, client_of(script.port, 1.0) as client:
+        assert _outcomes(client.send_messages(items(), window=3)) == [ACCEPTED] * 3
+
+
+@pytest.mark.parametrize("work", [0.005, 0.1])
+def test_slow_iterable_does_not_wait_for_calls_of_others(work: float) -> None:
+    # The response to the other call comes after all three messages are made.
+    def items() -> Iterator[Item]:
+        for item in _items(3):
+            time.sleep(work)
+            yield item
+        script.release()
+
+    steps = (expect("Ping"), hold, accept_all)
+    with Script(log_in, *steps) as script, client_of(script.port) as client:
+        other = start_thread(client.ping)
+        script.wait_for_actions(1)
+        start = time.monotonic()
+        assert _outcomes(client.send_messages(items(), timeout=3.0)) == [ACCEPTED] * 3
+        assert time.monotonic() - start < 2.0
+        other.join()
+
+
+def test_result_may_wait_for_call_of_other_thread() -> None:
+    with Script(log_in, expect("Ping"), pause(0.1), accept_all) as script:
+        with client_of(script.port) as client:
+            other = start_thread(client.ping)
+            script.wait_for_actions(1)
+            assert _outcomes(client.send_messages(_items(3))) == [ACCEPTED] * 3
+            other.join()
+
+
+# -- Broken connections, and servers that do not read.
+
+
+@pytest.mark.parametrize("reset", [False, True])
+@pytest.mark.parametrize("after", [0, 1, 100, 1500, 3000])
+def test_connection_cut_during_send_messages(
+    server: LoopbackServer, after: int, reset: bool
+) -> None:
+    with Proxy(server.port, reset=reset) as proxy:
+        client = client_of(proxy.port)
+        client.connect()
+        proxy.up.cut = len(proxy.up.passed) + after
+        outcomes = _outcomes(client.send_messages(_items(100), window=8))
+        client.close()
+    server.close()
+    texts = {message.text for message in server.messages}
+    done = outcomes.count(ACCEPTED)
+    in_flight = outcomes.count(UNKNOWN)
+    assert outcomes == (
+        [ACCEPTED] * done + [UNKNOWN] * in_flight + [NOT_SENT] * (100 - done - in_flight)
+    )
+    assert in_flight <= 8
+    assert {str(number) for number in range(done)} <= texts
+    assert texts <= {str(number) for number in range(done + in_flight)}
+
+
+@pytest.mark.parametrize("window", [32, 1024])
+def test_server_that_stops_reading(window: int) -> None:
+    items = [MessageSend("sip:a", f"{number:04}" + "x" * 1000) for number in range(2000)]
+    with Script(log_in, hold, repeat_forever(read), small_buffers=True) as script:
+        with opened(client_over(small_buffer_socket(script.port))) as client:
+            start = time.monotonic()
+            outcomes = _outcomes(client.send_messages(items, window=window, timeout=0.3))
+            assert time.monotonic() - start < 0.8
+        script.release()
+        script.wait_for_end()
+    in_flight = outcomes.count(UNKNOWN)
+    assert 0 < in_flight < window
+    assert outcomes == [UNKNOWN] * in_flight + [NOT_SENT] * (2000 - in_flight)
+    texts = [action["Body"][:4] for action in script.actions]
+    assert texts == [f"{number:04}" for number in range(len(texts))]
+    assert len(texts) <= in_flight
+
+
+def test_server_that_does_not_read_until_it_has_written() -> None:
+    # The buffers of both sides are full again and again, so the client must read while it writes.
+    noise = send((b"Event: Noise\r\nText: " + b"x" * 5000 + b"\r\n\r\n") * 10)
+    items = [MessageSend("sip:a", f"{number:04}" + "x" * 1000) for number in range(300)]
+    steps = repeat_forever(read, in_one_write(noise, accept))
+    with Script(log_in, steps, small_buffers=True) as script:
+        with opened(client_over(small_buffer_socket(script.port), max_events=0)) as client:
+            results = client.send_messages(items, window=256, timeout=20.0)
+            assert _outcomes(results) == [ACCEPTED] * 300
+
+
+def test_reconnect_ends_send_messages(server: LoopbackServer) -> None:
+    with client_of(server.port) as client:
+        results = client.send_messages(_items(10), window=2)
+        assert next(results).outcome == ACCEPTED
+        client.connect()  # the messages stay with the connection before
+        outcomes = _outcomes(results)
+        assert outcomes[2:] == [NOT_SENT] * 7
+        assert set(outcomes[:2]) <= {ACCEPTED, UNKNOWN, NOT_SENT}
+        client.ping()
+
+
+@pytest.mark.parametrize("reconnect", [False, True])
+def test_messages_in_flight_at_close_are_unknown(reconnect: bool) -> None:
+    with Script(log_in, accept, read_until_eof) as script, client_of(script.port) as client:
+        results = client.send_messages(_items(8), window=5)
+        assert next(results).outcome == ACCEPTED
+        if reconnect:
+            client.connect()
+        else:
+            client.close()
+        assert _outcomes(results) == [UNKNOWN] * 4 + [NOT_SENT] * 3
+
+
+def test_responses_before_a_failed_write_count() -> None:
+    steps = (repeat(5, read), accept, hold, in_one_write(repeat(3, accept)), reset)
+    with Script(log_in, *steps) as script, opened(client_of(script.port)) as client:
+        results = client.send_messages(_items(8), window=5)
+        assert next(results).outcome == ACCEPTED
+        script.release()
+        script.wait_for_end()
+        assert _outcomes(results) == [ACCEPTED] * 3 + [UNKNOWN] + [NOT_SENT] * 3
+
+
+def test_dead_connection_is_found_between_results(server: LoopbackServer) -> None:
+    with client_of(server.port) as client:
+        # With a larger window, the third message could be in flight already.
+        results = client.send_messages(_items(6), window=1)
+        assert [next(results).outcome, next(results).outcome] == [ACCEPTED] * 2
+        server.close()
+        assert _outcomes(results) == [NOT_SENT] * 4
+        assert not client.connected
+
+
+# -- Results that are not read to the end.
+
+
+def test_client_is_usable_after_early_stop(server: LoopbackServer) -> None:
+    with client_of(server.port) as client:
+        results = client.send_messages(_items(1000), window=8)
+        for _ in range(6):
+            assert next(results).outcome == ACCEPTED
+        results.close()
+        with pytest.raises(StopIteration):
+            next(results)
+        receipt = client.send_message("sip:a", "after")
+        assert receipt.response.action_id == receipt.action_id
+        assert list(client.events(timeout=0)) == []
+        assert _outcomes(client.send_messages(_items(10))) == [ACCEPTED] * 10
+    texts = [message.text for message in server.messages]
+    assert len(texts) <= 6 + 8 + 1 + 10 and "after" in texts
+
+
+@pytest.mark.parametrize("late", [True, False])
+def test_responses_to_abandoned_messages_are_dropped(late: bool) -> None:
+    # Late ones come after close(). The others are read by another call before it.
+    steps = (accept, repeat(4, read), hold, in_one_write(repeat(4, accept)))
+    with Script(log_in, *steps, accept_all) as script, client_of(script.port) as client:
+        before = _buffered_results()
+        results = client.send_messages(_items(20 if late else 5), window=5)
+        assert next(results).outcome == ACCEPTED
+        if late:
+            results.close()
+        script.release()
+        client.ping()
+        assert _buffered_results() == before + (0 if late else 4)
+        results.close()
+        client.ping()
+        assert list(client.events(timeout=0)) == []
+        assert _buffered_results() == before
+
+
+Kind = Callable[[List[MessageSend]], Iterable[MessageSend]]
+
+#: An iterable without a known length.
+_iterator: Kind = partial(filter, None)
+
+
+@pytest.mark.parametrize(
+    ("kind", "count", "read_results", "unread", "in_flight", "rest"),
+    [
+        (list, 10, 0, 0, 0, [10]), (_iterator, 10, 0, 0, 0, []),
+        (list, 10, 1, 1, 2, [6]), (_iterator, 10, 1, 1, 2, []),
+        (list, 10, 2, 0, 3, [5]), (list, 6, 2, 0, 3, [1]), (list, 5, 2, 0, 3, [0]),
+    ],
+)  # fmt: skip
+def test_dropped_results_warn_with_counts(
+    kind: Kind, count: int, read_results: int, unread: int, in_flight: int, rest: List[int]
+) -> None:
+    # The window of four is full before the first response, and again before the next one.
+    one_by_one = (repeat(4, read), accept, read, accept)
+    at_once = (repeat(4, read), in_one_write(accept, accept))
+    with Script(log_in, *(one_by_one if read_results == 2 else at_once), hold) as script:
+        with opened(client_of(script.port)) as client:
+            results = client.send_messages(kind(_messages(count)), window=4)
+            assert [next(results).outcome for _ in range(read_results)] == [ACCEPTED] * read_results
+            with pytest.warns(ResourceWarning) as caught:
+                del results
+            script.release()
+    numbers = [int(number) for number in re.findall(r"\d+", str(caught[0].message))]
+    assert numbers == [read_results, unread, in_flight, *rest]
+
+
+def test_dropped_results_leave_client_usable(server: LoopbackServer) -> None:
+    with client_of(server.port) as client:
+        before = _buffered_results()
+        results = client.send_messages(_messages(10), window=4)
+        next(results)
+        with pytest.warns(ResourceWarning):
+            del results
+        client.ping()
+        assert _buffered_results() == before
+    assert len(server.messages) == 4
+
+
+def test_complete_results_do_not_warn(server: LoopbackServer) -> None:
+    with client_of(server.port) as client:
+        assert len(list(client.send_messages(_messages(3)))) == 3
+        results = client.send_messages(_messages(3), window=1)
+        assert [next(results).outcome for _ in range(3)] == [ACCEPTED] * 3
+        del results  # the length of a list shows that there are no more
+        results = client.send_messages(iter(_messages(3)))
+        next(results)
+        results.close()
+        del results
+        gc.collect()
+
+
+@pytest.mark.slow
+def test_memory_and_open_files_do_not_grow() -> None:
+    samples = soak(5_000, samples=5)
+    assert samples[-1].messages == 5_000
+    assert samples[-1].files == samples[0].files
+    assert samples[-1].rss_kib - samples[1].rss_kib < 2_000
