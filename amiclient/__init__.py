@@ -4,16 +4,16 @@ A complete program; the user ``messenger`` of manager.conf needs the write class
 
     from amiclient import AMIError, Client
 
-    with Client("pbx.example.org", username="messenger", secret="...") as client:
-        try:
+    try:
+        with Client("pbx.example.org", username="messenger", secret="...") as client:
             receipt = client.send_message("pjsip:alice", "Dinner is ready")
-            print(receipt.outcome)               # accepted
-        except AMIError as error:
-            print(error.outcome, error)          # not_sent, failed or unknown
+    except AMIError as error:
+        print(error.outcome, error)    # not_sent, failed or unknown
+    else:
+        print(receipt.outcome)         # accepted
 
-A message either arrives exactly as given or is rejected with a :class:`LocalProtocolError`; the
-rules are those of :mod:`amiproto.messaging`. Nothing is sent twice: the caller decides whether to
-retry.
+A message that would not arrive exactly as given is rejected with a :class:`LocalProtocolError`; the
+rules are in :mod:`amiproto.messaging`. Nothing is sent twice: the caller decides whether to retry.
 
 **Outcomes.** ``accepted``: the server has passed the message on, which does not mean delivered. Any
 other outcome is an :class:`AMIError`: ``not_sent`` (:class:`NotSent`) and ``failed``

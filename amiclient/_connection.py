@@ -291,7 +291,10 @@ class AMIConnection:
         return PendingAction(action.action_id, action.name)
 
     def flush(self, deadline: Deadline) -> None:
-        """Write as much as possible without waiting; :attr:`failure` is set if that fails."""
+        """Write as much as possible without waiting; :attr:`failure` is set if that fails.
+
+        :param deadline: limits the reading of pending input after a failure.
+        """
         try:
             self._write(deadline)
         except Closed:

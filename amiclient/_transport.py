@@ -38,6 +38,10 @@ class Closed(Exception):
     """The connection has ended. Internal: callers turn it into a public exception."""
 
 
+class CloseRequested(Closed):
+    """Another thread has requested to close the connection."""
+
+
 class Deadline:
     """The point in time by which a call has to end.
 
@@ -175,7 +179,7 @@ class Transport:
 
         :return: False if another thread interrupted the wait.
         :raises Expired: if the time passes first.
-        :raises Closed: if another thread has requested to close the connection.
+        :raises CloseRequested: if another thread has requested to close the connection.
         """
         assert self._wait is not None and self._waker is not None
         if self.close_reason is None:
@@ -186,7 +190,7 @@ class Transport:
                 return True
             self._waker.clear()
         if self.close_reason is not None:
-            raise Closed(self.close_reason)
+            raise CloseRequested(self.close_reason)
         return False
 
     def readable(self) -> bool:

@@ -25,7 +25,7 @@ from typing import Any, Dict, Generic, Literal, Mapping, Optional, TypeVar, Unio
 from amiproto import UNKNOWN, ActionResult, AMIError, MessageSend, RemoteProtocolError, Response
 
 from ._lock import LockTimeout
-from ._transport import Closed, Expired
+from ._transport import Closed, CloseRequested, Expired
 from .exceptions import (
     ActionFailed,
     ConnectError,
@@ -198,10 +198,13 @@ def connect_ended_error(
         )
     if isinstance(reason.__cause__, RemoteProtocolError):
         return NotAnAMIServer(f"{where}: {reason}")
-    return ConnectError(
-        f"the connection to {where} ended before the login was complete: {reason}; check permit, "
-        "deny, authlimit and authtimeout in manager.conf, and whether the port expects TLS"
-    )
+    message = f"the connection to {where} ended before the login was complete: {reason}"
+    if not isinstance(reason, CloseRequested):
+        message += (
+            "; check permit, deny, authlimit and authtimeout in manager.conf, and whether the port "
+            "expects TLS"
+        )
+    return ConnectError(message)
 
 
 def events_ended_error(reason: Closed) -> ConnectionLost:
