@@ -1,10 +1,9 @@
-"""Random and mutated bytes, under the laws of ``tests/fuzzing``.
+"""Fuzzing with random inputs and the properties of ``tests/fuzzing``.
 
     python3 tests/fuzz.py --inputs 2000000 [--seed N] [--seconds S] [--jobs N]
 
-An input is made of samples, put together and damaged, and goes through one target. One that fails
-is printed, so that it can become a test. Ends with counts, and 1 where something failed. For a
-search that looks at which lines an input reaches, see ``tests/fuzzing/guided.py``.
+An input consists of mutated samples and is run by one target. A failing input is printed, and the
+exit code is 1. For coverage-guided fuzzing see ``tests/fuzzing/guided.py``.
 """
 
 from __future__ import annotations
@@ -24,12 +23,12 @@ if not __package__:  # run as a script
 
 from tests.fuzzing.targets import TARGETS  # noqa: E402
 
-#: How often each target is taken. The loopback server, which takes a socket an input, is not.
+#: The weight of each target. The loopback server is slow, because each input needs a socket.
 WEIGHTS = {"client": 40, "server": 40, "session": 10, "message_send": 10}
 
 
 class Failure(NamedTuple):
-    """An input that broke a law."""
+    """An input that failed."""
 
     target: str
     data: bytes
@@ -37,16 +36,16 @@ class Failure(NamedTuple):
 
 
 class Report(NamedTuple):
-    """What one process has done."""
+    """The result of one process."""
 
     inputs: int
     counts: Dict[str, int]
-    grown: int
+    growth: int
     failure: Optional[Failure]
 
 
 class Fuzzer:
-    """Makes inputs, has them read, and counts."""
+    """Generates and runs inputs, and counts events."""
 
     def __init__(self, seed: int) -> None:
         self.random = random.Random(seed)
@@ -55,13 +54,13 @@ class Fuzzer:
         self.data = b""
 
     def make(self, name: str) -> bytes:
-        """One input: samples put together and damaged, or bytes out of nowhere."""
+        """Return an input: mutated samples, or random bytes."""
         chance = self.random.random
         _, head, groups, tokens, *_ = TARGETS[name]
         data = bytearray(self._any_bytes(head))
         if chance() < 0.05:
             return bytes(data) + self._any_bytes(int(chance() * 200))
-        # Of groups first: the recorded samples are many, and would leave no room for the others.
+        # Choose a group first, because the recorded samples outnumber the others.
         samples = groups[int(chance() * len(groups))]
         for _ in range(1 + int(chance() * 3)):
             data += samples[int(chance() * len(samples))]
@@ -85,7 +84,7 @@ class Fuzzer:
         return self.random.getrandbits(8 * size + 1).to_bytes(size + 1, "little")[:size]
 
     def run(self, inputs: int) -> None:
-        """Make so many inputs and have them read; raises what goes wrong."""
+        """Generate and run inputs; raise the error of one that fails."""
         names = self.random.choices(list(WEIGHTS), list(WEIGHTS.values()), k=inputs)
         for self.target in names:
             self.data = self.make(self.target)
@@ -93,7 +92,7 @@ class Fuzzer:
 
 
 def memory() -> int:
-    """Most bytes this process has had, or 0 where the system does not tell."""
+    """Return the peak memory of this process in bytes, or 0 if it is unknown."""
     try:
         import resource
     except ImportError:  # Windows
@@ -103,7 +102,7 @@ def memory() -> int:
 
 
 def work(seed: int, inputs: int, seconds: Optional[float]) -> Report:
-    """Fuzz in this process."""
+    """Run one process's share."""
     fuzzer = Fuzzer(seed)
     started = time.perf_counter()
     done = 0
@@ -117,17 +116,17 @@ def work(seed: int, inputs: int, seconds: Optional[float]) -> Report:
             failure = Failure(fuzzer.target, fuzzer.data, trace)
             return Report(done, dict(fuzzer.counts), 0, failure)
         done += count
-        # From here on the caches are full, and nothing else may stay.
+        # By now caches are full, and memory must not grow.
         before = before or (memory() if done >= min(20_000, inputs // 2) else 0)
     return Report(done, dict(fuzzer.counts), memory() - before, None)
 
 
-#: Most bytes that a process may grow by once its caches are full.
+#: The memory that a process may gain after the first inputs, in bytes.
 MAX_GROWTH = 32 * 1024 * 1024
 
 
 def fuzz(inputs: int, seed: int, seconds: Optional[float] = None, jobs: int = 1) -> bool:
-    """Fuzz, print what came of it, and say whether all is well."""
+    """Run inputs, print the results, and return True if nothing failed."""
     started = time.perf_counter()
     shares = [(seed + job, (inputs + job) // jobs, seconds) for job in range(jobs)]
     if jobs == 1:
@@ -143,20 +142,22 @@ def fuzz(inputs: int, seed: int, seconds: Optional[float] = None, jobs: int = 1)
     print(f"{done} inputs in {spent:.1f} s, {done / spent:.0f} a second, seed {seed}, {jobs} jobs")
     for name, count in sorted(counts.items()):
         print(f"{count:10} {name}")
-    grown = max(report.grown for report in reports)
-    print(f"grown by {grown // 1024} KiB")
+    growth = max(report.growth for report in reports)
+    print(f"memory growth: {growth // 1024} KiB")
     for report in reports:
         if report.failure is not None:
             print("FAILED: {}\ninput {!r}\n{}".format(*report.failure))
-    return grown <= MAX_GROWTH and all(report.failure is None for report in reports)
+    return growth <= MAX_GROWTH and all(report.failure is None for report in reports)
 
 
 def main(arguments: Optional[Sequence[str]] = None) -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--inputs", type=int, default=100_000, help="how many inputs")
+    parser.add_argument("--inputs", type=int, default=100_000, help="number of inputs")
     parser.add_argument("--seed", type=int, default=None, help="to repeat a run")
-    parser.add_argument("--seconds", type=float, default=None, help="end after so long")
-    parser.add_argument("--jobs", type=int, default=multiprocessing.cpu_count(), help="processes")
+    parser.add_argument("--seconds", type=float, default=None, help="time limit")
+    parser.add_argument(
+        "--jobs", type=int, default=multiprocessing.cpu_count(), help="number of processes"
+    )
     options = parser.parse_args(arguments)
     seed = int(time.time()) if options.seed is None else options.seed
     return 0 if fuzz(options.inputs, seed, options.seconds, max(1, options.jobs)) else 1

@@ -1,9 +1,8 @@
-"""The library under bytes that nobody has chosen, and the laws that hold whatever they are.
+"""Fuzzing: properties that must hold for arbitrary bytes, and the inputs to start from.
 
-Reading order: ``reading``, how an input becomes a stream, and a stream events; the laws, of
-``connections``, ``sessions``, ``messages`` and ``loopbacks``: functions of bytes that raise
-AssertionError where a law is broken, and take no error but those that are documented; ``samples``
-and ``targets``, what a search begins with. ``tests/fuzz.py`` searches at random, with nothing but
-Python; ``guided`` searches by coverage, with atheris, in processes of ``guided_process``. What led
-it somewhere new is in the folder ``inputs``, read by ``kept``, and run by ``tests/test_fuzz.py``.
+``connections``, ``sessions``, ``messages`` and ``loopbacks`` each have a function that takes an
+input and raises AssertionError if a property does not hold. They share ``reading``.
+``targets`` lists these functions with the ``samples`` that their inputs are made of.
+``tests/fuzz.py`` generates random inputs. ``guided`` searches by coverage with atheris, and
+``corpus`` stores the inputs that it found, which ``tests/test_fuzz.py`` runs.
 """

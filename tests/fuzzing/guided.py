@@ -1,11 +1,10 @@
-"""A search by coverage: what reaches a new line of the library is kept, and damaged further.
+"""Coverage-guided fuzzing with atheris.
 
     python3 tests/fuzzing/guided.py [--target NAME] [--seconds S] [--corpus FOLDER] [--keep]
 
-Needs atheris. Searches for so long in each target, in turn or in one, and says how many inputs were
-run. Then what was found is brought down to the fewest inputs that reach as much, which ``--keep``
-writes to ``tests/fuzzing/inputs``, where the tests run them. With ``--corpus`` a later search goes
-on from there. An input that fails is printed, so that it can become a test, and the end is 1.
+Searches each target for the given time, then minimizes the corpus. ``--keep`` writes the minimized
+corpus to ``tests/fuzzing/corpus``, where the tests run it. ``--corpus`` is a folder for all inputs,
+from which a later search continues. A failing input is printed, and the exit code is 1.
 """
 
 from __future__ import annotations
@@ -25,14 +24,14 @@ from typing import Iterable, List, Optional, Sequence
 if not __package__:  # run as a script
     sys.path.insert(0, str(Path(__file__).resolve().parent.parent.parent))
 
-from tests.fuzzing import kept  # noqa: E402
+from tests.fuzzing import corpus  # noqa: E402
 from tests.fuzzing.targets import TARGETS, seeds  # noqa: E402
 
 _PROCESS = Path(__file__).resolve().parent / "guided_process.py"
 
 
 def _atheris(name: str, *options: str) -> "subprocess.CompletedProcess[str]":
-    """Run libFuzzer over a target: in a process of its own, which it ends as it likes."""
+    """Run libFuzzer on a target in a child process, because libFuzzer ends its process."""
     return subprocess.run(
         [sys.executable, str(_PROCESS), name, *options],
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, universal_newlines=True, errors="replace",
@@ -49,13 +48,13 @@ def _read(folder: Path) -> List[bytes]:
 
 
 def _dictionary(name: str) -> str:
-    """What stands out in the inputs of a target, as libFuzzer reads it."""
+    """Return the tokens of a target in libFuzzer's format."""
     quoted = ["".join(f"\\x{byte:02x}" for byte in token) for token in TARGETS[name].tokens]
     return "".join(f'"{token}"\n' for token in quoted)
 
 
-def search(name: str, seconds: int, corpus: Path, work: Path) -> bool:
-    """Search in one target, print what came of it, and say whether all is well."""
+def search(name: str, seconds: int, folder: Path, work: Path) -> bool:
+    """Search one target, print the result, and return True if nothing failed."""
     dictionary = work / "words"
     dictionary.write_text(_dictionary(name))
     failures = work / "failures"
@@ -64,7 +63,7 @@ def search(name: str, seconds: int, corpus: Path, work: Path) -> bool:
     done = _atheris(
         name, f"-max_total_time={seconds}", f"-max_len={TARGETS[name].max_len}",
         f"-dict={dictionary}", f"-artifact_prefix={failures}/", "-timeout=60",
-        "-print_final_stats=1", str(corpus),
+        "-print_final_stats=1", str(folder),
     )  # fmt: skip
     spent = time.perf_counter() - started
     found = re.search(r"number_of_executed_units: (\d+)", done.stdout)
@@ -75,51 +74,51 @@ def search(name: str, seconds: int, corpus: Path, work: Path) -> bool:
     print(f"FAILED: {name}")
     for data in _read(failures):
         print(f"input {data!r}")
-    # The error is between what libFuzzer says of its search and what it says of the input.
+    # The traceback is between libFuzzer's progress and its summary.
     start = done.stdout.find(" === Uncaught Python exception")
     end = done.stdout.find("\nSUMMARY: ", start)
     print(done.stdout[start:end] if 0 <= start < end else done.stdout[-5000:])
     return False
 
 
-def smallest(name: str, corpus: Path, work: Path) -> List[bytes]:
-    """The fewest and shortest inputs of a corpus that reach all that it reaches."""
+def minimize(name: str, source: Path, work: Path) -> List[bytes]:
+    """Return a small subset of a corpus with the same coverage."""
     for option in ("-merge=1", "-set_cover_merge=1"):
         folder = work / option[1:]
         folder.mkdir()
-        done = _atheris(name, option, f"-max_len={TARGETS[name].max_len}", str(folder), str(corpus))
+        done = _atheris(name, option, f"-max_len={TARGETS[name].max_len}", str(folder), str(source))
         inputs = _read(folder)
-        print(f"{name}: {len(inputs)} inputs of {len(_read(corpus))} reach as much ({option})")
+        print(f"{name}: {len(inputs)} of {len(_read(source))} inputs have the same coverage")
         if not inputs:
             raise RuntimeError(done.stdout[-5000:])
-        if len(inputs) <= kept.MAX_INPUTS:
+        if len(inputs) <= corpus.MAX_INPUTS:
             break
     return inputs
 
 
 def main(arguments: Optional[Sequence[str]] = None) -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--target", choices=TARGETS, help="this one alone")
-    parser.add_argument("--seconds", type=int, default=60, help="so long in each; 0: no search")
-    parser.add_argument("--corpus", type=Path, help="where what is found stays")
-    parser.add_argument("--keep", action="store_true", help="write the inputs that tests run")
+    parser.add_argument("--target", choices=TARGETS, help="only this target")
+    parser.add_argument("--seconds", type=int, default=60, help="per target; 0 for no search")
+    parser.add_argument("--corpus", type=Path, help="a folder for all inputs")
+    parser.add_argument("--keep", action="store_true", help="update the corpus of the tests")
     options = parser.parse_args(arguments)
     if importlib.util.find_spec("atheris") is None:
-        print("atheris is not installed; get it by: python3 -m pip install atheris")
+        print("atheris is not installed; run: python3 -m pip install atheris")
         return 1
     failed = False
     for name in [options.target] if options.target else TARGETS:
         work = Path(tempfile.mkdtemp())
         try:
-            corpus = (options.corpus or work) / name
-            corpus.mkdir(parents=True, exist_ok=True)
-            _write(corpus, [*seeds(name), *kept.load(name)])
-            if options.seconds and not search(name, options.seconds, corpus, work):
+            folder = (options.corpus or work) / name
+            folder.mkdir(parents=True, exist_ok=True)
+            _write(folder, [*seeds(name), *corpus.load(name)])
+            if options.seconds and not search(name, options.seconds, folder, work):
                 failed = True
                 continue
-            inputs = smallest(name, corpus, work)
+            inputs = minimize(name, folder, work)
             if options.keep:
-                print(f"{name}: {kept.save(name, inputs)} inputs kept")
+                print(f"{name}: {corpus.save(name, inputs)} inputs kept")
         finally:
             shutil.rmtree(work)
     return 1 if failed else 0

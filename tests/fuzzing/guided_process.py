@@ -1,7 +1,7 @@
-"""One search by libFuzzer, for ``guided``: the name of a target, then libFuzzer's own options.
+"""The child process of ``guided``: runs libFuzzer on one target.
 
-In a process of its own because libFuzzer ends the process that it ran in, and because the library
-must not be imported before atheris can add to it what reports the lines that are reached.
+Arguments: the name of the target, then options of libFuzzer. It is a separate process because
+libFuzzer ends its process, and because atheris must instrument the library as it is imported.
 """
 
 from __future__ import annotations
@@ -13,19 +13,19 @@ from pathlib import Path
 
 
 def main() -> None:
-    # By name, so that types are checked where there is no atheris.
+    # Imported by name, so that type checkers do not need atheris.
     atheris = importlib.import_module("atheris")
     with atheris.instrument_imports(include=["amiproto", "amiclient"]):
         from tests.fuzzing.targets import TARGETS
     name, *options = sys.argv[1:]
     run = TARGETS[name].run
 
-    def take(data: bytes) -> None:
+    def check(data: bytes) -> None:
         run(data)
 
-    # To compare inputs it starts itself again, by a shell and by what it takes for its own name.
+    # To minimize a corpus, libFuzzer starts itself again through a shell, with its argv[0].
     itself = " ".join(map(shlex.quote, [sys.executable, __file__, name]))
-    atheris.Setup([itself, *options], take)
+    atheris.Setup([itself, *options], check)
     atheris.Fuzz()
 
 

@@ -1,4 +1,4 @@
-"""The law of the loopback server, over real sockets."""
+"""Properties of the loopback server, over real sockets."""
 
 from __future__ import annotations
 
@@ -14,54 +14,55 @@ from amiproto.messaging.variables import effective_variables
 
 from .reading import parts, read
 
-#: What opens a session on the loopback server.
+#: A login at the loopback server.
 LOGIN = f"Action: Login\r\nUsername: {USERNAME}\r\nSecret: {SECRET}\r\n\r\n".encode()
 
-#: Seconds after which a server that has not ended hangs.
-_LOCK_WAIT = 10.0
+#: Seconds to wait for the server.
+_TIMEOUT = 10.0
 
 
 def loopback(data: bytes) -> List[str]:
-    """The loopback server answers each action once, ends, and has no error in its threads.
+    """Check that the server responds to each action once, ends, and raises no error in a thread.
 
-    An odd setting leaves the login to the input; two more bits choose the version.
+    With an odd setting, the input has to log in. Two more bits select the version.
     """
     setting, pieces = parts(data)
     if not setting & 1:
         pieces.insert(0, LOGIN)
     version = (22, 22, 16, 11)[setting >> 1 & 3]
     with _no_error_in_threads(), LoopbackServer(version=version) as server:
-        received, is_whole = _talk(server.host, server.port, pieces)
+        received, complete = _talk(server.host, server.port, pieces)
     reading = read(Connection(Role.CLIENT), [received])
     assert reading.error is None
-    if not is_whole and len(reading.events) < 2:
-        return reading.names()  # not even the banner was left
-    banner, *answers, end = reading.events
+    if not complete and len(reading.events) < 2:
+        return reading.names()  # even the banner was lost
+    banner, *responses, end = reading.events
     assert isinstance(banner, Banner)
     reader = Connection(Role.SERVER)
     reader.send(banner)
-    asked = read(reader, pieces).events[:-1]
-    for message, answer in zip(asked, answers):
-        assert isinstance(answer, Response) and answer.action_id == message.action_id
-        assert isinstance(message, Action) or answer.message == message.reason
-    if is_whole:
-        last = answers[-1] if answers else None
+    actions = read(reader, pieces).events[:-1]
+    for message, response in zip(actions, responses):
+        assert isinstance(response, Response) and response.action_id == message.action_id
+        assert isinstance(message, Action) or response.message == message.reason
+    if complete:
+        last = responses[-1] if responses else None
         ended = last is not None and (
             last.name == "Goodbye" or last.message == "Authentication failed"
         )
-        assert end.clean and (len(answers) == len(asked) or ended and len(answers) < len(asked))
-    taken = [
-        _taken(message, version)
-        for message, answer in zip(asked, answers)
-        if answer.message == "Message successfully sent"
+        assert end.clean
+        assert len(responses) == len(actions) or ended and len(responses) < len(actions)
+    expected = [
+        _received(message, version)
+        for message, response in zip(actions, responses)
+        if response.message == "Message successfully sent"
     ]
-    assert server.messages[: len(taken)] == taken
-    assert not is_whole or len(server.messages) == len(taken)
+    assert server.messages[: len(expected)] == expected
+    assert not complete or len(server.messages) == len(expected)
     return reading.names()
 
 
-def _taken(action: Action, version: int) -> Received:
-    """A message as a server of this version takes it."""
+def _received(action: Action, version: int) -> Received:
+    """Return a message as a server of this version understands it."""
     message = Received.of(parse_message_send(action))
     if version > 11:
         return message
@@ -70,13 +71,13 @@ def _taken(action: Action, version: int) -> Received:
 
 
 def _talk(host: str, port: int, pieces: Sequence[bytes]) -> Tuple[bytes, bool]:
-    """What the server answers, and whether that is all.
+    """Return the server's output, and False if it may be incomplete.
 
-    It may not be where the server ends first: what it has not read then makes a reset of the end,
-    which takes along what the client has not read.
+    A server that closes with unread input resets the connection, which discards output that the
+    client has not read.
     """
     received = b""
-    with socket.create_connection((host, port), _LOCK_WAIT) as sock:
+    with socket.create_connection((host, port), _TIMEOUT) as sock:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         try:
             for piece in pieces:
@@ -88,14 +89,14 @@ def _talk(host: str, port: int, pieces: Sequence[bytes]) -> Tuple[bytes, bool]:
                     return received, True
                 received += more
         except socket.timeout:
-            raise AssertionError("the server neither answers nor ends") from None
+            raise AssertionError("the server neither responds nor closes") from None
         except OSError:
-            return received, False  # it has closed
+            return received, False  # the server has closed
 
 
 @contextmanager
 def _no_error_in_threads() -> Iterator[None]:
-    """Raise what a thread has raised."""
+    """Raise AssertionError if a thread raises an exception."""
     errors: List[object] = []
     before = threading.excepthook
     threading.excepthook = lambda arguments: errors.append(arguments.exc_value)

@@ -1,4 +1,4 @@
-"""The law of MessageSend: exactly as asked, or refused."""
+"""Properties of MessageSend: the exact message, or a rejection."""
 
 from __future__ import annotations
 
@@ -21,29 +21,29 @@ from amiproto.limits import MAX_ACTION_ID, MAX_ACTION_LINE, MAX_ACTION_LINES
 
 from .reading import BANNERS, fields_of, read
 
-#: What is there, in bits, with the technology; and what of it is repeated, how often.
+#: The first byte selects fields and a technology; the second one repeats a field.
 MESSAGE_HEAD = 2
 
 _TECHNOLOGIES = (b"", b"sip:", b"pjsip:", b"xmpp:")
 
-#: Between the fields, as it stands in none that is accepted but a text.
+#: The separator of fields. Of all fields, only a body may contain it.
 BETWEEN = b"\x1f"
 
 
 def message_send(data: bytes) -> List[str]:
-    """A message of any fields is refused, or read by the server as just those fields.
+    """Check that a message is rejected, or decoded by the server to the same fields.
 
-    In order: To, From, Destination, ActionID, the text, and a name and a value of each variable.
+    The fields: To, From, Destination, ActionID, body, and name and value of each variable.
     """
     bits, repeat = data[:MESSAGE_HEAD].ljust(MESSAGE_HEAD, b"\0")
     fields = data[MESSAGE_HEAD:].split(BETWEEN)
     fields += [b""] * (5 - len(fields))
-    # So that most have a technology of their own, as most rules are for them.
+    # Most messages get a technology, because most rules belong to one.
     route = 2 if bits & 4 else 0
     technology = _TECHNOLOGIES[bits >> 4 & 3]
     if not fields[route].startswith(technology):
         fields[route] = technology + fields[route]
-    # So that a short input meets the limits of lines and of their number.
+    # Repetitions let short inputs reach the limits.
     often, which = 1 << (repeat & 7), repeat >> 3
     if 0 < which < len(fields):
         fields[which] *= often
@@ -52,7 +52,7 @@ def message_send(data: bytes) -> List[str]:
     if which == len(fields):
         variables = [(f"{name}{i}", value) for name, value in variables for i in range(often)]
     try:
-        message = exactly_or_refused(
+        message = exact_or_rejected(
             to,
             _text(fields[4]) if bits & 1 else fields[4],
             from_ if bits & 2 else None,
@@ -70,14 +70,14 @@ _KNOWN = ("sip", "pjsip", "xmpp")
 
 
 def _text(data: bytes) -> str:
-    """Text of any bytes, with lone surrogates of each kind."""
+    """Decode any bytes to text, with lone surrogates of each kind."""
     try:
         return data.decode("utf-8", "surrogatepass")
     except UnicodeDecodeError:
         return to_text(data)
 
 
-def exactly_or_refused(
+def exact_or_rejected(
     to: str,
     body: Union[str, bytes],
     from_: Optional[str],
@@ -85,9 +85,9 @@ def exactly_or_refused(
     destination: Optional[str],
     action_id: Optional[str],
 ) -> MessageSend:
-    """A message that the server reads as it is asked for.
+    """Return a message after checking that the server decodes it to the same fields.
 
-    :raises LocalProtocolError: where it is refused.
+    :raises LocalProtocolError: the message is rejected.
     """
     try:
         message = MessageSend(to, body, from_, variables, destination, action_id)
@@ -102,7 +102,7 @@ def exactly_or_refused(
     assert message.variables == tuple(variables) and message.action_id == action_id
     check_exact(message)
     if action_id is None:
-        # There is always room for the ActionID that a session adds.
+        # There must be room for the ActionID that a session adds.
         check_exact(message.with_action_id("9" * MAX_ACTION_ID))
     for banner in BANNERS[:3]:
         try:
@@ -113,7 +113,7 @@ def exactly_or_refused(
 
 
 def check_exact(message: MessageSend) -> None:
-    """The bytes of a message keep the rules of framing, and say the same on the server."""
+    """Check the framing of a message, and that the server decodes it to the same fields."""
     lines = message.wire.split(b"\r\n")
     assert lines[-2:] == [b"", b""] and len(lines) - 2 <= MAX_ACTION_LINES
     assert all(len(line) <= MAX_ACTION_LINE for line in lines)
@@ -126,7 +126,7 @@ def check_exact(message: MessageSend) -> None:
 
 
 def on_the_server(message: MessageSend) -> MessageSend:
-    """What a server understands of the bytes that leave."""
+    """Return the message as a server decodes it."""
     client = Connection(Role.CLIENT)
     read(client, [BANNERS[1]])
     action, _ = read(Connection(Role.SERVER), [client.send(message)]).events

@@ -1,6 +1,6 @@
-"""What the laws of all readers share: settings and pieces out of an input, and reading to the end.
+"""Split an input into settings and chunks, and decode a stream to its end.
 
-The first bytes of an input, its head, choose the settings and where the rest is cut.
+The head, the first bytes of an input, selects the settings and where the rest is split.
 """
 
 from __future__ import annotations
@@ -27,16 +27,16 @@ from amiproto._text import to_bytes
 
 Reader = Union[Connection, Session]
 
-#: A banner that makes raw text of a command's answer, and others.
+#: Banners of versions with and without raw text in the response to a command.
 BANNERS = [
     b"Asterisk Call Manager/1.3\r\n",
     b"Asterisk Call Manager/5.0.4\r\n",
     b"Asterisk Call Manager/11.0.0\n",
 ] * 5 + [
     b""
-]  # the input has to bring its own
+]  # the last one: the input has to contain a banner
 
-#: Limits low enough for inputs of some hundred bytes to meet them, and the usual ones.
+#: The default limits, and limits low enough for inputs of some hundred bytes.
 LIMITS: List[Dict[str, int]] = [
     {},
     {},
@@ -46,12 +46,12 @@ LIMITS: List[Dict[str, int]] = [
     {"max_line": 5000, "max_stanza": 60, "max_backlog": 0},
 ]
 
-#: The setting, and four bytes that cut the rest.
+#: The setting, and four bytes that split the rest.
 HEAD = 5
 
 
 def parts(data: bytes) -> Tuple[int, List[bytes]]:
-    """The setting of an input (0 to 255), and the rest of it in pieces."""
+    """Return the setting of an input (0 to 255), and the rest of it in chunks."""
     setting, *cuts = data[:HEAD].ljust(HEAD, b"\0")
     rest = data[HEAD:]
     size = len(rest)
@@ -63,27 +63,26 @@ def parts(data: bytes) -> Tuple[int, List[bytes]]:
 
 
 def settings_of(setting: int) -> Tuple[bytes, Dict[str, int]]:
-    """The banner and the limits of a setting."""
+    """Return the banner and the limits of a setting."""
     return BANNERS[setting % len(BANNERS)], LIMITS[setting // len(BANNERS) % len(LIMITS)]
 
 
 class Reading(NamedTuple):
-    """All that came of a stream."""
+    """The events of a stream."""
 
     events: List[Any]
-    #: What ended it, or None where EndOfStream did, which is then the last event.
+    #: The error at the end, or None if the last event is EndOfStream.
     error: Union[RemoteProtocolError, LoginFailed, None]
 
     def names(self) -> List[str]:
-        """The kinds of what came, and the beginning of the error's sentence."""
+        """Return the types of the events, and the type and limit of the error."""
         found = [type(event).__name__ for event in self.events]
         if self.error is not None:
-            sentence = str(self.error).rstrip("0123456789")[:45]
-            found.append(f"{type(self.error).__name__}: {sentence}")
+            found.append(f"{type(self.error).__name__} limit={self.error.limit}")
         return found
 
     def exactly(self) -> Any:
-        """A value that equals only that of the very same events and error."""
+        """Return a value that is equal only for identical events and errors."""
         events = [
             (
                 (type(event), event.wire, getattr(event, "reason", None))
@@ -102,12 +101,12 @@ def _ignore(event: Any) -> None:
 def read(
     reader: Reader, pieces: Iterable[bytes], on_event: Callable[[Any], None] = _ignore
 ) -> Reading:
-    """Read a stream to its end, which it must have.
+    """Decode a stream to its end.
 
-    :param on_event: called with each event before the next is asked for.
+    :param on_event: called with each event before the next one is decoded.
     """
     events: List[Any] = []
-    # No event without a byte, but for the end: whoever gives more gives for ever.
+    # More events than bytes mean an endless loop.
     most = 3
     end: List[Optional[bytes]] = [None]
     try:
@@ -123,7 +122,7 @@ def read(
                     break
                 events.append(event)
                 on_event(event)
-                assert len(events) <= most, "next_event never comes to an end"
+                assert len(events) <= most, "next_event does not end"
                 if isinstance(event, EndOfStream):
                     break
     except LoginFailed as error:
@@ -131,26 +130,26 @@ def read(
     except RemoteProtocolError as error:
         try:
             reader.next_event()
-        except RemoteProtocolError as select_for_retry:
-            assert vars(select_for_retry) == vars(error), "another error the second time"
+        except RemoteProtocolError as second:
+            assert vars(second) == vars(error), "a different error the second time"
         else:
-            raise AssertionError("an error that does not stay")
+            raise AssertionError("no error the second time")
         return Reading(events, error)
-    assert events and isinstance(events[-1], EndOfStream), "the stream never comes to an end"
+    assert events and isinstance(events[-1], EndOfStream), "the stream does not end"
     assert reader.next_event() == events[-1]
     return Reading(events, None)
 
 
 def fields_of(message: MessageSend) -> Tuple[Any, ...]:
-    """What a message says, but for its ActionID."""
+    """Return the fields of a message, except its ActionID."""
     return (
         message.to, message.from_, message.destination, message.body, message.text,
         message.variables, message.technology,
     )  # fmt: skip
 
 
-def look_at(event: Any) -> None:
-    """Read all there is to read of an event."""
+def inspect(event: Any) -> None:
+    """Read every attribute of an event, and check that copies are equal."""
     repr(event)
     if not isinstance(event, Message):
         return
@@ -160,16 +159,16 @@ def look_at(event: Any) -> None:
         getattr(event, attribute, None)
     for other in (type(event).from_wire(event.wire), pickle.loads(pickle.dumps(event))):
         assert other == event and hash(other) == hash(event) and other.wire == event.wire
-    understood = parse_message_send(Action.from_wire(event.wire))
-    repr(understood)
-    Received.of(understood)
+    message = parse_message_send(Action.from_wire(event.wire))
+    repr(message)
+    Received.of(message)
     if isinstance(event, Action):
-        for action in (event, understood):
-            _under_another_action_id(action)
+        for action in (event, message):
+            _check_other_action_id(action)
 
 
-def _under_another_action_id(action: Action) -> None:
-    """An action that was read goes on under another ActionID as what it was, or not at all."""
+def _check_other_action_id(action: Action) -> None:
+    """Check that an action keeps its fields under another ActionID, or is rejected."""
     try:
         other = action.with_action_id("7")
     except LocalProtocolError:

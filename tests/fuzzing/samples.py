@@ -1,4 +1,4 @@
-"""What the inputs of a search are made of, and what they are damaged with."""
+"""The samples and tokens that inputs are made of."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from tests.refusals import REFUSALS, pairs_of
 from .loopbacks import LOGIN
 from .messages import BETWEEN
 from .reading import BANNERS
-from .sessions import Asker
+from .sessions import Caller
 
 _CAPTURES = Path(__file__).resolve().parent.parent / "captures"
 
-#: What a server sends.
+#: Output of servers.
 FROM_SERVERS = [
     b"Event: Newexten\r\nPrivilege: dialplan,all\r\nChannel: Local/1@x-1;2\r\nAppData: a=b\r\n\r\n",
     b"Event: X\r\nEmpty: \r\nEmpty:\r\nno colon\r\nVariable(SIP/x:1-2): a=b\r\n\xff\xfe\r\n\r\n",
@@ -31,7 +31,7 @@ FROM_SERVERS = [
     b"default has 0 calls (max unlimited)\r\n   No Members\r\n\r\n",
     b"\r\n\r\n\n",
 ]  # fmt: skip
-#: What a client sends.
+#: Output of clients.
 FROM_CLIENTS = [
     b"Action: Ping\r\nActionID: 1\r\n\r\n",
     b"Action: Ping\n\n",
@@ -48,7 +48,7 @@ FROM_CLIENTS = [
     b"ActionID: 7\nAction: Ping\n\n\0Action: Evil\r\n\r\n",
     LOGIN,
 ]  # fmt: skip
-#: The fields of a message, as the law of MessageSend takes them.
+#: Messages, in the format of :func:`messages.message_send`.
 MESSAGES = [
     b"pjsip:alice\x1f\x1f\x1f\x1fSomeone is at the door",
     b"pjsip:sip:bob@example.org:5060;transport=udp\x1fDoor <sip:door@example.org>\x1f\x1f1\x1fa\nb",
@@ -65,14 +65,14 @@ MESSAGES = [
     b"other:alice\x1fanybody\x1fOther:x\x1fid\x1f\xff\x00\x1fa b\x1f\xed\xa0\x80",
 ]  # fmt: skip
 
-#: What stands out in a stream, to be put anywhere into an input.
+#: Tokens of a stream, to insert anywhere in an input.
 TOKENS = [
     b"\r\n", b"\n", b"\r", b"\r\n\r\n", b"\n\n", b"\n\r\n", b"\0", b":", b"(", b"):", b"\xff",
     b"Event: ", b"Response: ", b"Action: ", b"ActionID: ", b"EventList: Complete\r\n",
     b"EventList: start\r\n", b"--END COMMAND--\r\n\r\n", b"Base64Body: ", b"Variable: ",
     b"Response: Follows\r\nPrivilege: Command\r\n", b"x" * 60, b"x" * 1022, b"A\r\n" * 40,
 ]  # fmt: skip
-#: The same for the fields of a message.
+#: Tokens of the fields of a message.
 WORDS = [
     b"\x1f", b"sip:", b"pjsip:", b"xmpp:", b"@", b";", b"=", b"%", b"%25", b"<", b">", b'"', b"\\",
     b"[::1]", b"/", b"?", b"PJSIP/", b";transport=udp", b";user=phone", b";lr", b":5060", b", ",
@@ -81,12 +81,12 @@ WORDS = [
 ]  # fmt: skip
 
 
-def answers() -> List[bytes]:
-    """What a server may say to the actions of :class:`Asker`, for any of them that waits."""
-    asker = Asker({})
-    asker.log_in(BANNERS[1])
+def responses() -> List[bytes]:
+    """Return possible responses to the actions of :class:`sessions.Caller`."""
+    caller = Caller({})
+    caller.log_in(BANNERS[1])
     made = [b"Response: Error\r\nMessage: no\r\n\r\n", b"Response: Goodbye\r\n\r\n"]
-    for action_id in asker.session.outstanding:
+    for action_id in caller.session.outstanding:
         line = f"ActionID: {action_id}\r\n".encode()
         start = b"Response: Success\r\n" + line + b"EventList: start\r\n\r\n"
         old_start = b"Response: Success\r\n" + line + b"Message: Peers will follow\r\n\r\n"
@@ -97,8 +97,8 @@ def answers() -> List[bytes]:
     return made
 
 
-def login_answers() -> List[bytes]:
-    """What a server says to a session that logs in, with and without its banner in front."""
+def login_responses() -> List[bytes]:
+    """Return possible responses to a login, with and without a banner."""
     made = [
         b"Response: Success\r\nChallenge: 1\r\n\r\n"
         b"Response: Success\r\nMessage: Authentication accepted\r\n\r\n",
@@ -109,7 +109,7 @@ def login_answers() -> List[bytes]:
 
 
 def refusals() -> List[bytes]:
-    """Messages that are refused, each for another reason: whole inputs, with their heads."""
+    """Return messages that are rejected for various reasons, as complete inputs."""
     made = []
     for row in REFUSALS:
         asked = row.asked(row.technologies[0])
@@ -128,10 +128,10 @@ def _bytes_of(field: Union[str, bytes, None]) -> bytes:
 
 
 def recorded() -> List[bytes]:
-    """Stanzas of the recorded streams, one of each kind."""
+    """Return one stanza of each kind from the recorded streams."""
     kinds: Dict[bytes, bytes] = {}
     for path in sorted(_CAPTURES.glob("*.bin")):
-        # Under an ActionID that the readers know.
+        # With an ActionID that is outstanding in the tests.
         data = re.sub(rb"(?<=ActionID: )capture-[0-9]+", b"1", path.read_bytes())
         for stanza in data.split(b"\r\n\r\n"):
             if len(stanza) < 900:

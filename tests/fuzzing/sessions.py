@@ -1,4 +1,4 @@
-"""The law of a session: who asked is answered, and nobody else."""
+"""Properties of a Session: each action gets at most one result."""
 
 from __future__ import annotations
 
@@ -22,26 +22,26 @@ _ENTROPY = b"0123456789abcdef"
 _MAX_OUTSTANDING = 6
 _MAX_LIST_BYTES = 600
 
-#: As a head of the readers, and one byte of what is done between the pieces.
+#: The head of ``reading``, and one byte that selects operations between chunks.
 SESSION_HEAD = HEAD + 1
 
 
-class Asker:
-    """A session that asks, and the laws of who is answered."""
+class Caller:
+    """Uses a session, and checks that results belong to outstanding actions."""
 
     def __init__(self, limits: Dict[str, Any]) -> None:
-        # Not those of an input that not even a login keeps.
+        # The limits of the setting may be too low for a login.
         if limits:
             limits = {"max_line": 100, "max_stanza": 400, "max_backlog": 500}
         self.session = Session(
             "joe", "geheim", entropy=_ENTROPY, max_outstanding=_MAX_OUTSTANDING,
             max_list_bytes=_MAX_LIST_BYTES, **limits,
         )  # fmt: skip
-        self.waiting: Set[str] = set()
-        self._asked = 0
+        self.outstanding: Set[str] = set()
+        self._count = 0
 
     def log_in(self, banner: bytes) -> None:
-        """Have it logged in by a server that plays along."""
+        """Log in to a server that accepts the login."""
         server = Connection(Role.SERVER)
         data = banner
         server.send(Banner.from_wire(banner))
@@ -51,13 +51,13 @@ class Asker:
             server.receive_data(self.session.data_to_send())
             action = server.next_event()
             if isinstance(action, Action):
-                answer = Response("Success", {"Challenge": "1"}, action_id=action.action_id)
-                data = server.send(answer)
+                response = Response("Success", {"Challenge": "1"}, action_id=action.action_id)
+                data = server.send(response)
 
-    def ask(self) -> None:
-        """Ask once more, which may be refused: every third time under an ActionID of its own."""
-        self._asked += 1
-        action_id = str(self._asked) if self._asked % 3 else None
+    def send(self) -> None:
+        """Send an action, which may be rejected; the session chooses every third ActionID."""
+        self._count += 1
+        action_id = str(self._count) if self._count % 3 else None
         before = self.session.outstanding
         try:
             action = self.session.send(Action("Command", action_id=action_id))
@@ -66,46 +66,46 @@ class Asker:
             return
         assert action.action_id is not None
         assert action_id is None or action.action_id == action_id
-        self.waiting.add(action.action_id)
+        self.outstanding.add(action.action_id)
 
     def between(self, what: int) -> None:
-        """What is done before a piece comes: nothing, or to ask, to give up, to take back."""
-        # Before the login only its own actions wait.
+        """Do nothing, send, abandon or cancel, before the next chunk."""
+        # Before the login, only its own actions are outstanding.
         outstanding = self.session.outstanding if self.session.logged_in else ()
         if what == 1:
-            self.ask()
+            self.send()
         elif what == 2 and outstanding:
             self.session.abandon(outstanding[0])
-            self.waiting.remove(outstanding[0])
+            self.outstanding.remove(outstanding[0])
         elif what == 3 and outstanding:
             self.session.cancel(outstanding[-1])
-            # Of a list the answer is on its way, so that there is nothing to take back.
-            self.waiting &= set(self.session.outstanding)
+            # An action whose list has begun cannot be cancelled.
+            self.outstanding &= set(self.session.outstanding)
 
     def on_event(self, event: Any) -> None:
-        """Take an event: no answer without a question, and never two."""
+        """Check an event: every result belongs to an outstanding action."""
         repr(event)
         if isinstance(event, LoggedIn):
             assert self.session.logged_in
             for _ in range(3):
-                self.ask()
+                self.send()
         elif isinstance(event, ActionResult):
-            assert event.action_id in self.waiting, "an answer without a question"
-            self.waiting.remove(event.action_id)
+            assert event.action_id in self.outstanding, "a result without an action"
+            self.outstanding.remove(event.action_id)
             assert event.response.action_id in (None, event.action_id)
             members = [*event.events, *([] if event.complete is None else [event.complete])]
             assert {member.action_id for member in members} <= {event.action_id}
             assert sum(len(member.wire) for member in event.events) <= _MAX_LIST_BYTES
         if self.session.logged_in:
-            assert set(self.session.outstanding) == self.waiting
-            assert len(self.waiting) <= _MAX_OUTSTANDING
+            assert set(self.session.outstanding) == self.outstanding
+            assert len(self.outstanding) <= _MAX_OUTSTANDING
 
     def run(self, pieces: Sequence[bytes], operations: int) -> Reading:
-        """Feed it, and do something before each of the pieces."""
+        """Decode chunks, with an operation before each."""
 
         def stream() -> Iterator[bytes]:
             for number, piece in enumerate(pieces):
-                # Two bits for each, and the same again after four.
+                # Two bits per chunk, repeated after four chunks.
                 self.between(operations >> 2 * (number % 4) & 3)
                 yield piece
 
@@ -113,9 +113,9 @@ class Asker:
 
 
 def session(data: bytes) -> List[str]:
-    """A session, logged in or about to, gives each question one answer at most, and no other.
+    """Check that each action of a session gets at most one result.
 
-    A quarter of the settings leave the login to the input, but for the banner.
+    With a quarter of the settings, the input has to contain the responses to the login.
     """
     operations = data[HEAD] if len(data) > HEAD else 0
     setting, pieces = parts(data[:HEAD] + data[SESSION_HEAD:])
@@ -126,19 +126,19 @@ def session(data: bytes) -> List[str]:
     reading = _in_session(banner, limits, pieces, operations)
     if not operations:
         whole = _in_session(banner, limits, [b"".join(pieces)], 0)
-        assert reading.exactly() == whole.exactly(), "otherwise in one piece"
+        assert reading.exactly() == whole.exactly(), "depends on chunking"
     return reading.names()
 
 
 def _in_session(
     banner: bytes, limits: Dict[str, Any], pieces: Sequence[bytes], operations: int
 ) -> Reading:
-    asker = Asker(limits)
+    caller = Caller(limits)
     if banner:
-        asker.log_in(banner)
-    reading = asker.run(pieces, operations)
-    sent = read(Connection(Role.SERVER), [asker.session.data_to_send()]).events[:-1]
+        caller.log_in(banner)
+    reading = caller.run(pieces, operations)
+    sent = read(Connection(Role.SERVER), [caller.session.data_to_send()]).events[:-1]
     assert [action.name for action in sent] in ([], ["Challenge"], ["Challenge", "Login"])
     assert not any(b"geheim" in action.wire for action in sent)
-    asker.ask()  # is refused, or not, but does no harm
+    caller.send()  # must not fail after an error
     return reading

@@ -1,4 +1,4 @@
-"""What is fuzzed: each law with the inputs that a search for a breach of it begins with."""
+"""The fuzzing targets: each property with the samples that its inputs are made of."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from .reading import HEAD
 
 
 class Target(NamedTuple):
-    """One thing that is fuzzed."""
+    """A property to test."""
 
-    #: Takes an input; gives the names of what it saw.
+    #: Takes an input, and returns the names of what it found.
     run: Callable[[bytes], List[str]]
-    #: Bytes of an input's head.
+    #: The number of bytes in the head of an input.
     head: int
-    #: What inputs are made of, behind the head, in groups of one kind.
+    #: Samples for the rest of an input, in groups of one kind.
     samples: List[List[bytes]]
-    #: What may stand out anywhere in them.
+    #: Tokens to insert anywhere.
     tokens: List[bytes]
-    #: Most bytes of an input that a search by coverage tries; it cuts off what is more.
+    #: The maximum size of an input in guided fuzzing.
     max_len: int
-    #: Whole inputs, with their heads.
+    #: Complete inputs, with heads.
     inputs: Sequence[bytes] = ()
 
 
@@ -36,7 +36,7 @@ TARGETS: Dict[str, Target] = {
     "session": Target(
         sessions.session,
         sessions.SESSION_HEAD,
-        [samples.answers(), samples.FROM_SERVERS, _RECORDED, samples.login_answers()],
+        [samples.responses(), samples.FROM_SERVERS, _RECORDED, samples.login_responses()],
         samples.TOKENS,
         1000,
     ),
@@ -53,7 +53,7 @@ TARGETS: Dict[str, Target] = {
 
 
 def seeds(name: str) -> List[bytes]:
-    """Inputs for a target to begin with: its samples, under settings of all kinds, and others."""
+    """Return the initial inputs of a target: complete ones, and samples with various settings."""
     target = TARGETS[name]
     chance = random.Random(name)
     made = [*target.inputs]

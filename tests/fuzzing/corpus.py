@@ -1,6 +1,6 @@
-"""The inputs that are kept of a search: a file for each target, an input a line.
+"""The inputs found by coverage-guided fuzzing: a file per target, and a line per input.
 
-Each is written as Python has it, repetitions as such, so that a change of them can be read.
+An input is written as bytes literals, ``b"x" * 60`` for repetitions, so that diffs are readable.
 """
 
 from __future__ import annotations
@@ -10,21 +10,21 @@ import re
 from pathlib import Path
 from typing import Iterable, List
 
-FOLDER = Path(__file__).resolve().parent / "inputs"
+FOLDER = Path(__file__).resolve().parent / "corpus"
 
-#: Most inputs of a file, and most bytes of it: they are read, and run by every run of the tests.
+#: The limits of a file: every test run runs all inputs.
 MAX_INPUTS = 250
 MAX_BYTES = 45_000
 
-#: Some bytes that are there eight times and more, one after the other.
+#: Bytes that are repeated at least eight times.
 _REPEATED = re.compile(b"(.{1,8}?)\\1{7,}", re.DOTALL)
 
-#: A part of a line: what it says, and how often.
+#: A term of a line: a literal, and the number of repetitions.
 _TERM = re.compile(r"""(b'(?:[^'\\]|\\.)*'|b"(?:[^"\\]|\\.)*")(?: \* ([0-9]+))?""")
 
 
 def load(name: str) -> List[bytes]:
-    """The inputs of a target; none where there is no file."""
+    """Return the inputs of a target."""
     path = FOLDER / f"{name}.txt"
     if not path.exists():
         return []
@@ -32,7 +32,7 @@ def load(name: str) -> List[bytes]:
 
 
 def save(name: str, inputs: Iterable[bytes]) -> int:
-    """Keep inputs of a target, the shortest lines first, as many as fit; gives their number."""
+    """Write inputs of a target, shortest first, up to the limits; return their number."""
     lines: List[str] = []
     size = 0
     for line in sorted(set(map(_line_of, inputs)), key=lambda line: (len(line), line)):
@@ -65,5 +65,5 @@ def _bytes_of(line: str) -> bytes:
     for term in _TERM.finditer(line):
         data += ast.literal_eval(term.group(1)) * int(term.group(2) or 1)
     if _line_of(data) != line:
-        raise ValueError(f"not an input as it is written here: {line}")
+        raise ValueError(f"invalid input: {line}")
     return data
