@@ -76,12 +76,12 @@ class Direction:
 
     @property
     def is_cut(self) -> bool:
-        """Whether the limit ``cut`` has been reached."""
+        """True if the limit ``cut`` has been reached."""
         return self.cut is not None and len(self.passed) >= self.cut
 
     @property
     def is_stalled(self) -> bool:
-        """Whether the limit ``stall`` has been reached."""
+        """True if the limit ``stall`` has been reached."""
         return self.stall is not None and len(self.passed) >= self.stall
 
     def room(self) -> int:

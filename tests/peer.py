@@ -83,7 +83,7 @@ class Peer:
         return action
 
     def next_pending(self) -> Dict[str, str]:
-        """Remove and return the oldest pending action; read one if there is none."""
+        """Remove and return the oldest pending action, or read one."""
         if not self.pending:
             self.read_action()
         return self.pending.pop(0)

@@ -44,7 +44,7 @@ def send(*parts: bytes) -> Step:
 
 
 def respond(name: str, *lines: str, with_id: bool = True) -> Step:
-    """Respond to the oldest pending action; read one if there is none."""
+    """Respond to the oldest pending action, or read one."""
 
     def step(peer: Peer) -> None:
         action = peer.next_pending()
@@ -90,7 +90,7 @@ def expect(name: str) -> Step:
 
 
 def leave_pending(peer: Peer) -> None:
-    """Never respond to the oldest pending action; read one if there is none."""
+    """Never respond to the oldest pending action, or read one."""
     peer.next_pending()
 
 

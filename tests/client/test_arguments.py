@@ -1,4 +1,4 @@
-"""Arguments of Client and its calls are checked where they are given; URLs."""
+"""Validation of the arguments of Client and of its calls; URLs."""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
-"""Sixteen threads on one client, with everything at once: calls with random time-outs, bulks,
-listeners, `close()` and `connect()` by others, signals that raise in the middle, and forks.
+"""Sixteen threads use one client while signals interrupt calls and the process forks.
 
-No deadlock, no receipt of another's message, and no outcome that the server's count denies.
+The threads call with random timeouts, send many messages, listen for events, close and connect. The
+test fails on a deadlock, on a receipt for another thread's message, and on an outcome that disagrees
+with the messages received by the server.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from amiclient import ACCEPTED, NOT_SENT, AMIError, Event, EventOverflow, Messag
 from amiclient.loopback import LoopbackServer
 from tests.faults import client_of, start_thread
 
-#: Calls in all; AMICLIENT_EVERY_BYTE=1 makes as many as the promise is about.
+#: The total number of calls; AMICLIENT_EVERY_BYTE=1 makes more.
 _CALLS = 5000 if os.environ.get("AMICLIENT_EVERY_BYTE") else 1200
 _THREADS = 16
 
@@ -32,13 +33,13 @@ class _Interrupt(BaseException):
     pass
 
 
-def _raise_in_the_client(number: int, frame: Optional[FrameType]) -> None:
-    # Elsewhere it would end the test itself. What is raised in a finalizer no caller gets: it is
-    # only told, as an error of the test, and what was to be closed there stays open.
+def _interrupt_client(number: int, frame: Optional[FrameType]) -> None:
+    # Not in other code, where it would end the test itself, and not in a finalizer, where pytest
+    # would report it and a socket would stay open.
     while frame is not None:
         if frame.f_code.co_name == "__del__":
             return
-        if frame.f_code.co_name == "struck":
+        if frame.f_code.co_name == "interrupted_send":
             raise _Interrupt
         frame = frame.f_back
 
@@ -46,13 +47,13 @@ def _raise_in_the_client(number: int, frame: Optional[FrameType]) -> None:
 @pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs signals and fork")
 @pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::DeprecationWarning")
-def test_everything_at_once() -> None:
+def test_many_threads_signals_and_forks() -> None:
     outcomes: Dict[str, Optional[str]] = {}
     receipts: Dict[str, str] = {}
     stop = threading.Event()
 
     def send(text: str, chance: random.Random) -> None:
-        outcomes[text] = None  # not known, unless the call says so
+        outcomes[text] = None  # unknown if the call is interrupted
         try:
             receipt = client.send_message("sip:a", text, timeout=chance.choice([0.0005, 0.01, 5.0]))
         except AMIError as error:
@@ -84,7 +85,7 @@ def test_everything_at_once() -> None:
         chance = random.Random(name)
         for number in range(count):
             if not client.connected:
-                time.sleep(0.02)  # or a fast machine spends most of its calls on a closed client
+                time.sleep(0.02)  # so that most calls do not find a closed client
             what = chance.random()
             if what < 0.75:
                 send(f"{name} {number}", chance)
@@ -117,8 +118,8 @@ def test_everything_at_once() -> None:
                     pass
             time.sleep(0.01)
 
-    def struck(number: int) -> None:
-        send(f"struck {number}", random.Random(number))
+    def interrupted_send(number: int) -> None:
+        send(f"interrupted {number}", random.Random(number))
 
     def fork(number: int) -> None:
         child = os.fork()
@@ -136,13 +137,12 @@ def test_everything_at_once() -> None:
     with LoopbackServer() as server:
         client = client_of(server.port, 5.0, events="on")
         client.connect()
-        old = signal.signal(signal.SIGALRM, _raise_in_the_client)
-        # A tool that traces, as coverage does, has a lock of its own. An interrupt would leave it
-        # taken, and so would a fork, in the child.
+        old = signal.signal(signal.SIGALRM, _interrupt_client)
+        # Coverage has a lock, which would stay locked after an interrupt, and in a forked child.
         tracer = sys.gettrace()
         sys.settrace(None)
-        # So has a collection its callbacks, those of hypothesis among them. What an interrupt
-        # raises in one of them, no caller gets: it is only told, as an error of the test.
+        # An interrupt in a callback of the garbage collector, such as that of hypothesis, would be
+        # reported as an error of the test.
         gc.disable()
         try:
             helpers = [start_thread(make_noise), start_thread(keep_open)]
@@ -153,11 +153,11 @@ def test_everything_at_once() -> None:
             number = 0
             deadline = time.monotonic() + 240.0
             while any(caller.is_alive() for caller in callers):
-                assert time.monotonic() < deadline, "a deadlock"
+                assert time.monotonic() < deadline, "deadlock"
                 number += 1
                 signal.setitimer(signal.ITIMER_REAL, random.Random(number).uniform(1e-4, 1e-2))
                 try:
-                    struck(number)
+                    interrupted_send(number)
                 except _Interrupt:
                     pass
                 signal.setitimer(signal.ITIMER_REAL, 0)
@@ -173,16 +173,17 @@ def test_everything_at_once() -> None:
         for thread in [*callers, *helpers]:
             thread.join(20.0)
             assert not thread.is_alive()
+        client.connect()
+        client.ping()  # the lock is free
         client.close()
-        # What an interrupt left between its making and its holder closes here, where it may warn.
+        # Sockets that an interrupt left unreferenced are closed here, where the warning is ignored.
         gc.collect()
-        assert not client._state().lock._holder and not client._state().lock._waiting
-    came = {message.text: message.action_id for message in server.messages}
-    assert len(came) == len(server.messages), "a message was sent twice"
+    received = {message.text: message.action_id for message in server.messages}
+    assert len(received) == len(server.messages), "a message was sent twice"
     for text, outcome in outcomes.items():
         if outcome == ACCEPTED:
-            assert came[text] == receipts[text]
+            assert received[text] == receipts[text]
         elif outcome == NOT_SENT:
-            assert text not in came, text
-    assert set(came) <= set(outcomes)
+            assert text not in received, text
+    assert set(received) <= set(outcomes)
     assert list(outcomes.values()).count(ACCEPTED) > len(outcomes) / 10

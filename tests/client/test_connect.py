@@ -281,7 +281,7 @@ def test_context_of_caller_is_unchanged(secure: LoopbackServer) -> None:
     context = ssl.create_default_context(cafile=SERVER_PEM)
     assert tls_context(context) is context
     _ping(client_of(secure.port, tls=context))
-    # Verification is off only if the caller's own context says so.
+    # Only the caller's context can turn verification off.
     unverified = ssl.create_default_context()
     unverified.check_hostname = False
     unverified.verify_mode = ssl.CERT_NONE

@@ -1,6 +1,6 @@
 """A session whose connection is cut, or stalls, after every byte of either direction.
 
-The outcomes that the client reports are compared with what the server received.
+The outcomes that the client reports are compared with the messages received by the server.
 """
 
 from __future__ import annotations
@@ -209,7 +209,7 @@ def test_connection_stalls_at_every_byte(tls: bool) -> None:
         assert len(runs) - len(places) < len(places) / 2
     _compare(server, runs)
     for one in runs:
-        if not one.is_late:  # a late one may give up before it has sent anything
+        if not one.is_late:  # a late one may time out before sending
             _check_stall(one)
     errors = {type(step.error) for one in runs for step in one.steps}
     assert {type(None), ConnectTimeout, ResponseTimeout} <= errors

@@ -154,7 +154,7 @@ class _Case:
             assert transport is None or transport._sock is None or transport._sock.fileno() < 0
             return
         assert connection is not None
-        # Whatever is queued would be sent by the next call.
+        # A queued action would be sent by the next call.
         while connection._cancelled:
             connection._cancel(connection._cancelled.popleft())
         assert not connection._send_queue, number
@@ -188,7 +188,7 @@ class _Case:
 def test_interrupt_at_every_bytecode(
     name: str, tls: Union[bool, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # Python ignores exceptions in __del__; pytest would keep them, and what they refer to.
+    # Python ignores exceptions in __del__; pytest would keep them alive.
     monkeypatch.setattr(sys, "unraisablehook", lambda unraisable: None)
     with assert_no_fd_leak(), Script(log_in, repeat_forever(_respond), tls=bool(tls)) as script:
         case = _Case(script, tls)
@@ -263,7 +263,7 @@ def test_interrupted_call_closes_connection(
 @_needs_signals
 def test_interrupt_while_draining_input_closes_connection() -> None:
     def handler(number: int, frame: Optional[FrameType]) -> None:
-        # Python ignores what is raised in callbacks of its threads; try again later then.
+        # Not in callbacks of Python's threads, where exceptions are ignored; try again later.
         if frame is not None and "ami" in Path(frame.f_code.co_filename).parent.name:
             raise KeyboardInterrupt
         signal.setitimer(signal.ITIMER_REAL, 0.001)

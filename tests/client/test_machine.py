@@ -1,8 +1,7 @@
-"""The client in any order of calls and accidents, against a model of what may have become of each.
+"""Calls and network faults in random order, compared with a model of the possible outcomes.
 
-A proxy between client and loopback server holds answers back, cuts the link now or after some more
-bytes, and the server sends events at any time. Whatever the client says became of a message must
-agree with what the server got.
+A proxy between the client and the loopback server holds responses back or cuts the connection, and
+the server sends events at any time. Every outcome must agree with the messages received.
 """
 
 from __future__ import annotations
@@ -40,16 +39,16 @@ from tests.faults import Proxy, client_of, start_thread
 
 pytestmark = pytest.mark.slow
 
-#: Seconds of a call that is bound to end by its deadline, and of one that has no reason to.
+#: Timeout of a call that must end by its deadline, and of one that should end earlier.
 _SHORT = 0.03
 _LONG = 5.0
 
-#: How many events the client keeps.
+#: The size of the client's event buffer.
 _MAX_EVENTS = 40
 
 
 class ClientMachine(RuleBasedStateMachine):
-    """Calls, accidents, and what must hold whatever their order."""
+    """Calls and faults as rules, and invariants."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -57,40 +56,40 @@ class ClientMachine(RuleBasedStateMachine):
         self.server.open()
         self.proxy = Proxy(self.server.port)
         self.client = client_of(self.proxy.port, _LONG, events="on", max_events=_MAX_EVENTS)
-        #: The outcome of each message by its text, in the order they were given to the client.
+        #: The outcome of each message by its text, in the order of sending.
         self.outcomes: Dict[str, str] = {}
         self.action_ids: Dict[str, str] = {}
         #: Whether the client was opened and has not failed since, as far as the model knows.
         self.open = False
-        #: Whether the client was opened and not closed by us. Which rules there are depends on this
-        #: and not on ``open``: that is a matter of when a cut is noticed.
+        #: Whether the client was opened and not closed by a rule. The preconditions use this and
+        #: not ``open``, which depends on when a cut is noticed.
         self.wanted = False
         self.events_sent = 0
         self.last_event = -1
-        #: Another thread that waits for events, and what it fell over.
+        #: A thread that waits for events, and its unexpected errors.
         self.listener: Optional[threading.Thread] = None
         self.stop_listening = threading.Event()
         self.listener_errors: List[BaseException] = []
 
-    # -- What the model knows.
+    # -- The state of the model.
 
     @property
     def held(self) -> bool:
-        """Whether no answer comes."""
+        """True while responses are held back."""
         return self.proxy.down.is_stalled
 
     @property
     def doomed(self) -> bool:
-        """Whether a cut is on its way, or has come."""
+        """True after a cut, and before a planned one."""
         return self.proxy.up.cut is not None or self.proxy.down.cut is not None
 
     @property
     def may_be_noticed(self) -> bool:
-        """Whether the thread that listens may see a cut before any call does."""
+        """True if the listener may notice a cut before any call does."""
         return self.doomed and self.listener is not None
 
     def notice(self) -> None:
-        """Take it that the client is closed, where the thread that listens may have seen why."""
+        """Mark the client as closed if the listener may have noticed a cut."""
         if self.may_be_noticed and not self.client.connected:
             self.open = False
 
@@ -102,7 +101,7 @@ class ClientMachine(RuleBasedStateMachine):
         return f"message {len(self.outcomes)}"
 
     def call(self, function: Callable[[], object]) -> Optional[AMIError]:
-        """A call's error, or None; it must end by its deadline, and be one that was to come."""
+        """Make a call and return its error or None; check its duration and its class."""
         start = time.monotonic()
         error: Optional[AMIError] = None
         try:
@@ -138,14 +137,14 @@ class ClientMachine(RuleBasedStateMachine):
 
     @initialize()
     def connect(self) -> None:
-        """Open the client, again if it is open; whatever was wrong with the link is over then."""
+        """Connect the client, and end all faults."""
         if self.doomed:
-            self.proxy.cut()  # what is left of the old connection
+            self.proxy.cut()  # the old connection
         self.proxy.up.cut = self.proxy.down.cut = self.proxy.down.stall = None
         for attempt in range(3):
             try:
                 self.client.connect()
-                # The cut comes by way of the proxy's own thread: see whether it came late.
+                # The thread of the proxy may cut late.
                 self.client.ping()
                 break
             except (SendFailed, ConnectionLost):
@@ -156,17 +155,17 @@ class ClientMachine(RuleBasedStateMachine):
     @precondition(lambda self: not self.wanted or self.held or self.doomed)
     @rule()
     def connect_again(self) -> None:
-        """As a script does that runs for months."""
+        """Connect again after a fault or a close."""
         self.connect()
 
     @precondition(lambda self: self.held)
     @rule()
     def connect_in_vain(self) -> None:
-        """Open the client while no answer comes."""
+        """Try to connect while responses are held back."""
         self.client.timeout = _SHORT
         try:
             self.client.connect()
-            raise AssertionError("logged in without an answer")
+            raise AssertionError("logged in without a response")
         except (ConnectTimeout, SendFailed):
             self.open = self.wanted = False
         finally:
@@ -174,21 +173,21 @@ class ClientMachine(RuleBasedStateMachine):
 
     @precondition(lambda self: not self.wanted)
     @rule()
-    def send_nothing(self) -> None:
-        """One message with no connection."""
+    def send_unconnected(self) -> None:
+        """Send a message without a connection."""
         self.send(refused=False)
 
     @precondition(lambda self: self.wanted)
     @rule(texts=st.integers(1, 3))
     def send_some(self, texts: int) -> None:
-        """A message or two, one after the other."""
+        """Send some messages, one after the other."""
         for _ in range(texts):
             self.send(refused=False)
 
     @precondition(lambda self: self.wanted)
     @rule(refused=st.booleans())
     def send(self, refused: bool) -> None:
-        """One message."""
+        """Send a message."""
         text = self.text()
         to = "smoke:signal" if refused else "sip:alice"
         results: List[Receipt] = []
@@ -209,14 +208,14 @@ class ClientMachine(RuleBasedStateMachine):
         nested=st.booleans(),
     )
     def send_many(self, count: int, window: int, stop: int, bad: "set[int]", nested: bool) -> None:
-        """A bulk, perhaps with refused ones, left early, or with pings in between."""
+        """Send messages, some invalid, with pings in between or with an early stop."""
         start = len(self.outcomes)
         texts = [f"message {start + number}" for number in range(count)]
-        given: List[str] = []
+        taken: List[str] = []
 
         def each() -> Iterator[MessageSend]:
             for number, text in enumerate(texts):
-                given.append(text)
+                taken.append(text)
                 yield MessageSend("smoke:signal" if number in bad else "sip:alice", text)
 
         begun = time.monotonic()
@@ -243,13 +242,13 @@ class ClientMachine(RuleBasedStateMachine):
             if not (self.held or self.doomed):
                 assert result.outcome == (FAILED if number in bad else ACCEPTED)
         outcomes = [result.outcome for result in got]
-        if UNKNOWN in outcomes:  # after which nothing was sent any more
+        if UNKNOWN in outcomes:  # then nothing more was sent
             first = outcomes.index(UNKNOWN)
             last = len(outcomes) - outcomes[::-1].index(UNKNOWN)
             assert set(outcomes[first:last]) == {UNKNOWN}
             assert set(outcomes[last:]) <= {NOT_SENT}
-        for text in given[len(got) :]:
-            self.outcomes[text] = UNKNOWN  # on its way when we left
+        for text in taken[len(got) :]:
+            self.outcomes[text] = UNKNOWN  # in flight at the end
         if not self.client.connected:
             assert self.held or self.doomed
             self.open = False
@@ -257,20 +256,20 @@ class ClientMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.wanted)
     @rule()
     def ping(self) -> None:
-        """A call that is no message."""
+        """Make a call that sends no message."""
         self.call(lambda: self.client.ping(timeout=self.timeout))
 
     def take_events(self, timeout: float) -> None:
         for event in self.client.events(timeout=timeout):
             assert isinstance(event, Event), event
             number = int(event.headers["Number"])
-            assert number > self.last_event  # in order, none twice
+            assert number > self.last_event  # in order, without duplicates
             self.last_event = number
 
     @precondition(lambda self: self.wanted and self.listener is None)
     @rule()
     def listen(self) -> None:
-        """From now on another thread takes the events, whatever happens beside it."""
+        """Start a thread that reads events."""
 
         def listen() -> None:
             try:
@@ -290,8 +289,8 @@ class ClientMachine(RuleBasedStateMachine):
 
     @precondition(lambda self: self.listener is not None)
     @rule()
-    def stop_to_listen(self) -> None:
-        """The other thread ends."""
+    def stop_listener(self) -> None:
+        """Stop the thread that reads events."""
         assert self.listener is not None
         self.stop_listening.set()
         self.listener.join(10.0)
@@ -303,7 +302,7 @@ class ClientMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.listener is None)
     @rule()
     def read_events(self) -> None:
-        """All events that have come."""
+        """Read all pending events."""
         try:
             self.take_events(0.005)
         except EventOverflow as error:
@@ -315,10 +314,10 @@ class ClientMachine(RuleBasedStateMachine):
             self.open = False
 
     @precondition(lambda self: self.wanted)
-    @rule(politely=st.booleans())
-    def leave(self, politely: bool) -> None:
-        """Close, with or without a word."""
-        if politely:
+    @rule(logoff=st.booleans())
+    def close(self, logoff: bool) -> None:
+        """Close the client, with or without a logoff."""
+        if logoff:
             try:
                 self.client.logoff(timeout=self.timeout)
             except AMIError:
@@ -327,11 +326,11 @@ class ClientMachine(RuleBasedStateMachine):
         assert not self.client.connected
         self.open = self.wanted = False
 
-    # -- Accidents.
+    # -- Faults.
 
     @rule(count=st.integers(1, 30))
     def send_events(self, count: int) -> None:
-        """Events, whether the client asks for them or not."""
+        """Send events from the server."""
         for _ in range(count):
             event = Event("Tick", [("Number", str(self.events_sent))])
             self.events_sent += 1
@@ -339,36 +338,36 @@ class ClientMachine(RuleBasedStateMachine):
 
     @precondition(lambda self: self.wanted and not self.held)
     @rule()
-    def hold_answers(self) -> None:
-        """From now on nothing comes from the server."""
+    def hold_responses(self) -> None:
+        """Hold back everything from the server."""
         self.proxy.down.stall = 0
 
     @precondition(lambda self: self.held)
     @rule()
-    def let_answers_go(self) -> None:
-        """Answers come, late ones first."""
+    def release_responses(self) -> None:
+        """Release the responses, oldest first."""
         self.proxy.down.stall = None
 
     @precondition(lambda self: self.wanted and not self.doomed)
     @rule(up=st.booleans(), after=st.integers(0, 400))
-    def cut_the_link(self, up: bool, after: int) -> None:
-        """Cut now, or after some more bytes of one direction."""
+    def cut_connection(self, up: bool, after: int) -> None:
+        """Cut the connection now, or after some more bytes in one direction."""
         way = self.proxy.up if up else self.proxy.down
         way.cut = len(way.passed) + after
         if not after:
             self.proxy.cut()
 
-    # -- What must hold.
+    # -- Invariants.
 
     @invariant()
-    def closed_means_closed(self) -> None:
-        """The client never says that it is open when the model knows that it is not."""
+    def client_is_closed_if_model_is(self) -> None:
+        """The client is not connected if the model is not."""
         assert self.open or not self.client.connected
 
     def teardown(self) -> None:
-        """Compare all outcomes with what the server got."""
+        """Compare all outcomes with the messages received."""
         if self.listener is not None:
-            self.stop_to_listen()
+            self.stop_listener()
         self.client.close()
         self.proxy.__exit__(None, None, None)
         self.server.close()
@@ -376,7 +375,7 @@ class ClientMachine(RuleBasedStateMachine):
         texts = [message.text for message in messages]
         assert len(texts) == len(set(texts)), "a message was sent twice"
         order = list(self.outcomes)
-        assert texts == sorted(texts, key=order.index), "messages overtook each other"
+        assert texts == sorted(texts, key=order.index), "messages are out of order"
         for text, outcome in self.outcomes.items():
             if outcome == ACCEPTED:
                 assert text in texts, text
@@ -389,7 +388,7 @@ class ClientMachine(RuleBasedStateMachine):
 
 TestClientMachine = ClientMachine.TestCase
 TestClientMachine.settings = settings(
-    max_examples=40 if settings.default.max_examples <= 100 else 2000,  # type: ignore[union-attr]
+    max_examples=20 if settings.default.max_examples <= 100 else 2000,  # type: ignore[union-attr]
     stateful_step_count=40,
     deadline=None,
 )
