@@ -1,8 +1,7 @@
-"""What an address asks for, read by the rules of SIP alone: what the phone has to see.
+"""The addresses that a phone must see, derived from the given ones by the rules of SIP alone.
 
-Written without a look at the library: a reading of RFC 3261 by
-hand, so that a mistake in the library's patterns is none here. ``None`` stands for a text that asks
-for nothing: no message made of it can be what was asked for.
+This is a separate implementation of RFC 3261, which does not share the library's mistakes. ``None``
+means that the text is not an address, so that no message can be exact.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ _PASSWORD = _UNRESERVED + "&=+$,"
 _PARAMETER = _UNRESERVED + "[]/:&+$"
 _HOST = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_."
 
-#: What RFC 3261 (19.1.1, table 1) keeps out of To.
+#: Parameters that RFC 3261 (19.1.1, table 1) does not allow in To.
 _NOT_IN_TO = ("transport", "maddr", "ttl", "lr", "method")
 
 
@@ -32,7 +31,7 @@ class NameAddr(NamedTuple):
 
 
 class Wanted(NamedTuple):
-    """The request line's URI, To and From of a message that is what was asked for."""
+    """The request URI, To and From of an exact message."""
 
     uri: str
     to: NameAddr
@@ -40,7 +39,7 @@ class Wanted(NamedTuple):
 
 
 class Uri(NamedTuple):
-    """A SIP URI taken apart."""
+    """The parts of a SIP URI."""
 
     scheme: str
     user: Optional[str]
@@ -51,7 +50,7 @@ class Uri(NamedTuple):
     headers: Optional[str]
 
     def text(self) -> str:
-        """The URI as it was written, its scheme in small letters."""
+        """Return the URI as written, with its scheme in lower case."""
         head = f"{self.scheme}:"
         if self.user is not None:
             password = "" if self.password is None else f":{self.password}"
@@ -61,13 +60,13 @@ class Uri(NamedTuple):
         return f"{head}{self.host}{port}{''.join(f';{one}' for one in self.parameters)}{headers}"
 
     def in_to(self) -> str:
-        """What of it may stand in To."""
+        """Return the URI with the parts that are allowed in To."""
         kept = [one for one in self.parameters if one.partition("=")[0].lower() not in _NOT_IN_TO]
         return self._replace(port=None, parameters=tuple(kept), headers=None).text()
 
 
 def normal(text: str) -> str:
-    """Escapes in capitals, and those of letters, digits and marks undone (RFC 3986, 6.2.2)."""
+    """Normalize escapes: upper case, and none for unreserved characters (RFC 3986, 6.2.2)."""
 
     def one(found: "re.Match[str]") -> str:
         character = chr(int(found.group()[1:], 16))
@@ -77,7 +76,7 @@ def normal(text: str) -> str:
 
 
 def read_uri(text: str) -> Optional[Uri]:
-    """A ``sip:`` or ``sips:`` URI; None for what is none by the letter of RFC 3261."""
+    """Parse a ``sip:`` or ``sips:`` URI; return None if it is invalid by RFC 3261."""
     scheme, colon, rest = text.partition(":")
     if scheme.lower() not in ("sip", "sips") or not colon:
         return None
@@ -110,7 +109,7 @@ def read_uri(text: str) -> Optional[Uri]:
 
 
 def read_name_addr(text: str) -> Optional[Tuple[str, str]]:
-    """The name and what stands in brackets after it; None where none end the text."""
+    """Return the name and the text in brackets, or None if the text does not end in brackets."""
     text = text.strip(" ")
     if text[:1] == '"':
         quoted = re.match(r'"((?:[^"\\]|\\.)*)" *<([^<>]*)>$', text)
@@ -123,7 +122,7 @@ def read_name_addr(text: str) -> Optional[Tuple[str, str]]:
 
 
 def seen(header: Optional[bytes]) -> Optional[NameAddr]:
-    """A From or To as it arrived; None where no phone could read it."""
+    """Parse a From or To that arrived; return None if no phone can parse it."""
     text = (header or b"").decode("utf-8", "replace")
     found = re.match(r'(?:"((?:[^"\\]|\\.)*)" ?|([^"<>\\]*?) ?)<([^<>]*)>(?:;tag=[^;]*)?$', text)
     if found is None:
@@ -134,7 +133,7 @@ def seen(header: Optional[bytes]) -> Optional[NameAddr]:
 
 
 def seen_at_phone(message: SipMessage) -> Optional[Wanted]:
-    """The addresses of a message as it arrived; None where no phone could read them."""
+    """Return the addresses of a message that arrived, or None if no phone can parse them."""
     uri = normal(message.request_uri.encode("latin-1").decode("utf-8", "replace"))
     to, from_ = seen(message.header("To")), seen(message.header("From"))
     return None if to is None or from_ is None else Wanted(uri, to, from_)
@@ -145,7 +144,7 @@ def _consists_of(text: str, characters: str) -> bool:
 
 
 def _address(text: str) -> Optional[Tuple[str, Uri]]:
-    """A name and URI of ``Name <uri>`` or of a URI alone."""
+    """Parse ``Name <uri>`` or a URI."""
     found = read_name_addr(text)
     name, uri_text = ("", text) if found is None else found
     uri = read_uri(uri_text)
@@ -153,9 +152,9 @@ def _address(text: str) -> Optional[Tuple[str, Uri]]:
 
 
 class PjsipReader:
-    """What a server's endpoints make of an address.
+    """Derives the expected addresses for the endpoints of pjsip.
 
-    :param contacts: for each endpoint its contact; an AOR has the name of its endpoint.
+    :param contacts: the contact of each endpoint; an AOR has the name of its endpoint.
     """
 
     host = "127.0.0.1"
@@ -164,7 +163,7 @@ class PjsipReader:
         self._contacts = contacts
 
     def wanted(self, to: str, from_: Optional[str], destination: Optional[str]) -> Optional[Wanted]:
-        """What is asked for, or None."""
+        """Return the expected addresses, or None."""
         found = self._target((to if destination is None else destination)[len("pjsip:") :])
         if found is None:
             return None
@@ -179,7 +178,7 @@ class PjsipReader:
         return None if from_header is None else Wanted(normal(uri.text()), to_header, from_header)
 
     def _target(self, rest: str) -> Optional[Tuple[str, str, Uri]]:
-        """The endpoint that sends, the name for To, and the URI."""
+        """Return the endpoint that sends, the name for To, and the URI."""
         default = "default_outbound_endpoint"
         if rest in self._contacts:
             return self._of_contact(rest, rest)
@@ -220,9 +219,9 @@ class PjsipReader:
 
 
 class SipReader:
-    """What chan_sip's peers make of an address.
+    """Derives the expected addresses for the peers of chan_sip.
 
-    :param peers: for each peer its host and port.
+    :param peers: the host and port of each peer.
     :param port: the port that chan_sip listens on, which it adds to the host of From.
     """
 
@@ -231,7 +230,7 @@ class SipReader:
         self._port = port
 
     def wanted(self, to: str, from_: Optional[str], destination: Optional[str]) -> Optional[Wanted]:
-        """What is asked for, or None."""
+        """Return the expected addresses, or None."""
         if destination is not None and to != destination:
             asked = _address(to)
             if asked is None:
@@ -266,7 +265,7 @@ class SipReader:
         if "<" not in asked:
             looks = re.match(r"(?i)\S*@|(sips?|pjsip|tel|xmpp|mailto):", asked)
             if looks and " " not in asked.strip(" "):
-                return None  # it asks for an address, and chan_sip knows none without brackets
+                return None  # an address, which chan_sip does not know without brackets
             return NameAddr(asked, f"sip:asterisk@{own}")
         found = read_name_addr(asked)
         if found is None:
@@ -283,7 +282,7 @@ class SipReader:
 
 
 def _user(user: str) -> str:
-    """A user that is given as it is; one with an escape in it is taken to be escaped."""
+    """Return a user, escaped unless it has an escape already."""
     if re.search("%[0-9A-Fa-f]{2}", user):
         return normal(user)
     return quote(user, safe=_USER)
@@ -292,7 +291,7 @@ def _user(user: str) -> str:
 def reader_of(
     live: Live, technology: str, endpoints: Sequence[str] = ("alice",)
 ) -> Union[PjsipReader, SipReader]:
-    """The reader for a live server, all of whose endpoints lead to the one phone."""
+    """Return the reader for a live server, whose endpoints all lead to the one phone."""
     place = f"127.0.0.1:{live.phone.port}"
     if technology == "sip":
         return SipReader({"alice": place}, live.server.ports.sip)

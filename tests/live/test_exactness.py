@@ -1,4 +1,4 @@
-"""Exact or refused: whatever one asks of a real server, the phone gets just that, or nothing left.
+"""Generated messages are exact or rejected: the phone receives what was given, or nothing is sent.
 
 ``AMICLIENT_LIVE_EXAMPLES`` is the number of messages for each server and technology.
 """
@@ -16,18 +16,18 @@ from hypothesis import strategies as st
 from amiclient import ActionFailed
 from amiproto import LocalProtocolError
 from tests.live.address_oracle import reader_of, seen_at_phone
-from tests.live.delivery import Delivery, headers_of
+from tests.live.delivery import Delivery, headers_of, require
 from tests.live.phone import SipMessage
 from tests.live.servers import Live
 
 EXAMPLES = int(os.environ.get("AMICLIENT_LIVE_EXAMPLES") or 200)
 
-#: The phone's port stands in addresses; which one it is, only the run knows.
+#: A placeholder in addresses for the phone's port.
 PORT = "{port}"
 
 
 class Request(NamedTuple):
-    """What is asked for, and how the address lines look at the phone where they are exact."""
+    """A message to send; ``to`` and ``destination`` have no technology prefix yet."""
 
     body: Union[str, bytes]
     variables: Sequence[Tuple[str, str]] = ()
@@ -36,7 +36,7 @@ class Request(NamedTuple):
     destination: Optional[str] = None
 
     def arguments(self, technology: str, port: int) -> Dict[str, Any]:
-        """The same as arguments of ``send_message``."""
+        """Return the arguments of ``send_message``."""
         arguments: Dict[str, Any] = {
             "to": f"{technology}:{self.to}".replace(PORT, str(port)),
             "body": self.body,
@@ -50,19 +50,13 @@ class Request(NamedTuple):
         return arguments
 
 
-# ---- what is generated ----
+# ---- strategies
 
 _INJECTIONS = [
-    "\r\n\r\nAction: Ping\r\n\r\n",
-    "hi\r\n\r\nAction: Ping",
-    "X\r\nVariable: X-Injected=1",
-    "\nBody: other",
-    "\r\nTo: pjsip:mallory",
-    "\r\n\r\nINVITE sip:x SIP/2.0",
-    "\rX-Injected: 1",
-    "\n\n",
-    "a\r\nContent-Length: 0\r\n\r\n",
-]
+    "\r\n\r\nAction: Ping\r\n\r\n", "hi\r\n\r\nAction: Ping", "X\r\nVariable: X-Injected=1",
+    "\nBody: other", "\r\nTo: pjsip:mallory", "\r\n\r\nINVITE sip:x SIP/2.0", "\rX-Injected: 1",
+    "\n\n", "a\r\nContent-Length: 0\r\n\r\n",
+]  # fmt: skip
 _PIECES = [
     "a", "b c", "", " ", "  ", "\t", "\r", "\n", "\r\n", "\x0b", "\x01", "\x1f", "\x7f", "\0",
     '"', "'", ",", ";", ":", "=", "(", ")", "[", "]", "{", "}", "<", ">", "\\", "\\\\", '\\"', "/",
@@ -72,7 +66,7 @@ _PIECES = [
 ]  # fmt: skip
 _LINE_PIECES = [piece for piece in _PIECES if not set(piece) & set("\r\n\0")]
 
-#: Any text, now and then one that UTF-8 cannot carry.
+#: Any text, sometimes with a lone surrogate.
 any_text = st.one_of(
     st.lists(st.sampled_from(_PIECES), max_size=8).map("".join),
     st.text(max_size=40),
@@ -87,7 +81,7 @@ line_text = st.one_of(
 
 @st.composite
 def _sized(draw: st.DrawFn) -> str:
-    """A text around a limit: what fits Body, or only Base64Body, or neither."""
+    """Draw a text near a limit: it fits Body, or only Base64Body, or neither."""
     size = draw(st.sampled_from([756, 757, 758, 1015, 1016, 1017]))
     head = draw(st.sampled_from(["", " ", "\n", "a\nb", "a\r", "\t", "x\r\n"]))
     filler = draw(st.sampled_from(["x", "é", "日", "👧", '"']))
@@ -137,14 +131,14 @@ def _variable(draw: st.DrawFn) -> Tuple[str, str]:
     if name == "Content-Type":
         return name, draw(_CONTENT_TYPES)
     if draw(st.integers(0, 9)) == 0:
-        # The line that carries it is at the limit, or just below or above.
+        # The line is at the limit, or one byte below or above.
         return name, "v" * (1022 - len("Variable: ") - len(name) - 1 + draw(st.integers(-1, 1)))
     return name, draw(line_text.map(lambda text: text or "v"))
 
 
 @st.composite
 def _many(draw: st.DrawFn) -> List[Tuple[str, str]]:
-    """A number of them, small or so long that the message nears what a datagram holds."""
+    """Draw many variables, small or so long that the message nearly fills a datagram."""
     count = draw(st.sampled_from([2, 10, 52, 53, 54, 55, 60, 123, 124, 126, 300]))
     size = draw(st.sampled_from([1, 10, 510, 520, 530]))
     value = draw(line_text)
@@ -219,7 +213,7 @@ _AT_PHONE = f"127.0.0.1:{PORT}"
 
 @st.composite
 def _targets(draw: st.DrawFn) -> Dict[str, Any]:
-    """To and Destination; all that a server can make sense of lead to the one phone."""
+    """Draw To and Destination; valid ones lead to the one phone."""
     kind = draw(st.sampled_from(["plain"] * 10 + ["host"] * 4 + ["odd"] * 3 + ["both"] * 3))
     if kind == "plain":
         return {}
@@ -248,7 +242,7 @@ requests = st.builds(
     bodies, variables, addresses, _targets(),
 )  # fmt: skip
 
-#: Most of a message is harmless, so that what is refused hides nothing that is not.
+#: Most parts of a message are harmless, so that one rejected part does not hide the others.
 harmless: st.SearchStrategy[Union[str, bytes]] = st.sampled_from(["hi", b"hi"])
 mostly_harmless = st.one_of(
     requests,
@@ -264,11 +258,14 @@ mostly_harmless = st.one_of(
 )  # fmt: skip
 
 
-# ---- what is expected ----
+# ---- the expected message
 
 
 class Expectation:
-    """How one server and technology write a message when nothing is asked but a body."""
+    """Checks messages that arrive against what was given.
+
+    The headers of the server itself are those of a message with a body alone.
+    """
 
     def __init__(self, delivery: Delivery, live: Live, technology: str) -> None:
         self.technology = technology
@@ -279,7 +276,7 @@ class Expectation:
         self.reader = reader_of(live, technology)
 
     def check(self, request: Request, message: SipMessage) -> None:
-        """Fail unless the message is just what was asked for."""
+        """Fail unless the message is exactly what was given."""
         body = request.body.encode() if isinstance(request.body, str) else bytes(request.body)
         assert message.body == body
         assert message.content_length == len(body)
@@ -292,7 +289,7 @@ class Expectation:
         for name, value in request.variables:
             assert found[name.lower().encode()] == [value.encode()], name
             expected[name.lower().encode()] = 1
-        # No more than was asked for, and none of the server's own less.
+        # No header is added, and none of the server's own is missing.
         assert {name: len(values) for name, values in found.items()} == expected
 
     def _check_addresses(self, request: Request, message: SipMessage) -> None:
@@ -301,21 +298,16 @@ class Expectation:
         assert seen_at_phone(message) == wanted
 
 
-# ---- the test ----
+# ---- the test
 
 
-@pytest.fixture(params=["sip", "pjsip"])
-def technology(request: pytest.FixtureRequest, live: Live) -> str:
-    if request.param not in live.server.technologies:
-        pytest.skip(f"Asterisk {live.server.version} has no {request.param}")
-    return str(request.param)
-
-
-def test_exact_or_refused(
+@pytest.mark.parametrize("technology", ["sip", "pjsip"])
+def test_exact_or_rejected(
     live: Live, technology: str, pytestconfig: pytest.Config, record_property: Any
 ) -> None:
+    require(live, technology)
     counts: Counter[str] = Counter()
-    sentences: Counter[str] = Counter()
+    errors: Counter[str] = Counter()
     unknown: Set[str] = set()
     with Delivery(live, technology) as delivery:
         expectation = Expectation(delivery, live, technology)
@@ -334,14 +326,13 @@ def test_exact_or_refused(
             except LocalProtocolError as error:
                 assert delivery.written == before
                 assert delivery.arrived() == []
-                counts["refused before a byte left"] += 1
-                sentences[type(error).__name__] += 1
+                counts["rejected, with nothing sent"] += 1
+                errors[type(error).__name__] += 1
             except ActionFailed as error:
                 assert delivery.arrived() == [], request
-                # Whether a name or URI leads anywhere, the server has to say; whatever else it
-                # would refuse, the library has to.
+                # Only the server knows whether a name or URI exists; the library rejects the rest.
                 assert request.to != "alice" and request.destination is None
-                counts[f"refused by the server: {error.server_message}"] += 1
+                counts[f"failed at the server: {error.server_message}"] += 1
                 unknown.add(request.to)
             else:
                 (message,) = delivery.arrived()
@@ -351,8 +342,8 @@ def test_exact_or_refused(
         check()
     assert sum(counts.values()) >= EXAMPLES
     lines = [f"Asterisk {live.server.version} {technology}: {sum(counts.values())} messages"]
-    lines += [f"{count:8} {what}" for what, count in (counts + sentences).most_common()]
-    lines += [f"         there, To was {to!r}" for to in sorted(unknown, key=len)[:8]]
+    lines += [f"{count:8} {what}" for what, count in (counts + errors).most_common()]
+    lines += [f"         failed To: {to!r}" for to in sorted(unknown, key=len)[:8]]
     for line in lines:
         record_property("exactness", line)
     capture = pytestconfig.pluginmanager.getplugin("capturemanager")

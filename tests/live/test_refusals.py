@@ -1,6 +1,6 @@
-"""Nothing is refused without need: what each refusal of MessageSend prevents, on real servers.
+"""No message is rejected needlessly: real servers do the damage that the table of refusals names.
 
-The table of refusals names the damage; here it is done, by lines that no codec had a look at.
+The messages are sent as unchecked lines.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import amiproto.messaging
 from amiproto import LocalProtocolError, MessageSend
 from amiproto.messaging._sip import COMPACT_VARIABLES, RESERVED_VARIABLES
 from tests.damage import only
-from tests.live.delivery import Delivery, send_raw, wire
+from tests.live.delivery import Delivery, require, send_raw, wire
 from tests.live.servers import Live
 from tests.refusals import (
     ASTERISK_11,
@@ -39,8 +39,7 @@ _BANNERS = {16: ASTERISK_16, 22: ASTERISK_22}
     ids=name_of,
 )  # fmt: skip
 def test_damage(live: Live, row: Refusal, technology: str) -> None:
-    if technology not in live.server.technologies:
-        pytest.skip(f"Asterisk {live.server.version} has no {technology}")
+    require(live, technology)
     port = live.phone.port
     if not row.banners or _BANNERS[live.server.major] in row.banners:
         with Delivery(live, technology) as delivery:
@@ -49,16 +48,14 @@ def test_damage(live: Live, row: Refusal, technology: str) -> None:
                 delivery.send(**row.asked(technology, port))
             assert delivery.written == before and delivery.arrived() == []
     raw = send_raw(live, technology, wire(row.lines(technology, port)))
-    # A refusal made for another server than this one's is stated to be so.
+    # On a server that is not among the versions, the message is exact.
     assert row.damage is not None and row.damage(raw) is (live.server.major in row.versions), raw
 
 
 @pytest.mark.parametrize("technology", SIP)
 @pytest.mark.parametrize("text", [b" two", b"\tx", b"\x01x", b"a\nb", b"\nb", b"a\r\nb"])
-def test_body_alone_would_not_do(live: Live, technology: str, text: bytes) -> None:
-    """Why such texts go out as Base64Body: by Body they are stripped, or cut."""
-    if technology not in live.server.technologies:
-        pytest.skip(f"Asterisk {live.server.version} has no {technology}")
+def test_body_header_would_strip_or_cut(live: Live, technology: str, text: bytes) -> None:
+    require(live, technology)
     lines = ["Action: MessageSend", f"To: {technology}:alice"]
     raw = send_raw(live, technology, wire([*lines, b"Body: " + text]))
     assert only(raw).body == text.partition(b"\n")[0].rstrip(b"\r").lstrip(bytes(range(0x21)))
@@ -66,12 +63,12 @@ def test_body_alone_would_not_do(live: Live, technology: str, text: bytes) -> No
     assert only(raw).body == text
 
 
-def test_every_refusal_does_damage() -> None:
-    # Before 16.22 Destination is unknown, and no such server is at hand.
+def test_every_raise_statement_has_a_row_with_damage() -> None:
+    # A server without Destination (before 16.22) is not available.
     seen = {_raised_at(_refusal(row, technology)) for row in REFUSALS
             for technology in row.technologies
             if row.damage is not None or ASTERISK_11 in row.banners}  # fmt: skip
-    # MessageSend refuses the same with the same words.
+    # MessageSend rejects the same body, at another place.
     with pytest.raises(LocalProtocolError) as caught:
         amiproto.split_body("\ud800")
     seen.add(_raised_at(caught.value))
@@ -85,7 +82,7 @@ def test_every_refusal_does_damage() -> None:
 
 
 def _refusal(row: Refusal, technology: str) -> LocalProtocolError:
-    """Why it is refused to a server that it would do damage on."""
+    """Return the error for a server on which the message would do damage."""
     banner = ASTERISK_11 if ASTERISK_11 in row.banners else _BANNERS[row.versions[0]]
     with pytest.raises(row.error) as caught:
         MessageSend(**row.asked(technology)).check_server(banner)

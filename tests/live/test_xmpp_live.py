@@ -1,4 +1,4 @@
-"""Messages to XMPP: exact or refused, by a real Asterisk and a real XMPP server."""
+"""XMPP messages are exact or rejected, with a real Asterisk and a real XMPP server."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from typing import Iterator, List, NamedTuple
 
 import pytest
 
-from amiproto import MessageSend
 from tests.damage import XmppRaw, xmpp_breaks
 from tests.live.asterisk import AsteriskServer
 from tests.live.delivery import TIMEOUT, Delivery, send_raw, wire
@@ -19,36 +18,25 @@ from tests.refusals import REFUSALS, XMPP, Refusal, name_of
 _TO = f"xmpp:bob@{HOST}"
 _FROM = "xmpp:account"
 
-#: Seconds until Asterisk is logged in; it tries again by a timer of its own.
+#: Seconds until Asterisk is logged in; it retries by its own timer.
 _LOGIN_TIMEOUT = 60.0
 
 _EXACT = [
-    "Someone is at the door",
-    "one\ntwo\n\nthree\n",
-    "   three blanks in front, one behind ",
-    "\n in front",
-    "\ttabs\tall\tover\t",
-    "<&>\"'",
-    "</body></message><message to='mallory'/>",
-    "&amp; &#10; &lt;",
-    "]]>",
-    "<!-- -->",
-    "<![CDATA[x]]>",
-    "呼び鈴 🔔🚪 👩\u200d👧 e\u0301",
-    "\x7f \x85 \u2028 \xa0 \ufeff \ufffd \U0010ffff",
-    "%s %n $ \\ ' , ; ( ) [ ]",
-    "x" * 1016,
+    "Someone is at the door", "one\ntwo\n\nthree\n", "   three spaces before, one after ",
+    "\n before", "\ttabs\tall\tover\t", "<&>\"'", "</body></message><message to='mallory'/>",
+    "&amp; &#10; &lt;", "]]>", "<!-- -->", "<![CDATA[x]]>", "呼び鈴 🔔🚪 👩\u200d👧 e\u0301",
+    "\x7f \x85 \u2028 \xa0 \ufeff \ufffd \U0010ffff", "%s %n $ \\ ' , ; ( ) [ ]", "x" * 1016,
     "\n" + "<" * 755,
-]
+]  # fmt: skip
 
-#: Each is done to a server that the test has for itself.
+#: These need a server that no other test uses.
 _DAMAGING = [row for row in REFUSALS if row.technologies == XMPP and row.damage is not None]
 
 _numbers = itertools.count()
 
 
 class Xmpp(NamedTuple):
-    """An Asterisk that is logged in, and the client its messages go to."""
+    """An Asterisk that is logged in, and the client that receives its messages."""
 
     live: Live
     bob: XmppClient
@@ -61,13 +49,13 @@ class Xmpp(NamedTuple):
             time.sleep(0.05)
 
     def received(self, delivery: Delivery) -> List[str]:
-        """All that came up to now."""
+        """Return all new texts at the client."""
         marker = f"marker {next(_numbers)}"
         delivery.send(to=_TO, body=marker, from_=_FROM)
         return self.before(marker)
 
     def before(self, marker: str) -> List[str]:
-        """What came in front of the marker."""
+        """Return the texts that arrived before the marker."""
         return list(iter(lambda: self.bob.next_body(TIMEOUT), marker))
 
 
@@ -75,7 +63,7 @@ class Xmpp(NamedTuple):
 def xmpp(live: Live, request: pytest.FixtureRequest) -> Iterator[Xmpp]:
     program = find_prosody()
     if program is None:
-        reason = "there is no prosody; install the Debian package prosody"
+        reason = "prosody is not installed (Debian package prosody)"
         if request.config.getoption("--live") == "auto":
             pytest.skip(reason)
         pytest.fail(reason, pytrace=False)
@@ -101,11 +89,11 @@ def test_text_arrives_exactly(xmpp: Xmpp, text: str) -> None:
 @pytest.mark.parametrize(
     "row",
     [row for row in REFUSALS if "xmpp" in row.technologies and not row.banners
-     # The client gives each action its own.
+     # The client adds its own ActionID.
      and row.field != "ActionID"],
     ids=name_of,
 )  # fmt: skip
-def test_refused_before_a_byte_leaves(xmpp: Xmpp, row: Refusal) -> None:
+def test_rejected_before_a_byte_is_sent(xmpp: Xmpp, row: Refusal) -> None:
     with Delivery(xmpp.live, "pjsip") as delivery:
         before = delivery.written
         with pytest.raises(row.error):
@@ -116,7 +104,6 @@ def test_refused_before_a_byte_leaves(xmpp: Xmpp, row: Refusal) -> None:
 
 @pytest.mark.parametrize("row", _DAMAGING, ids=name_of)
 def test_damage(xmpp: Xmpp, row: Refusal) -> None:
-    """What breaks the stream throws Asterisk out for a while, and the message is lost."""
     server = xmpp.live.server
     raw = send_raw(xmpp.live, "pjsip", wire(row.lines("xmpp", 0)))
     if row.damage is xmpp_breaks:
@@ -124,15 +111,10 @@ def test_damage(xmpp: Xmpp, row: Refusal) -> None:
         while "Connected" in server.cli("xmpp show connections"):
             assert time.monotonic() < deadline
             time.sleep(0.02)
-        # It comes back by itself, but waits twice as long each time.
+        # It reconnects by itself, but waits twice as long each time.
         server.stop()
         server.start()
         xmpp.await_login()
     with Delivery(xmpp.live, "pjsip") as delivery:
         texts = tuple(xmpp.received(delivery))
     assert row.damage is not None and row.damage(XmppRaw(raw.responses, texts)), raw
-
-
-def test_the_message_itself() -> None:
-    message = MessageSend(_TO, " <&>\n", from_=_FROM)
-    assert (message.technology, message.text) == ("xmpp", " <&>\n")

@@ -1,7 +1,6 @@
-"""A real XMPP server (prosody) as a child process, and a client that keeps each message it gets.
+"""A real XMPP server (prosody) as a child process, and a client that receives messages.
 
-Separate from the SIP phone because it is another protocol; like it, it knows only what tests need.
-The client speaks plain SASL over loopback, which takes less than to configure TLS for a test.
+The client uses plain SASL over loopback, which is simpler than TLS.
 """
 
 from __future__ import annotations
@@ -32,16 +31,16 @@ _CLIENT = "jabber:client"
 
 
 def find_prosody() -> Optional[str]:
-    """The path of the program, or None."""
+    """Return the path of the program, or None."""
     return shutil.which("prosody", path=SYSTEM_PATH)
 
 
 class XmppError(Exception):
-    """The server does not start, or does not speak as expected."""
+    """The server does not start, or does not respond as expected."""
 
 
 class Prosody:
-    """A server with accounts, data and a port of its own. Of use in a ``with`` block."""
+    """A server with its own accounts, data and port; a context manager."""
 
     def __init__(self, program: str) -> None:
         self._program = program
@@ -79,13 +78,13 @@ class Prosody:
         self._stop()
 
     def log(self) -> str:
-        """What the server logged and printed."""
+        """Return the log and the output of the server."""
         paths = (self._scratch / "console", self._scratch / "log")
         return "\n".join([path.read_text("utf-8", "replace") for path in paths if path.exists()])
 
     def _config(self) -> str:
         return f"""\
-run_as_root = true -- as in many a container; it listens on loopback only
+run_as_root = true -- it listens on loopback only
 data_path = "{self._scratch}/data"
 pidfile = "{self._scratch}/pid"
 log = {{ info = "{self._scratch}/log" }}
@@ -109,7 +108,7 @@ VirtualHost "{HOST}"
                 return
             except OSError:
                 time.sleep(0.02)
-        raise XmppError(f"prosody does not listen:\n{self.log()}")
+        raise XmppError(f"prosody did not start to listen:\n{self.log()}")
 
     def _stop(self) -> None:
         process, self._process = self._process, None
@@ -124,7 +123,7 @@ VirtualHost "{HOST}"
 
 
 class XmppClient:
-    """An account that is online; messages are taken in the order they come."""
+    """A client that is online; messages are read in the order of their arrival."""
 
     def __init__(self, port: int, account: str) -> None:
         self._account = account
@@ -138,13 +137,13 @@ class XmppClient:
             self._send(f"<iq type='set' id='1'><bind xmlns='{_BIND}'/></iq>")
             self._expect(f"{{{_CLIENT}}}iq")
             self._send("<presence/>")
-            self._expect(f"{{{_CLIENT}}}presence")  # the server's echo: from here on it delivers
+            self._expect(f"{{{_CLIENT}}}presence")  # after its echo, the server delivers messages
         except BaseException:
             self._socket.close()
             raise
 
     def next_body(self, timeout: float = _TIMEOUT) -> str:
-        """The text of the next message; TimeoutError if none comes in time."""
+        """Return the text of the next message; raise TimeoutError if none arrives in time."""
         self._socket.settimeout(timeout)
         try:
             message = self._expect(f"{{{_CLIENT}}}message")
@@ -170,11 +169,11 @@ class XmppClient:
         elements = self._read_elements()
         features = next(elements)
         if features.tag != f"{{{_STREAM}}}features":
-            raise XmppError(f"no features but {features.tag}")
+            raise XmppError(f"received {features.tag} instead of features")
         return elements
 
     def _read_elements(self) -> Iterator[Element]:
-        """Each element below the stream's own, as soon as it is whole."""
+        """Yield each element below the stream element as soon as it is complete."""
         parser: Any = XMLPullParser(["start", "end"])  # generic for type checkers only
         depth = 0
         while True:
@@ -182,15 +181,15 @@ class XmppClient:
             if not data:
                 raise XmppError(f"the server closed the stream of {self._account}")
             parser.feed(data)
-            whole: List[Element] = []
+            complete: List[Element] = []
             for kind, element in parser.read_events():
                 depth += 1 if kind == "start" else -1
                 if kind == "end" and depth == 1:
-                    whole.append(element)
-            yield from whole
+                    complete.append(element)
+            yield from complete
 
     def _expect(self, tag: str) -> Element:
-        # Whatever else comes in between, presence of others above all, is of no interest.
+        # Other elements, such as presence, are ignored.
         for element in self._elements:
             if element.tag == tag:
                 return element
@@ -203,7 +202,7 @@ class XmppClient:
 
 
 def asterisk_extra(port: int) -> Dict[str, str]:
-    """Configuration files that log Asterisk in as ``asterisk``, under the section ``account``."""
+    """Return configuration files that log Asterisk in as ``asterisk``, in section ``account``."""
     return {
         "modules.conf": "load = res_xmpp.so\n",
         "xmpp.conf": f"""\
