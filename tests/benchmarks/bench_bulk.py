@@ -1,12 +1,11 @@
-"""Many messages with windows of several sizes, on loopback and with 20 ms each way."""
+"""Many messages with windows of several sizes, without delay and with 20 ms in each direction."""
 
 from __future__ import annotations
 
 from typing import Callable, Dict, Iterator
 
 from amiclient import Client
-from amiclient.loopback import SECRET, USERNAME
-from tests.benchmarks.common import interleave, is_short, ratio, serving, show
+from tests.benchmarks.common import Server, interleave, options, ratio, serving, show
 
 WINDOWS = (1, 4, 16, 32, 64)
 
@@ -15,8 +14,8 @@ def messages(count: int) -> Iterator[Dict[str, str]]:
     return ({"to": "pjsip:alice", "body": f"message {number}"} for number in range(count))
 
 
-def bulk(client: Client, count: int, window: int) -> None:
-    """Send so many, and see that each was taken, in order."""
+def send(client: Client, count: int, window: int) -> None:
+    """Send messages, and check that all were accepted, in order."""
     expected = 0
     for result in client.send_messages(messages(count), window=window):
         assert result.outcome == "accepted", result
@@ -25,32 +24,33 @@ def bulk(client: Client, count: int, window: int) -> None:
     assert expected == count
 
 
-def measure(where: str, port: int, counts: Dict[int, int], rounds: int, target: str) -> None:
-    """The time for each message, window 1 against the others."""
-    with Client("127.0.0.1", port, username=USERNAME, secret=SECRET) as client:
+def measure(server: Server, counts: Dict[int, int], rounds: int, target: str) -> None:
+    """Compare the time per message of window 1 with that of other windows."""
+    with server.client() as client:
         functions: Dict[str, Callable[[], object]] = {
-            str(window): lambda window=window: bulk(  # type: ignore[misc]
+            str(window): lambda window=window: send(  # type: ignore[misc]
                 client, counts[window], window
             )
             for window in WINDOWS
         }
-        took = interleave(functions, rounds)
-    one = [seconds / counts[1] for seconds in took["1"].wall]
+        times = interleave(functions, rounds)
+    one = [seconds / counts[1] for seconds in times["1"].wall]
     for window in WINDOWS[1:]:
-        each = [seconds / counts[window] for seconds in took[str(window)].wall]
+        each = [seconds / counts[window] for seconds in times[str(window)].wall]
         goal = target if window == 32 else None
-        show(f"window {window}, {where}", ratio(one, each), "times the rate of window 1", goal)
+        what = f"window {window}, {server.label}"
+        show(what, ratio(one, each), "times the rate of window 1", goal)
 
 
 def main() -> None:
-    short = is_short()
+    short = options().short
     rounds = 3 if short else 7
-    with serving() as port:
+    with serving() as server:
         counts = dict.fromkeys(WINDOWS, 200 if short else 2000)
-        measure("loopback", port, counts, rounds, "at least 1.8")
-    with serving("20") as port:
+        measure(server, counts, rounds, "at least 1.8")
+    with serving("--delay", "20") as server:
         counts = {window: window * (4 if short else 20) for window in WINDOWS}
-        measure("20 ms each way", port, counts, rounds, "at least 25")
+        measure(server, counts, rounds, "at least 25")
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
-"""Decoding: what programs do with a stream, against the least that Python can do with it.
+"""Decoding, compared with the least that Python can do with a stream.
 
-Every round has a stream that was not there before, and decodes it once.
+Every round decodes a new stream once.
 """
 
 from __future__ import annotations
@@ -11,14 +11,14 @@ from typing import Callable, Dict, List
 
 from amiproto import NEED_DATA, Action, ActionResult, Banner, Connection, Event, Response, Role
 from tests.benchmarks import streams
-from tests.benchmarks.common import is_short, logged_in, show
+from tests.benchmarks.common import logged_in, options, show
 
 Work = Callable[[List[bytes]], object]
 SEEDS = streams.seeds()
 
 
 def floor(chunks: List[bytes]) -> None:
-    """P: split at blank lines, decode, split lines, partition, put in a dict."""
+    """P: split at blank lines, decode, split lines, partition, and fill a dict."""
     rest = b""
     for chunk in chunks:
         *stanzas, rest = (rest + chunk).split(b"\r\n\r\n")
@@ -30,7 +30,7 @@ def floor(chunks: List[bytes]) -> None:
 
 
 def connected() -> Connection:
-    """A client's connection past the banner."""
+    """Return a client's connection after the banner."""
     connection = Connection(Role.CLIENT)
     connection.receive_data(Banner("11.0.0").wire)
     connection.next_event()
@@ -38,7 +38,7 @@ def connected() -> Connection:
 
 
 def cut(chunks: List[bytes]) -> None:
-    """Every stanza found, no header read."""
+    """Find every stanza, and read no header."""
     connection = connected()
     next_event = connection.next_event
     for chunk in chunks:
@@ -48,7 +48,7 @@ def cut(chunks: List[bytes]) -> None:
 
 
 def read_all(chunks: List[bytes]) -> None:
-    """Every header line of every stanza."""
+    """Read every header of every stanza."""
     connection = connected()
     next_event = connection.next_event
     for chunk in chunks:
@@ -60,7 +60,7 @@ def read_all(chunks: List[bytes]) -> None:
 
 
 def by_name(*names: str) -> Work:
-    """What programs do: the name of each event, and three headers of it."""
+    """Return a function that reads the name and three headers of each event, as programs do."""
 
     def work(chunks: List[bytes]) -> None:
         one, two, three = names
@@ -79,7 +79,7 @@ def by_name(*names: str) -> Work:
 
 
 class Flood:
-    """Logged-in sessions, each with answers to its actions spread over a flood of events."""
+    """Sessions with responses to their actions between many events."""
 
     ACTIONS = 100
 
@@ -87,18 +87,18 @@ class Flood:
         self._templates = templates
 
     def prepare(self) -> List[bytes]:
-        """A session and its stream."""
+        """Start a session, and return its stream."""
         self._session = session = logged_in(events="on")
         stanzas = streams.fresh(self._templates, next(SEEDS))
         step = len(stanzas) // self.ACTIONS
         for number in range(self.ACTIONS):
             action_id = session.send(Action("Ping")).action_id
-            answer = Response("Success", [("Ping", "Pong")], action_id=action_id).wire[:-4]
-            stanzas.insert(number * (step + 1), answer)
+            response = Response("Success", [("Ping", "Pong")], action_id=action_id).wire[:-4]
+            stanzas.insert(number * (step + 1), response)
         return streams.chunks(stanzas)
 
-    def pair(self, chunks: List[bytes]) -> None:
-        """Find each answer."""
+    def match(self, chunks: List[bytes]) -> None:
+        """Match the response to each action."""
         session = self._session
         waiting = set(session.outstanding)
         next_event = session.next_event
@@ -119,10 +119,9 @@ def timed(work: Work, chunks: List[bytes]) -> float:
 
 
 def compare(works: Dict[str, Work], templates: List[bytes], rounds: int) -> Dict[str, float]:
-    """The medians of what each takes, as a multiple of P on a stream of the same kind.
+    """Return the median time of each function as a multiple of P.
 
-    In each round P is measured right before each of them, so that what slows down the machine slows
-    down both.
+    P is measured directly before each function, so that other load affects both.
     """
     ratios: Dict[str, List[float]] = {name: [] for name in works}
     for _ in range(rounds):
@@ -134,46 +133,46 @@ def compare(works: Dict[str, Work], templates: List[bytes], rounds: int) -> Dict
 
 
 def flood(templates: List[bytes], rounds: int) -> float:
-    """The same for answers that are found in a flood."""
+    """Return the median time to match responses between many events, as a multiple of P."""
     ratios = []
     made = Flood(templates)
     for _ in range(rounds):
         chunks = made.prepare()
         base = timed(floor, chunks)
-        ratios.append(timed(made.pair, chunks) / base)
+        ratios.append(timed(made.match, chunks) / base)
     return statistics.median(ratios)
 
 
 WORKS: Dict[str, Work] = {
-    "an event's name and three headers by name": by_name("Channel", "Uniqueid", "Context"),
-    "the same, spelt otherwise than on the wire": by_name("channel", "UNIQUEID", "conText"),
-    "every header line": read_all,
-    "cut only, nothing read": cut,
+    "name and three headers of each event": by_name("Channel", "Uniqueid", "Context"),
+    "the same in another case than on the wire": by_name("channel", "UNIQUEID", "conText"),
+    "every header": read_all,
+    "no header": cut,
 }
 
 
 def main() -> None:
-    rounds = 3 if is_short() else 15
+    rounds = 3 if options().short else 15
     for capture in ("asterisk-16.bin", "asterisk-22.bin"):
         calls = streams.stanzas(capture, calls=True)
         whole = streams.stanzas(capture)
         for kind, templates, aims in (
             ("events of calls", calls, (0.9, None, 1.2, 0.35)),
             ("the whole capture", whole, (None, None, 1.2, 0.35)),
-            ("10 lines, as old servers send", streams.shortened(calls), (1.4, None, 1.5, 0.6)),
+            ("10 lines, as from old servers", streams.shortened(calls), (1.4, None, 1.5, 0.6)),
         ):
             size = sum(map(len, templates)) / len(templates)
             print(f"{capture}, {kind}: {len(templates)} stanzas of {size:.0f} bytes")
             found = compare(WORKS, templates * 3, rounds)
-            for (what, value), aim in zip(found.items(), aims):
-                show(f"  {what}", value, "P", None if aim is None else f"at most {aim}")
-        show(f"{capture}: answers found in a flood", flood(calls * 4, rounds), "P", "at most 0.45")
+            for (what, value), target in zip(found.items(), aims):
+                show(f"  {what}", value, "P", None if target is None else f"at most {target}")
+        show(f"{capture}: responses matched", flood(calls * 4, rounds), "P", "at most 0.45")
     cutting(rounds)
     one_stanza(min(rounds, 7))
 
 
 def cutting(rounds: int) -> None:
-    """The same bytes in pieces of many sizes, and what the calls alone cost."""
+    """Show the time per byte for several chunk sizes, with and without the cost of the calls."""
     templates = streams.stanzas("asterisk-22.bin")
     sizes = (1, 7, 1460, streams.CHUNK)
     seconds: Dict[int, List[float]] = {size: [] for size in sizes}
@@ -188,17 +187,17 @@ def cutting(rounds: int) -> None:
     for size in sizes[:-1]:
         raw = statistics.median(seconds[size]) / whole
         net = (statistics.median(seconds[size]) - statistics.median(calls[size])) / whole
-        show(f"time per byte in pieces of {size}, to pieces of {streams.CHUNK}", raw, "times")
-        show("  less what as many calls without a byte take", net, "times")
+        show(f"time per byte in chunks of {size}, compared with {streams.CHUNK}", raw, "times")
+        show("  without the time of as many calls with no data", net, "times")
 
 
 def one_stanza(rounds: int) -> None:
-    """A stanza of 1 MB in pieces of 16 bytes."""
+    """Show the time of a stanza of 1 MB in chunks of 16 bytes."""
     line = b"Output: " + b"x" * 90 + b"\r\n"
     data = b"Response: Success\r\n" + line * 10000 + b"\r\n"
     chunks = [data[start : start + 16] for start in range(0, len(data), 16)]
     took = min([timed(cut, chunks) for _ in range(rounds)])
-    show(f"one stanza of {len(data)} bytes in pieces of 16", took, "s")
+    show(f"one stanza of {len(data)} bytes in chunks of 16", took, "s")
 
 
 if __name__ == "__main__":

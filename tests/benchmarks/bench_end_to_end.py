@@ -1,45 +1,31 @@
-"""One message at a time, against a bare socket with prebuilt bytes; and the codec's part of it.
+"""One message at a time, compared with a bare socket, and the codec's share of the time.
 
-Against the loopback server in a process of its own; ``--asterisk`` adds a live server, started from
-the tree of ``tests/live``.
+With a loopback server in another process, and with a live server if ``--asterisk`` is given.
 """
 
 from __future__ import annotations
 
-import argparse
-import contextlib
 import select
 import socket
 import statistics
-import subprocess
-import sys
-from time import perf_counter, process_time
-from typing import Iterator, List, NamedTuple, Tuple
 
-from amiclient import Client
-from amiclient.loopback import SECRET, USERNAME
 from amiproto import ActionResult, MessageSend
-from tests.benchmarks.common import logged_in, ratio, serving, show
+from tests.benchmarks.common import Server, interleave, logged_in, options, ratio, servers, show
 
 LOGIN = "Action: Login\r\nUsername: {}\r\nSecret: {}\r\nEvents: off\r\n\r\n"
 TO, BODY = "pjsip:alice", "Someone is at the door"
 FROM = "Door <sip:door@example.org>"
-ANSWER = b"Response: Success\r\nActionID: %s\r\nMessage: Message successfully sent\r\n\r\n"
-
-
-class Speed(NamedTuple):
-    wall: List[float]
-    cpu: List[float]
+RESPONSE = b"Response: Success\r\nActionID: %s\r\nMessage: Message successfully sent\r\n\r\n"
 
 
 class Bare:
-    """R: prebuilt bytes, and reading up to the blank line."""
+    """R: sends prepared bytes and reads up to the blank line."""
 
-    def __init__(self, port: int, username: str, secret: str) -> None:
-        self._sock = socket.create_connection(("127.0.0.1", port))
+    def __init__(self, server: Server) -> None:
+        self._sock = socket.create_connection(("127.0.0.1", server.port))
         self._sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._read(b"\r\n")
-        self._sock.sendall(LOGIN.format(username, secret).encode())
+        self._sock.sendall(LOGIN.format(server.username, server.secret).encode())
         self._read(b"\r\n\r\n")
         self._wire = (
             f"Action: MessageSend\r\nActionID: {'0' * 32}\r\nTo: {TO}\r\nFrom: {FROM}\r\n"
@@ -56,108 +42,84 @@ class Bare:
         return data
 
     def run(self, count: int) -> None:
-        """Send so many messages."""
+        """Send messages."""
         for _ in range(count):
             self._sock.sendall(self._wire)
-            answer = self._read(b"\r\n\r\n")
-            assert b"Success" in answer, answer
+            assert b"Success" in self._read(b"\r\n\r\n")
 
     def run_careful(self, count: int) -> None:
-        """The same, with what no client can leave out that has a deadline and tells what was not
-        sent: a look for a dead connection before each message, and a wait that can end."""
+        """Send messages with what every client with timeouts and outcomes has to do: check for a
+        dead connection before each message, and poll before each read."""
         waiting = select.poll()
         waiting.register(self._sock, select.POLLIN)
         for _ in range(count):
             assert not waiting.poll(0)
             self._sock.sendall(self._wire)
             assert waiting.poll(10_000)
-            answer = self._read(b"\r\n\r\n")
-            assert b"Success" in answer, answer
+            assert b"Success" in self._read(b"\r\n\r\n")
 
     def close(self) -> None:
         self._sock.close()
 
 
 def message(number: int) -> MessageSend:
-    """A message that was not there before."""
+    """Return a new message."""
     variables = {"X-Door": f"{number}", "X-Place": f"front {number}", "X-Time": f"12:{number}"}
     return MessageSend(TO, f"{BODY} {number}", FROM, variables)
 
 
 class Codec:
-    """The codec alone: a message is built and sent, and its answer paired."""
+    """The codec alone: creates and sends messages, and matches their responses."""
 
     def __init__(self) -> None:
         self._session = logged_in()
 
     def run(self, count: int) -> None:
-        """Do it for so many messages."""
+        """Send messages."""
         session = self._session
         for number in range(count):
             action = session.send(message(number))
             assert action.wire and action.action_id is not None
-            session.receive_data(ANSWER % action.action_id.encode())
+            session.receive_data(RESPONSE % action.action_id.encode())
             event = session.next_event()
             assert isinstance(event, ActionResult) and event.response.name == "Success"
 
 
-def measure(port: int, username: str, secret: str, count: int, rounds: int, where: str) -> None:
-    """Bare socket, client and codec in turns, over connections that stay open."""
-    bare, careful, ours, codec = (Speed([], []) for _ in range(4))
-    floor = Bare(port, username, secret)
-    with Client("127.0.0.1", port, username=username, secret=secret) as client:
+def measure(server: Server, count: int, rounds: int) -> None:
+    """Compare bare socket, client and codec over connections that stay open."""
+    floor, codec = Bare(server), Codec()
+    with server.client() as client:
 
         def send(times: int) -> None:
             for number in range(times):
                 client.send(message(number))
 
-        for run, speed in [(floor.run, Speed([], [])), (send, Speed([], []))] + [
-            (floor.run, bare),
-            (floor.run_careful, careful),
-            (send, ours),
-            (Codec().run, codec),
-        ] * rounds:
-            cpu, wall = process_time(), perf_counter()
-            run(count)
-            speed.wall.append(perf_counter() - wall)
-            speed.cpu.append(process_time() - cpu)
+        times = interleave(
+            {
+                "bare": lambda: floor.run(count),
+                "careful": lambda: floor.run_careful(count),
+                "client": lambda: send(count),
+                "codec": lambda: codec.run(count),
+            },
+            rounds,
+        )
     floor.close()
+    bare, careful, ours = times["bare"], times["careful"], times["client"]
     rate = count / statistics.median(bare.wall)
-    show(f"bare socket, {where}", rate, "messages a second")
-    show(f"rate of one at a time, {where}", ratio(bare.wall, ours.wall), "R", "at least 0.92")
-    show(f"client's CPU, {where}", ratio(ours.cpu, bare.cpu), "R", "at most 1.25")
-    part = ratio(codec.wall, ours.wall)
-    show("  the codec's part of the time for one", part, "of it", "at most 0.05")
-    show("  rate of the bare socket with a look and a wait", ratio(bare.wall, careful.wall), "R")
+    show(f"bare socket, {server.label}", rate, "messages a second")
+    show(f"rate of the client, {server.label}", ratio(bare.wall, ours.wall), "R", "at least 0.92")
+    show(f"client's CPU, {server.label}", ratio(ours.cpu, bare.cpu), "R", "at most 1.25")
+    share = ratio(times["codec"].wall, ours.wall)
+    show("  the codec's share of the client's time", share, "of it", "at most 0.05")
+    show("  rate of the bare socket with check and poll", ratio(bare.wall, careful.wall), "R")
     show("  its CPU", ratio(careful.cpu, bare.cpu), "R")
 
 
-@contextlib.contextmanager
-def live(suite: str) -> Iterator[Tuple[int, str, str]]:
-    """A live server and its phone, each in a process of its own; port, user and secret."""
-    command = [sys.executable, "-m", "tests.benchmarks.serve_live", suite]
-    with subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    ) as process:
-        assert process.stdin is not None and process.stdout is not None
-        try:
-            port, username, secret = process.stdout.readline().rstrip("\n").split("\t", 2)
-            yield int(port), username, secret
-        finally:
-            process.stdin.close()
-
-
 def main() -> None:
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--short", action="store_true", help="few rounds, small numbers")
-    parser.add_argument("--asterisk", metavar="SUITE", help="bullseye (16) or sid (22)")
-    options = parser.parse_args()
-    count, rounds = (100, 3) if options.short else (1000, 15)
-    with serving() as port:
-        measure(port, USERNAME, SECRET, count, rounds, "loopback")
-    if options.asterisk:
-        with live(options.asterisk) as (port, username, secret):
-            measure(port, username, secret, count, rounds, f"Asterisk ({options.asterisk})")
+    chosen = options(asterisk=True)
+    count, rounds = (100, 3) if chosen.short else (1000, 15)
+    for server in servers(chosen.asterisk):
+        measure(server, count, rounds)
 
 
 if __name__ == "__main__":

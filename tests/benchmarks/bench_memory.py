@@ -1,4 +1,4 @@
-"""Memory: of a large batch, of a connection, of a decoded event."""
+"""The memory of many messages, of a session, and of a decoded event."""
 
 from __future__ import annotations
 
@@ -7,22 +7,20 @@ import resource
 import tracemalloc
 from typing import Iterator, List
 
-from amiclient import Client
-from amiclient.loopback import SECRET, USERNAME
 from amiproto import NEED_DATA, Message, Session
 from tests.benchmarks import streams
 from tests.benchmarks.bench_bulk import messages
 from tests.benchmarks.bench_decode import connected
-from tests.benchmarks.common import is_short, serving, show
+from tests.benchmarks.common import options, serving, show
 
 
 def peak() -> float:
-    """The most memory this process has had so far, in megabytes."""
+    """Return the peak memory of this process in MiB."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024.0
 
 
 def main() -> None:
-    short = is_short()
+    short = options().short
     batch(20_000 if short else 1_000_000)
     tracemalloc.start()
     sessions = [Session("u", "s", entropy=os.urandom(16)) for _ in range(100)]
@@ -31,20 +29,20 @@ def main() -> None:
 
 
 def batch(count: int) -> None:
-    """The peak may not grow between the first tenth of a batch and its end."""
-    with serving() as port:
-        with Client("127.0.0.1", port, username=USERNAME, secret=SECRET) as client:
+    """Check that the peak does not grow after the first tenth of many messages."""
+    with serving() as server:
+        with server.client() as client:
             results = client.send_messages(messages(count), window=32)
             for _ in range(count // 10):
                 next(results)
             before = peak()
             for result in results:
                 assert result.outcome == "accepted"
-    show(f"growth of the peak over the last 9/10 of {count}", peak() - before, "MiB", "flat")
+    show(f"growth of the peak in the last 9/10 of {count} messages", peak() - before, "MiB", "flat")
 
 
 def events() -> None:
-    """What a decoded event takes, its headers unread and read."""
+    """Show the memory of a decoded event, before and after its headers are read."""
     data = b"".join(streams.chunks(streams.stanzas("asterisk-22.bin")))
     connection = connected()
     connection.receive_data(data)
@@ -54,13 +52,13 @@ def events() -> None:
     for message in kept:
         message.headers.get("Channel")
     read = tracemalloc.get_traced_memory()[0]
-    show("a decoded event, headers unread", (unread - before) / len(kept), "bytes")
-    show("  headers read, over that", (read - unread) / len(kept), "bytes")
-    show("  its bytes on the wire", len(data) / len(kept), "bytes")
+    show("a decoded event, before its headers are read", (unread - before) / len(kept), "bytes")
+    show("  additional memory after reading them", (read - unread) / len(kept), "bytes")
+    show("  its size on the wire", len(data) / len(kept), "bytes")
 
 
 def drain(connection: object) -> Iterator[Message]:
-    """Every message at hand."""
+    """Yield every complete message."""
     while True:
         message = connection.next_event()  # type: ignore[attr-defined]
         if message is NEED_DATA:

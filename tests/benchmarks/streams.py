@@ -1,7 +1,7 @@
-"""Streams as servers send them, made anew for every round.
+"""Streams like those of servers, different in every round.
 
-A decoder that remembers what it has seen looks fast on a stream that comes again and again. In life
-the ids, channels, times, numbers and names of calls never come back, so that none does here.
+A decoder with a cache looks fast on a repeated stream. The ids, channels, times, numbers and names
+of real calls do not repeat, so they do not repeat here.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ from typing import Iterator, List
 
 from tests.benchmarks.common import CAPTURES
 
-#: Bytes of a chunk, as sockets give them.
+#: The size of a chunk in bytes, as sockets return it.
 CHUNK = 64 * 1024
 
-#: Lines of a stanza as old servers send it: Asterisk 11 has some ten to an event.
+#: The number of lines in an event of Asterisk 11.
 OLD_LINES = 10
 
 _NUMBER = re.compile(rb"\d{2,}")
@@ -23,9 +23,9 @@ _NAME = re.compile(rb"(?<=Name: )[A-Z][a-z]+")
 
 
 def stanzas(capture: str, *, calls: bool = False) -> List[bytes]:
-    """The stanzas of a recorded stream, without their blank lines.
+    """Return the stanzas of a recorded stream, without their blank lines.
 
-    :param calls: only the events of calls: those that name a channel.
+    :param calls: only events with a channel.
     """
     found = (CAPTURES / capture).read_bytes().split(b"\r\n", 1)[1].split(b"\r\n\r\n")[:-1]
     if calls:
@@ -34,12 +34,12 @@ def stanzas(capture: str, *, calls: bool = False) -> List[bytes]:
 
 
 def shortened(templates: List[bytes]) -> List[bytes]:
-    """The same with the first lines only, as many as old servers send."""
+    """Return the first lines of each stanza, as many as old servers send."""
     return [b"\r\n".join(stanza.split(b"\r\n")[:OLD_LINES]) for stanza in templates]
 
 
 def fresh(templates: List[bytes], seed: int) -> List[bytes]:
-    """The same stanzas with other numbers and names, the same ones for the same seed."""
+    """Return the stanzas with other numbers and names, which depend on the seed."""
     chance = random.Random(seed)
 
     def number(found: "re.Match[bytes]") -> bytes:
@@ -54,11 +54,11 @@ def fresh(templates: List[bytes], seed: int) -> List[bytes]:
 
 
 def chunks(parts: List[bytes], size: int = CHUNK) -> List[bytes]:
-    """A stream of these stanzas, in pieces of so many bytes."""
+    """Return the stream of these stanzas in chunks."""
     data = b"\r\n\r\n".join(parts) + b"\r\n\r\n"
     return [data[start : start + size] for start in range(0, len(data), size)]
 
 
 def seeds() -> Iterator[int]:
-    """Seeds, none of which comes again."""
+    """Yield seeds without repetition."""
     yield from range(1, 1_000_000)
