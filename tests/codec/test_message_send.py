@@ -27,7 +27,7 @@ from amiproto import (
     parse_message_send,
 )
 from amiproto.messaging.message import body_header, decode_base64
-from tests.fuzzing.messages import check_exact, exactly_or_refused, on_the_server
+from tests.fuzzing.messages import check_exact, exact_or_rejected, on_the_server
 from tests.refusals import AMI, REFUSALS, Refusal, name_of, pairs_of
 from tests.strategies import any_text, feed, line_text, opened
 
@@ -103,7 +103,7 @@ def test_any_arguments_are_exact_or_rejected(
     action_id: Optional[str],
 ) -> None:
     try:
-        exactly_or_refused(to, body, from_, pairs, destination, action_id)
+        exact_or_rejected(to, body, from_, pairs, destination, action_id)
     except LocalProtocolError:
         pass
 

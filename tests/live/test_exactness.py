@@ -161,50 +161,24 @@ variables = st.one_of(
     _long(),
 )
 
-_NAMES = st.one_of(
-    st.sampled_from(
-        ["Door", "Door Bell", "A, B", "Tür 🚪", "A.B", "A@B", "A:B", "A;B", "A>", "%4"]
-    ),
-    line_text.map(lambda text: text.lstrip()),
-    any_text,
-    st.integers(250, 258).map("n".__mul__),
-)
+# Addresses of every form are in test_addresses_live; these go together with the other fields.
 _USERS = st.one_of(
-    st.sampled_from(["door", "d%20o", "d%40o", "d%C3%B6", "a%2Bb", "a%00b", "a%3bb", "+49170",
-                     "a;b", "a:b", "a?b", "a/b", "a&b=c$,", "a#b", "ö", "a b", "%0d%0aX:%201", "",
-                     "'(a)'", "a%zz", "%"]),
+    st.sampled_from(["door", "d%20o", "a%2Bb", "a%00b", "+49170", "a;b", "ö", "%0d%0aX:%201", ""]),
     st.text("abc019-_.!~*'()&=+$,/?%;:@#\"\\<> ", max_size=8),
     st.integers(250, 258).map("u".__mul__),
-)  # fmt: skip
-_HOSTS = st.sampled_from(
-    ["example.org", "e", "1.2.3.4", "[::1]", "[2001:db8::1]", "::1", "a_b.c", "-x..y", "exä.org",
-     "e:5070", "e;user=phone", "e?Subject=x", "e%20", "e ", "", "[", "e>"]
-)  # fmt: skip
-
-
-@st.composite
-def _name_addr(draw: st.DrawFn) -> str:
-    scheme = draw(st.sampled_from(["sip:"] * 8 + ["SIP:", "sips:", "tel:", ""]))
-    user = draw(_USERS)
-    uri = f"{scheme}{user}{'@' if user else ''}{draw(_HOSTS)}"
-    name = draw(_NAMES)
-    if draw(st.booleans()):
-        name = '"' + name.replace("\\", "\\\\").replace('"', '\\"') + '"'
-    form = draw(st.sampled_from(["{name} <{uri}>"] * 6 + [
-        "{name}<{uri}>", "<{uri}>", "{uri}", "{name} <{uri}", "{name} <{uri}>;tag=1",
-        "{name} <{uri}> ", "{name}   <{uri}>", "{uri} ", "{name}", "{name} <1234>",
-    ]))  # fmt: skip
-    return form.format(name=name, uri=uri)
-
-
+)
+_NAMES = st.one_of(
+    st.sampled_from(["Door Bell", "A, B", "Tür 🚪", "A:B", '"A;B"', "A>", ""]),
+    line_text,
+    st.integers(250, 258).map("n".__mul__),
+)
 addresses = st.one_of(
     st.none(),
     st.sampled_from(["Door <sip:door@example.org>", '"Door Bell" <sip:door@example.org>',
                      "door", "sip:door@example.org", "door@example.org", "alice", "", " door",
-                     "a\r\nb"]),
+                     "Door <1234>", "Door <sip:door@[::1]>", "Door <sip:door@e>;tag=1", "a\r\nb"]),
     st.builds("Door <sip:{}@example.org>".format, _USERS),
-    _NAMES.map("{} <sip:door@example.org>".format),
-    _name_addr(),
+    st.builds("{} <sip:door@example.org>".format, _NAMES),
     any_text,
 )  # fmt: skip
 

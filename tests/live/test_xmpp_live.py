@@ -12,7 +12,7 @@ from tests.damage import XmppRaw, xmpp_breaks
 from tests.live.asterisk import AsteriskServer
 from tests.live.delivery import TIMEOUT, Delivery, send_raw, wire
 from tests.live.servers import Live
-from tests.live.xmpp import HOST, Prosody, XmppClient, asterisk_extra, find_prosody
+from tests.live.xmpp import HOST, XmppClient, asterisk_extra, find_prosody, prosody
 from tests.refusals import REFUSALS, XMPP, Refusal, name_of
 
 _TO = f"xmpp:bob@{HOST}"
@@ -67,13 +67,13 @@ def xmpp(live: Live, request: pytest.FixtureRequest) -> Iterator[Xmpp]:
         if request.config.getoption("--live") == "auto":
             pytest.skip(reason)
         pytest.fail(reason, pytrace=False)
-    with Prosody(program) as prosody:
-        extra = asterisk_extra(prosody.port)
+    with prosody(program) as xmpp_port:
+        extra = asterisk_extra(xmpp_port)
         place, port = live.server.place, live.phone.port
         with AsteriskServer(place, phone_port=port, extra=extra) as server:
             if "xmpp" not in server.technologies:
                 pytest.skip(f"Asterisk {server.version} has no res_xmpp")
-            with XmppClient(prosody.port, "bob") as bob:
+            with XmppClient(xmpp_port, "bob") as bob:
                 found = Xmpp(Live(server, live.phone), bob)
                 found.await_login()
                 yield found

@@ -6,12 +6,12 @@ The client uses plain SASL over loopback, which is simpler than TLS.
 from __future__ import annotations
 
 import shutil
-import signal
 import socket
 import subprocess
 import tempfile
 import time
 from base64 import b64encode
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Dict, Iterator, List, Optional
 from xml.etree.ElementTree import Element, XMLPullParser
@@ -29,6 +29,22 @@ _SASL = "urn:ietf:params:xml:ns:xmpp-sasl"
 _BIND = "urn:ietf:params:xml:ns:xmpp-bind"
 _CLIENT = "jabber:client"
 
+_CONFIG = f"""\
+run_as_root = true -- it listens on loopback only
+data_path = "{{scratch}}/data"
+pidfile = "{{scratch}}/pid"
+log = {{{{ info = "{{scratch}}/log" }}}}
+modules_enabled = {{{{ "roster", "saslauth" }}}}
+modules_disabled = {{{{ "s2s" }}}}
+interfaces = {{{{ "127.0.0.1" }}}}
+c2s_ports = {{{{ {{port}} }}}}
+c2s_direct_tls_ports = {{{{ }}}}
+c2s_require_encryption = false
+allow_unencrypted_plain_auth = true
+authentication = "internal_plain"
+VirtualHost "{HOST}"
+"""
+
 
 def find_prosody() -> Optional[str]:
     """Return the path of the program, or None."""
@@ -39,87 +55,53 @@ class XmppError(Exception):
     """The server does not start, or does not respond as expected."""
 
 
-class Prosody:
-    """A server with its own accounts, data and port; a context manager."""
-
-    def __init__(self, program: str) -> None:
-        self._program = program
-        with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port: int = probe.getsockname()[1]
-        self._process: Optional[subprocess.Popen[bytes]] = None
-        self._scratch = Path(tempfile.mkdtemp(prefix="amiclient-xmpp-"))
-
-    def __enter__(self) -> Prosody:
+@contextmanager
+def prosody(program: str) -> Iterator[int]:
+    """Run a server with its own accounts and data, and yield its port."""
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    with tempfile.TemporaryDirectory(prefix="amiclient-xmpp-") as folder:
+        scratch = Path(folder)
+        accounts = scratch / "data" / HOST / "accounts"
+        accounts.mkdir(parents=True)
+        for name, password in ACCOUNTS.items():
+            (accounts / f"{name}.dat").write_text(f'return {{ password = "{password}" }}\n')
+        (scratch / "prosody.cfg.lua").write_text(_CONFIG.format(scratch=scratch, port=port))
+        with (scratch / "console").open("wb") as console:
+            process = subprocess.Popen(
+                [program, "--config", str(scratch / "prosody.cfg.lua"), "-F"],
+                env=system_environment(),
+                cwd=scratch,
+                start_new_session=True,
+                stdin=subprocess.DEVNULL,
+                stdout=console,
+                stderr=subprocess.STDOUT,
+            )
         try:
-            accounts = self._scratch / "data" / HOST / "accounts"
-            accounts.mkdir(parents=True)
-            for name, password in ACCOUNTS.items():
-                (accounts / f"{name}.dat").write_text(f'return {{ password = "{password}" }}\n')
-            config = self._scratch / "prosody.cfg.lua"
-            config.write_text(self._config())
-            with (self._scratch / "console").open("wb") as console:
-                self._process = subprocess.Popen(
-                    [self._program, "--config", str(config), "-F"],
-                    env=system_environment(),
-                    cwd=self._scratch,
-                    start_new_session=True,
-                    stdin=subprocess.DEVNULL,
-                    stdout=console,
-                    stderr=subprocess.STDOUT,
-                )
-            self._await_port()
-        except BaseException:
-            self._stop()
-            raise
-        return self
-
-    def __exit__(self, *reason: object) -> None:
-        self._stop()
-
-    def log(self) -> str:
-        """Return the log and the output of the server."""
-        paths = (self._scratch / "console", self._scratch / "log")
-        return "\n".join([path.read_text("utf-8", "replace") for path in paths if path.exists()])
-
-    def _config(self) -> str:
-        return f"""\
-run_as_root = true -- it listens on loopback only
-data_path = "{self._scratch}/data"
-pidfile = "{self._scratch}/pid"
-log = {{ info = "{self._scratch}/log" }}
-modules_enabled = {{ "roster", "saslauth" }}
-modules_disabled = {{ "s2s" }}
-interfaces = {{ "127.0.0.1" }}
-c2s_ports = {{ {self.port} }}
-c2s_direct_tls_ports = {{ }}
-c2s_require_encryption = false
-allow_unencrypted_plain_auth = true
-authentication = "internal_plain"
-VirtualHost "{HOST}"
-"""
-
-    def _await_port(self) -> None:
-        assert self._process is not None
-        deadline = time.monotonic() + _TIMEOUT
-        while time.monotonic() < deadline and self._process.poll() is None:
-            try:
-                socket.create_connection(("127.0.0.1", self.port), 1.0).close()
-                return
-            except OSError:
+            deadline = time.monotonic() + _TIMEOUT
+            while not _is_listening(port):
+                if time.monotonic() > deadline or process.poll() is not None:
+                    logs = [path for path in scratch.iterdir() if path.name in ("console", "log")]
+                    text = "\n".join([path.read_text("utf-8", "replace") for path in logs])
+                    raise XmppError(f"prosody did not start to listen:\n{text}")
                 time.sleep(0.02)
-        raise XmppError(f"prosody did not start to listen:\n{self.log()}")
-
-    def _stop(self) -> None:
-        process, self._process = self._process, None
-        if process is not None:
-            process.send_signal(signal.SIGTERM)
+            yield port
+        finally:
+            process.terminate()
             try:
                 process.wait(_TIMEOUT)
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
-        shutil.rmtree(self._scratch, ignore_errors=True)
+
+
+def _is_listening(port: int) -> bool:
+    try:
+        socket.create_connection(("127.0.0.1", port), 1.0).close()
+    except OSError:
+        return False
+    return True
 
 
 class XmppClient:
