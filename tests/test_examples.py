@@ -1,20 +1,18 @@
-"""The programs in tests/examples, and clients in pools of threads and processes."""
+"""The programs in tests/examples; the Celery example has a test of its own."""
 
 from __future__ import annotations
 
 import asyncio
-import multiprocessing
 import socket
 import subprocess
 import sys
 import threading
 from base64 import b64encode
-from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
-from typing import Any, Callable, Dict, List, Optional
+from typing import Callable, List
 
 import pytest
 
-from amiclient import ActionFailed, Client, Event, NotSent
+from amiclient import ActionFailed, Event, NotSent
 from amiclient.loopback import SECRET, USERNAME, Delay, LoopbackServer
 from amiproto import Action, ActionResult, Message, MessageSend, Response, parse_message_send
 from tests.examples import asyncio_client, failover, proxy, receiving
@@ -157,51 +155,3 @@ def test_proxy_logs_and_changes_messages() -> None:
     assert [each.name for each in log if isinstance(each, Action)] == [
         "Challenge", "Login", "MessageSend", "MessageSend", "Ping", "Logoff",
     ]  # fmt: skip
-
-
-#: The client of this process, connected by the first call that uses it.
-_worker: Dict[str, Client] = {}
-
-
-def _set_client(client: Client) -> None:
-    _worker["client"] = client
-
-
-def _make_client(port: int) -> None:
-    _set_client(client_of(port))
-
-
-def _send(number: int) -> Optional[str]:
-    client = _worker["client"]
-    if not client.connected:
-        client.connect()
-    return client.send_message("pjsip:a", f"number {number}").action_id
-
-
-def pools() -> List[str]:
-    methods = multiprocessing.get_all_start_methods()
-    return ["threads", *[method for method in ("fork", "spawn") if method in methods]]
-
-
-@pytest.mark.filterwarnings("ignore:.*multi-threaded.*:DeprecationWarning")
-@pytest.mark.parametrize("kind", pools())
-def test_pool_of_workers(kind: str) -> None:
-    with LoopbackServer() as server:
-        client = client_of(server.port)
-        client.connect()
-        if kind == "threads":
-            pool: Executor = ThreadPoolExecutor(8, initializer=_set_client, initargs=(client,))
-        else:
-            options: Dict[str, Any] = {"mp_context": multiprocessing.get_context(kind)}
-            if kind == "fork":
-                _set_client(client)  # connected here; a child has to connect again
-            else:
-                options.update(initializer=_make_client, initargs=(server.port,))
-            pool = ProcessPoolExecutor(2, **options)
-        with pool:
-            ids = list(pool.map(_send, range(COUNT)))
-        assert len(set(ids)) == COUNT
-        assert texts(server) == sorted(f"number {number}" for number in range(COUNT))
-        client.ping()  # The children have not closed the connection of their parent.
-        client.close()
-    _worker.clear()

@@ -11,7 +11,7 @@ import pytest
 from amiclient import ACCEPTED, Action, ActionFailed, Event, MessageSend
 from amiclient.loopback import EventList, LoopbackServer, Output, Received
 from amiclient.loopback.versions import DEFAULT_VERSION, VERSIONS
-from amiproto import NEED_DATA, Banner, Connection, InvalidAddress, Role
+from amiproto import InvalidAddress
 from tests.certificates import SERVER_PEM, server_tls
 from tests.faults import client_of
 
@@ -188,18 +188,6 @@ def test_lines_over_the_limit(version: int, size: int) -> None:
         texts = response_texts(server, raw)
     texts = [PONG if line.startswith(b"Timestamp") else line for line in texts]
     assert texts == LINES[size][version == 11]
-
-
-@EACH
-def test_server_codec_cuts_lines_like_its_banner(version: int) -> None:
-    connection = Connection(Role.SERVER)
-    connection.send(Banner(VERSIONS[version].ami))
-    connection.receive_data(SEND + b"X: ".ljust(1024, b"x") + b"\r\n" + SEND + b"\r\n")
-    messages = list(iter(connection.next_event, NEED_DATA))
-    # On 11 the long line becomes the end of the action, and the rest becomes another action.
-    assert [type(message).__name__ for message in messages] == (
-        ["InvalidAction", "Action"] if version == 11 else ["InvalidAction"]
-    )
 
 
 @EACH
