@@ -107,21 +107,18 @@ def test_message_in_one_tls_record_is_not_read(live: Live) -> None:
     assert live.phone.drain() == []
 
 
-@pytest.mark.parametrize("tls", [True, OTHER_PEM], ids=["system", "other"])
-def test_untrusted_certificate(live: Live, tls: Any) -> None:
-    client = client_of(live.server, tls=tls)
+@pytest.mark.parametrize(
+    "options",
+    [{"tls": True}, {"tls": OTHER_PEM}, {"tls_hostname": "pbx.example.org"}],
+    ids=["system", "other", "name"],
+)
+def test_untrusted_certificate(live: Live, options: Any) -> None:
+    client = client_of(live.server, **{"tls": live.server.ca_file, **options})
     with pytest.raises(TLSError) as caught:
         client.connect()
     assert caught.value.outcome == NOT_SENT
     assert isinstance(caught.value.__cause__, ssl.SSLCertVerificationError)
     assert not client.connected
-
-
-def test_certificate_for_another_name(live: Live) -> None:
-    server = live.server
-    with pytest.raises(TLSError) as caught:
-        client_of(server, tls=server.ca_file, tls_hostname="pbx.example.org").connect()
-    assert isinstance(caught.value.__cause__, ssl.SSLCertVerificationError)
 
 
 def test_wrong_port(live: Live) -> None:
@@ -304,28 +301,19 @@ def test_event_mask_selects_a_class(live: Live) -> None:
 # ---- many messages ----
 
 
-def test_many_messages_arrive_in_order(live: Live) -> None:
-    bodies = [f"message {number}\n{'.' * (number % 300)}" for number in range(500)]
-    with client_of(live.server) as client:
-        results = list(client.send_messages(
-            ({"to": "pjsip:alice", "body": body} for body in bodies), window=32
-        ))  # fmt: skip
-        client.ping()
-    assert [result.outcome for result in results] == [ACCEPTED] * 500
-    assert len({result.receipt.action_id for result in results if result.receipt}) == 500
-    arrived = live.phone.wait_for(500)
-    assert [message.body.decode() for message in arrived] == bodies
-
-
-def test_many_messages_over_tls(live: Live) -> None:
-    bodies = [f"message {number} {'.' * (number % 300)}" for number in range(100)]
-    messages = [MessageSend("pjsip:alice", body, variables=LONG_VARIABLES) for body in bodies]
-    with client_of(live.server, tls=live.server.ca_file) as client:
+@pytest.mark.parametrize("tls, count", [(False, 500), (True, 100)], ids=["plain", "tls"])
+def test_many_messages_arrive_in_order(live: Live, tls: bool, count: int) -> None:
+    bodies = [f"message {number}\n{'.' * (number % 300)}" for number in range(count)]
+    variables = LONG_VARIABLES if tls else {}
+    messages = ({"to": "pjsip:alice", "body": body, "variables": variables} for body in bodies)
+    with client_of(live.server, tls=live.server.ca_file if tls else False) as client:
         results = list(client.send_messages(messages, window=32))
-    assert [result.outcome for result in results] == [ACCEPTED] * 100
-    arrived = live.phone.wait_for(100)
+        client.ping()
+    assert [result.outcome for result in results] == [ACCEPTED] * count
+    assert len({result.receipt.action_id for result in results if result.receipt}) == count
+    arrived = live.phone.wait_for(count)
     assert [message.body.decode() for message in arrived] == bodies
-    assert all(len(variables_of(message)) == 5 for message in arrived)
+    assert all(len(variables_of(message)) == len(variables) for message in arrived)
 
 
 def test_many_messages_with_failures(live: Live) -> None:
