@@ -1,14 +1,22 @@
 """The inputs found by coverage-guided fuzzing: a file per target, and a line per input.
 
 An input is written as bytes literals, ``b"x" * 60`` for repetitions, so that diffs are readable.
+``corpus.py export TARGET FOLDER`` and ``import TARGET FOLDER`` convert from and to single files.
 """
 
 from __future__ import annotations
 
 import ast
+import hashlib
 import re
+import sys
 from pathlib import Path
 from typing import Iterable, List
+
+if not __package__:  # run as a script
+    sys.path.insert(0, str(Path(__file__).resolve().parent.parent.parent))
+
+from tests.fuzzing.targets import TARGETS, seeds  # noqa: E402
 
 FOLDER = Path(__file__).resolve().parent / "corpus"
 
@@ -67,3 +75,24 @@ def _bytes_of(line: str) -> bytes:
     if _line_of(data) != line:
         raise ValueError(f"invalid input: {line}")
     return data
+
+
+def export(name: str, folder: Path) -> None:
+    """Write the initial inputs and the corpus of a target to a folder, and a dictionary."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for data in [*seeds(name), *load(name)]:
+        (folder / hashlib.sha1(data).hexdigest()).write_bytes(data)
+    tokens = ["".join(f"\\x{byte:02x}" for byte in token) for token in TARGETS[name].tokens]
+    folder.with_name(folder.name + ".dict").write_text("".join(f'"{t}"\n' for t in tokens))
+
+
+def main() -> None:
+    command, name, folder = sys.argv[1:]
+    if command == "export":
+        export(name, Path(folder))
+    else:
+        print(save(name, [path.read_bytes() for path in Path(folder).iterdir()]), "inputs")
+
+
+if __name__ == "__main__":
+    main()
