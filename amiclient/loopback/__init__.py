@@ -11,15 +11,23 @@ A fixture starts one for each test::
         with LoopbackServer() as server:
             yield server
 
-    def test_sending(server):
-        with Client(port=server.port, username="loopback", secret="loopback") as client:
+    def test_success(server):
+        with Client.from_url(server.url) as client:
             client.send_message(to="pjsip:alice", body="hello")
         assert server.messages == [Received("pjsip:alice", "hello")]
 
-Each connection has a thread. Leaving the ``with`` block closes all connections and waits for the
-threads.
+    def test_failures(server):
+        server.script(refuse("not now"), Disconnect(after=10))
+        with Client.from_url(server.url) as client:
+            with pytest.raises(ActionFailed):
+                client.send_message(to="pjsip:alice", body="hello")
+            with pytest.raises(ConnectionLost):
+                client.send_message(to="pjsip:alice", body="hello")
 
-**What the server received.** ``server.messages`` has a :class:`Received` for each message that was
+The user is ``loopback`` with the secret ``loopback``, unless ``users`` is given. Each connection
+has a thread. Leaving the ``with`` block closes the connections and waits for the threads.
+
+**Received messages.** ``server.messages`` has a :class:`Received` for each message that was
 accepted, and ``server.actions`` has every action except Challenge and Login. Both can be cleared.
 
 **Scripted responses.** ``server.script(...)`` takes a step for each of the next actions of one name
@@ -36,12 +44,6 @@ sets a step for every action of a name. A step is one of:
 a function              take the :class:`amiproto.Action`; return the messages to send, one of the
                         above, or None for the usual response
 ======================  ============================================================================
-
-For example, a message whose outcome is unknown::
-
-    server.script(Disconnect(after=10))
-    with pytest.raises(ConnectionLost):
-        client.send_message(to="pjsip:alice", body="hello")
 
 ``server.send_event(event)`` sends an event to every session that asked for events.
 

@@ -10,6 +10,7 @@ import socket
 import ssl
 import struct
 import sys
+import textwrap
 import threading
 import time
 from hashlib import md5
@@ -26,6 +27,7 @@ from amiclient import (
     LoginFailed,
     Response,
     ResponseTimeout,
+    loopback,
 )
 from amiclient.loopback import SECRET, USERNAME, Delay, Disconnect, LoopbackServer, Received
 from amiclient.loopback import __main__ as program
@@ -34,6 +36,7 @@ from amiclient.loopback.script import HandlerResult
 from tests.certificates import SERVER_PEM, server_tls
 from tests.command.shell import Screen
 from tests.faults import client_of, count_open_fds, opened, start_thread
+from tests.readme import run
 
 
 def _talk(server: LoopbackServer, *parts: bytes, expect: int) -> List[bytes]:
@@ -57,6 +60,14 @@ _LOGIN = b"Action: Login\r\nUsername: loopback\r\nSecret: loopback\r\n\r\n"
 
 def _read_all(sock: socket.socket) -> bytes:
     return b"".join(iter(lambda: sock.recv(65536), b""))
+
+
+def test_examples_of_the_manual() -> None:
+    code = (loopback.__doc__ or "").partition("::\n\n")[2].partition("\nThe user is")[0]
+    names = run(textwrap.dedent(code))
+    for name in ("test_success", "test_failures"):
+        with LoopbackServer() as server:
+            names[name](server)
 
 
 def test_server_can_be_reopened_on_the_same_port() -> None:
