@@ -8,7 +8,7 @@ from typing import Dict, Optional, Tuple
 from ..headers import Pair
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class MessageFields:
     """The fields of a message, without its ActionID.
 
@@ -47,6 +47,16 @@ class MessageFields:
     def technology(self) -> str:
         """The technology prefix of :attr:`target`, without its colon, in lower case (str)."""
         return self.target.partition(":")[0].lower()
+
+    def summary(self) -> str:
+        """Return the fields for logs, without the body and the values of variables (str)."""
+        shown = {item.name: repr(getattr(self, item.name)) for item in fields(MessageFields)}
+        shown["body"] = f"{len(self.body)} bytes"
+        shown["variables"] = repr([name for name, _ in self.variables])
+        return " ".join([f"{name}={text}" for name, text in shown.items()])
+
+    def __repr__(self) -> str:
+        return f"<MessageFields {self.summary()}>"
 
 
 def field_keys() -> Dict[str, str]:

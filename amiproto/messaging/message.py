@@ -161,10 +161,7 @@ class MessageSend(Action):
         return self.fields, self.action_id
 
     def __repr__(self) -> str:
-        return (
-            f"<MessageSend to={self.to!r} from_={self.from_!r} body={len(self.body)} bytes "
-            f"variables={[name for name, _ in self.variables]} action_id={self.action_id!r}>"
-        )
+        return f"<MessageSend {self.fields.summary()} action_id={self.action_id!r}>"
 
 
 #: The fields that are one header each, sent and read unchanged: their names and headers.
