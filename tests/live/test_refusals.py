@@ -48,7 +48,7 @@ def test_damage(live: Live, row: Refusal, technology: str) -> None:
                 delivery.send(**row.asked(technology, port))
             assert delivery.written == before and delivery.arrived() == []
     raw = send_raw(live, technology, wire(row.lines(technology, port)))
-    # On a server that is not among the versions, the message is exact.
+    # Servers that are not among the versions do not do the damage.
     assert row.damage is not None and row.damage(raw) is (live.server.major in row.versions), raw
 
 
