@@ -241,9 +241,6 @@ def test_script_steps_are_used_in_order() -> None:
         client.close()
         assert server.messages == [Received("sip:a", "2")]
         assert len(server.actions) == 6
-        server.messages.clear()
-        server.actions.clear()
-        assert not server.messages and not server.actions
 
 
 def test_disconnect_within_a_response() -> None:
@@ -367,9 +364,6 @@ def test_events_are_sent_only_to_sessions_with_events_on() -> None:
         with client_of(server.port, events="on") as one, client_of(server.port) as other:
             not_logged_in = socket.create_connection((server.host, server.port), 5.0)
             banner = not_logged_in.recv(1000)
-            gone = client_of(server.port, events="on")
-            gone.connect()
-            gone.close()
             server.send_event(Event("Tick"))
             server.send_event(Event("Tick"))
             assert len(list(one.events(timeout=0.2))) == 2
