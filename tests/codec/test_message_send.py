@@ -164,24 +164,13 @@ def test_any_variables_are_exact_or_rejected(pairs: List[Tuple[str, str]]) -> No
 @pytest.mark.parametrize(
     "body, header",
     [
-        ("x" * 1016, "Body"),
-        ("é" * 508, "Body"),
-        ("x" * 1015 + " ", "Body"),
-        ("", "Body"),
-        ("!\x01\t", "Body"),
-        ("x" * 754 + "\n", "Base64Body"),
-        ("x" * 755 + "\n", "Base64Body"),
-        ("\n" * 757, "Base64Body"),
-        (" " + "x" * 756, "Base64Body"),
-        ("\x01x", "Base64Body"),
-        ("a\rb", "Base64Body"),
-        ("hi\r\n\r\nAction: Ping", "Base64Body"),
-        (b"\xff" * 1016, "Body"),
-        (b" \xff", "Base64Body"),
-        (bytearray(b"abc"), "Body"),
-        (memoryview(b"abc"), "Body"),
+        ("x" * 1016, "Body"), ("é" * 508, "Body"), ("x" * 1015 + " ", "Body"), ("", "Body"),
+        ("!\x01\t", "Body"), ("x" * 754 + "\n", "Base64Body"), ("x" * 755 + "\n", "Base64Body"),
+        ("\n" * 757, "Base64Body"), (" " + "x" * 756, "Base64Body"), ("\x01x", "Base64Body"),
+        ("a\rb", "Base64Body"), ("hi\r\n\r\nAction: Ping", "Base64Body"), (b"\xff" * 1016, "Body"),
+        (b" \xff", "Base64Body"), (bytearray(b"abc"), "Body"), (memoryview(b"abc"), "Body"),
     ],
-)
+)  # fmt: skip
 def test_body_that_fits(body: Any, header: str) -> None:
     message = MessageSend("pjsip:alice", body)
     data = body.encode() if isinstance(body, str) else bytes(body)
@@ -282,11 +271,10 @@ def test_body_of_valid_xml_characters(body: str) -> None:
 @pytest.mark.parametrize(
     "name, value",
     [
-        ("X-A.!%*_+`'~", "x"),
-        ("Content-Type", "text/html"),
+        ("X-A.!%*_+`'~", "x"), ("Content-Type", "text/html"),
         ("Subject", '=?utf-8?Q?=C3=A9?= \\,"()[]'),
     ],
-)
+)  # fmt: skip
 def test_variable_for_every_sip_technology(name: str, value: str) -> None:
     for technology in AMI:
         to, from_ = ADDRESSES[technology]
@@ -326,22 +314,14 @@ def test_unusual_address_of_another_technology(value: str) -> None:
 @pytest.mark.parametrize(
     "arguments, actual",
     [
-        ({"to": None}, "NoneType"),
-        ({"to": b"other:x"}, "bytes"),
-        ({"body": None}, "NoneType"),
-        ({"body": ["x"]}, "list"),
-        ({"from_": 5}, "int"),
-        ({"destination": b"x"}, "bytes"),
-        ({"action_id": 5}, "int"),
-        ({"variables": 5}, "int"),
-        ({"variables": ["ab", "xy"]}, "str"),
-        ({"variables": "ab"}, "str"),
-        ({"variables": {"X": 5}}, "int"),
-        ({"variables": [("X", None)]}, "NoneType"),
-        ({"variables": {b"X": "x"}}, "bytes"),
+        ({"to": None}, "NoneType"), ({"to": b"other:x"}, "bytes"), ({"body": None}, "NoneType"),
+        ({"body": ["x"]}, "list"), ({"from_": 5}, "int"), ({"destination": b"x"}, "bytes"),
+        ({"action_id": 5}, "int"), ({"variables": 5}, "int"), ({"variables": ["ab", "xy"]}, "str"),
+        ({"variables": "ab"}, "str"), ({"variables": {"X": 5}}, "int"),
+        ({"variables": [("X", None)]}, "NoneType"), ({"variables": {b"X": "x"}}, "bytes"),
         ({"variables": [("X", "1", "2")]}, "tuple"),
     ],
-)
+)  # fmt: skip
 def test_type_error_names_the_argument_and_the_type(arguments: Dict[str, Any], actual: str) -> None:
     with pytest.raises(TypeError) as caught:
         MessageSend(**{"to": "other:x", **arguments})
@@ -402,18 +382,14 @@ def parsed(lines: bytes) -> MessageSend:
 @pytest.mark.parametrize(
     "lines, expected",
     [
-        (b"To: a\r\nTo: b", {"to": "a"}),
-        (b"TO:  \t a ", {"to": "a "}),
+        (b"To: a\r\nTo: b", {"to": "a"}), (b"TO:  \t a ", {"to": "a "}),
         (b"To:\r\nTo: b", {"to": ""}),
         (b"From:\r\nDestination:", {"from_": None, "destination": None, "to": ""}),
         (b"From: f\r\nDestination: d", {"from_": "f", "destination": "d"}),
-        (b"Body: \x01 x ", {"body": b"x "}),
-        (b"Body: a\0b", {"body": b"a"}),
+        (b"Body: \x01 x ", {"body": b"x "}), (b"Body: a\0b", {"body": b"a"}),
         (b"Body: a\r\nBase64Body: Yg==", {"body": b"b"}),
-        (b"Body: a\r\nBase64Body: ", {"body": b"a"}),
-        (b"Body: a\r\nBase64Body: =", {"body": b""}),
-        (b"To: \xff", {"to": "\udcff"}),
-        (b"Variable: a=b", {"variables": (("a", "b"),)}),
+        (b"Body: a\r\nBase64Body: ", {"body": b"a"}), (b"Body: a\r\nBase64Body: =", {"body": b""}),
+        (b"To: \xff", {"to": "\udcff"}), (b"Variable: a=b", {"variables": (("a", "b"),)}),
         (b"variable:a=b,c=d", {"variables": (("a", "b"), ("c", "d"))}),
         (b"Variable: a=b\r\nVariable: A=c", {"variables": (("a", "c"),)}),
         (b"Variable: a=b,c=d\r\nVariable: A=", {"variables": (("c", "d"),)}),
@@ -423,7 +399,7 @@ def parsed(lines: bytes) -> MessageSend:
         (b"Variable : a=b", {"variables": ()}),
         (b"", {"to": "", "body": b"", "text": "", "variables": (), "technology": ""}),
     ],
-)
+)  # fmt: skip
 def test_message_is_read_as_the_server_reads_it(lines: bytes, expected: Dict[str, object]) -> None:
     message = parsed(lines)
     assert {name: getattr(message, name) for name in expected} == expected
@@ -432,21 +408,12 @@ def test_message_is_read_as_the_server_reads_it(lines: bytes, expected: Dict[str
 @pytest.mark.parametrize(
     "data, text",
     [
-        (b"", b""),
-        (b"YWJj", b"abc"),
-        (b"YWI=", b"ab"),
-        (b"YWI", b"ab"),
-        (b"Y", b""),
-        (b"YW", b"a"),
-        (b"YWJjZ", b"abc"),
-        (b"YQ==YQ==", b"a"),
-        (b"YQBi", b"a"),
-        (b"////", b"\xff\xff\xff"),
-        (b"!!!!", b"\xff\xff\xff"),
-        (b"YW!j", b"ao\xe3"),
+        (b"", b""), (b"YWJj", b"abc"), (b"YWI=", b"ab"), (b"YWI", b"ab"), (b"Y", b""),
+        (b"YW", b"a"), (b"YWJjZ", b"abc"), (b"YQ==YQ==", b"a"), (b"YQBi", b"a"),
+        (b"////", b"\xff\xff\xff"), (b"!!!!", b"\xff\xff\xff"), (b"YW!j", b"ao\xe3"),
         (b"YW/j", b"ao\xe3"),
     ],
-)
+)  # fmt: skip
 def test_base64_is_decoded_leniently(data: bytes, text: bytes) -> None:
     assert decode_base64(data) == text
 
@@ -500,7 +467,7 @@ def test_any_action_of_that_name_is_read(lines: List[Tuple[str, bytes]]) -> None
         b"ActionID: old\r\nAction: MessageSend\r\nTo: other:x\r\nBody: b\r\n\r\n",
         b"Action: MessageSend\r\nTo: other:x\r\nactionid:old\nBody: b\r\n\r\n",
     ],
-)
+)  # fmt: skip
 def test_received_message_with_another_action_id(wire: bytes) -> None:
     (action,) = feed(opened(Role.SERVER), wire)
     message = parse_message_send(action).with_action_id("new")

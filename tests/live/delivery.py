@@ -29,6 +29,13 @@ def require(live: Live, technology: str) -> None:
         pytest.skip(f"Asterisk {live.server.version} has no {technology}")
 
 
+def report(config: pytest.Config, lines: Sequence[str]) -> None:
+    """Print lines in spite of pytest's capturing."""
+    capture = config.pluginmanager.getplugin("capturemanager")
+    with capture.global_and_fixture_disabled():
+        print("", *lines, sep="\n")
+
+
 class CountingSocket(socket.socket):
     """A socket that counts the bytes that it sends."""
 

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from amiclient import ActionFailed
 from amiproto import LocalProtocolError
 from tests.live.address_oracle import reader_of, seen_at_phone
-from tests.live.delivery import Delivery, headers_of, require
+from tests.live.delivery import Delivery, headers_of, report, require
 from tests.live.phone import SipMessage
 from tests.live.servers import Live
 
@@ -232,66 +232,43 @@ mostly_harmless = st.one_of(
 )  # fmt: skip
 
 
-# ---- the expected message
-
-
-class Expectation:
-    """Checks messages that arrive against what was given.
-
-    The headers of the server itself are those of a message with a body alone.
-    """
-
-    def __init__(self, delivery: Delivery, live: Live, technology: str) -> None:
-        self.technology = technology
-        self.live = live
-        delivery.send(to=f"{technology}:alice", body="plain")
-        (plain,) = delivery.arrived()
-        self.headers = {name: len(values) for name, values in headers_of(plain).items()}
-        self.reader = reader_of(live, technology)
-
-    def check(self, request: Request, message: SipMessage) -> None:
-        """Fail unless the message is exactly what was given."""
-        body = request.body.encode() if isinstance(request.body, str) else bytes(request.body)
-        assert message.body == body
-        assert message.content_length == len(body)
-        self._check_headers(request, message)
-        self._check_addresses(request, message)
-
-    def _check_headers(self, request: Request, message: SipMessage) -> None:
-        found = headers_of(message)
-        expected = dict(self.headers)
-        for name, value in request.variables:
-            assert found[name.lower().encode()] == [value.encode()], name
-            expected[name.lower().encode()] = 1
-        # No header is added, and none of the server's own is missing.
-        assert {name: len(values) for name, values in found.items()} == expected
-
-    def _check_addresses(self, request: Request, message: SipMessage) -> None:
-        asked = request.arguments(self.technology, self.live.phone.port)
-        wanted = self.reader.wanted(asked["to"], asked.get("from_"), asked.get("destination"))
-        assert seen_at_phone(message) == wanted
-
-
 # ---- the test
 
 
-@pytest.mark.parametrize("technology", ["sip", "pjsip"])
-def test_exact_or_rejected(
-    live: Live, technology: str, pytestconfig: pytest.Config, record_property: Any
+def _check(
+    live: Live, technology: str, plain: SipMessage, request: Request, message: SipMessage
 ) -> None:
+    """Fail unless a message is exactly what was given.
+
+    :param plain: a message with a body alone, for the headers of the server itself.
+    """
+    body = request.body.encode() if isinstance(request.body, str) else bytes(request.body)
+    assert message.body == body and message.content_length == len(body)
+    found = headers_of(message)
+    expected = {name: len(values) for name, values in headers_of(plain).items()}
+    for name, value in request.variables:
+        assert found[name.lower().encode()] == [value.encode()], name
+        expected[name.lower().encode()] = 1
+    # No header is added, and none of the server's own is missing.
+    assert {name: len(values) for name, values in found.items()} == expected
+    asked = request.arguments(technology, live.phone.port)
+    reader = reader_of(live, technology)
+    wanted = reader.wanted(asked["to"], asked.get("from_"), asked.get("destination"))
+    assert seen_at_phone(message) == wanted
+
+
+@pytest.mark.parametrize("technology", ["sip", "pjsip"])
+def test_exact_or_rejected(live: Live, technology: str, pytestconfig: pytest.Config) -> None:
     require(live, technology)
     counts: Counter[str] = Counter()
     errors: Counter[str] = Counter()
     unknown: Set[str] = set()
     with Delivery(live, technology) as delivery:
-        expectation = Expectation(delivery, live, technology)
+        delivery.send(to=f"{technology}:alice", body="plain")
+        (plain,) = delivery.arrived()
 
-        @settings(
-            max_examples=EXAMPLES,
-            deadline=None,
-            database=None,
-            suppress_health_check=list(HealthCheck),
-        )
+        @settings(max_examples=EXAMPLES, deadline=None, database=None,
+                  suppress_health_check=list(HealthCheck))  # fmt: skip
         @given(mostly_harmless)
         def check(request: Request) -> None:
             before = delivery.written
@@ -310,7 +287,7 @@ def test_exact_or_rejected(
                 unknown.add(request.to)
             else:
                 (message,) = delivery.arrived()
-                expectation.check(request, message)
+                _check(live, technology, plain, request, message)
                 counts["exact"] += 1
 
         check()
@@ -318,8 +295,4 @@ def test_exact_or_rejected(
     lines = [f"Asterisk {live.server.version} {technology}: {sum(counts.values())} messages"]
     lines += [f"{count:8} {what}" for what, count in (counts + errors).most_common()]
     lines += [f"         failed To: {to!r}" for to in sorted(unknown, key=len)[:8]]
-    for line in lines:
-        record_property("exactness", line)
-    capture = pytestconfig.pluginmanager.getplugin("capturemanager")
-    with capture.global_and_fixture_disabled():
-        print("", *lines, sep="\n")
+    report(pytestconfig, lines)
