@@ -61,19 +61,11 @@ class AsteriskServer:
         ami, ami_tls = _free_ports(socket.SOCK_STREAM, 2)
         pjsip, sip = _free_ports(socket.SOCK_DGRAM, 2)
         self.ports = configuration.Ports(ami, ami_tls, pjsip, sip, phone_port)
+        #: The ports of plain AMI and of AMI over TLS.
+        self.port, self.tls_port = ami, ami_tls
         self._extra = dict(extra or {})
         self._process: Optional[subprocess.Popen[bytes]] = None
         self._scratch: Optional[Path] = None
-
-    @property
-    def port(self) -> int:
-        """The port of plain AMI."""
-        return self.ports.ami
-
-    @property
-    def tls_port(self) -> int:
-        """The port of AMI over TLS."""
-        return self.ports.ami_tls
 
     def start(self) -> None:
         """Start the server and wait until it is fully booted; raise ServerError if it fails."""

@@ -15,52 +15,24 @@ USERS: Dict[str, str] = {
     "single": "single=4:=",
 }
 
-#: The modules to load; ``load`` ignores those that a version does not have.
-MODULES = (
-    # Timing, and requirements of SIP and calls.
-    "res_timing_timerfd",
-    "res_sorcery_config",
-    "res_sorcery_memory",
-    "res_sorcery_astdb",
-    "res_http_websocket",
-    "res_rtp_asterisk",
-    "bridge_simple",
-    # MESSAGE with pjsip.
-    "res_pjproject",
-    "res_pjsip",
-    "res_pjsip_session",
-    "res_pjsip_messaging",
-    "res_pjsip_endpoint_identifier_ip",
-    "res_pjsip_endpoint_identifier_user",
-    "res_pjsip_endpoint_identifier_anonymous",
-    "res_pjsip_outbound_authenticator_digest",
-    "res_pjsip_path",
-    # MESSAGE with chan_sip, which was removed in Asterisk 21.
-    "chan_sip",
-    # Dialplan, for the extensions below.
-    "pbx_config",
-    "app_dial",
-    "app_stack",
-    "app_userevent",
-    "app_verbose",
-    "func_channel",
-    "func_db",
-    "func_global",
-    "func_strings",
-    "func_uri",
-)
+#: The modules to load: the base, pjsip, chan_sip (removed in Asterisk 21), and the dialplan.
+#: ``load`` ignores those that a version does not have.
+MODULES = """
+    res_timing_timerfd res_sorcery_config res_sorcery_memory res_sorcery_astdb res_http_websocket
+    res_rtp_asterisk bridge_simple
+
+    res_pjproject res_pjsip res_pjsip_session res_pjsip_messaging res_pjsip_path
+    res_pjsip_endpoint_identifier_ip res_pjsip_endpoint_identifier_user
+    res_pjsip_endpoint_identifier_anonymous res_pjsip_outbound_authenticator_digest
+
+    chan_sip
+
+    pbx_config app_dial app_stack app_userevent app_verbose
+    func_channel func_db func_global func_strings func_uri
+""".split()
 
 #: Empty files, because missing ones would fill the log with errors.
-_EMPTY = (
-    "acl.conf",
-    "ccss.conf",
-    "cdr.conf",
-    "cel.conf",
-    "features.conf",
-    "indications.conf",
-    "pjproject.conf",
-    "udptl.conf",
-)
+_EMPTY = "acl ccss cdr cel features indications pjproject udptl".split()
 
 
 class Ports(NamedTuple):
@@ -79,9 +51,9 @@ def files(scratch: str, ports: Ports) -> Dict[str, str]:
     :param scratch: the folder of the server, as a path inside its tree.
     """
     return {
-        **{name: "" for name in _EMPTY},
+        **{f"{name}.conf": "" for name in _EMPTY},
         "asterisk.conf": _asterisk(scratch),
-        "modules.conf": _modules(),
+        "modules.conf": "[modules]\nautoload = no\n" + "".join(f"load = {m}.so\n" for m in MODULES),
         "logger.conf": _LOGGER,
         "manager.conf": _manager(scratch, ports),
         "pjsip.conf": _pjsip(ports),
@@ -108,11 +80,6 @@ astlogdir = {scratch}/log
 ; Tests parse the output of the CLI.
 nocolor = yes
 """
-
-
-def _modules() -> str:
-    loads = "".join(f"load = {name}.so\n" for name in MODULES)
-    return f"[modules]\nautoload = no\n{loads}"
 
 
 _LOGGER = """\

@@ -1,4 +1,4 @@
-"""Raw stanzas, most of them odd, that real servers and the loopback server must treat alike."""
+"""Raw stanzas, most of them odd, that real servers and the loopback server must handle alike."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def _overlong() -> List[Stanza]:
                 )
                 stanzas.append(
                     Stanza(
-                        f"line of {size} bytes ended by LF, {name}",
+                        f"line of {size} bytes with LF, {name}",
                         action(*first, line, b"ActionID: a-2", b"Body: behind", end=b"\n") + PING,
                     )
                 )
@@ -92,11 +92,11 @@ def _overlong() -> List[Stanza]:
         Stanza("a long line and nothing else", long + b"\r\n\r\n" + PING),
         Stanza("long line first, Action after it", action(long, b"Action: Ping") + PING),
         Stanza("a long line without an end", b"Long: ".ljust(5000, b"x")),
-        Stanza("Body of the most bytes", send(b"Body: ".ljust(1022, b"b"))),
-        Stanza("Base64Body of the most bytes", send(b"Base64Body: " + b64encode(b"b" * 756))),
-        Stanza("Variable of the most bytes", _variables(b"X-Long=".ljust(1012, b"v"))),
-        Stanza("NULs to beyond the buffer", send(b"\0" * 1500, b"Body: x") + PING),
-        Stanza("CRs to beyond the buffer", send(b"\r" * 1500, b"Body: x") + PING),
+        Stanza("Body of the maximum size", send(b"Body: ".ljust(1022, b"b"))),
+        Stanza("Base64Body of the maximum size", send(b"Base64Body: " + b64encode(b"b" * 756))),
+        Stanza("Variable of the maximum size", _variables(b"X-Long=".ljust(1012, b"v"))),
+        Stanza("NULs longer than the buffer", send(b"\0" * 1500, b"Body: x") + PING),
+        Stanza("CRs longer than the buffer", send(b"\r" * 1500, b"Body: x") + PING),
     ]
     return stanzas
 
@@ -212,7 +212,7 @@ def _line_ends() -> List[Stanza]:
         Stanza("NUL in Action", action(b"Action: Ping\0Pong", b"ActionID: a\0b")),
         Stanza("NUL starts a line", send(b"\0Body: x", b"Body: y") + PING),
         Stanza("a line of one NUL", send(b"\0", b"Body: y") + PING),
-        Stanza("a line of one NUL, ended by LF", b"Action: Ping\n\0\nActionID: x\n\n" + PING),
+        Stanza("a line of one NUL, with LF", b"Action: Ping\n\0\nActionID: x\n\n" + PING),
         Stanza("CR and NUL", b"Action: Ping\r\n\r\0\r\nActionID: x\r\n\r\n" + PING),
         Stanza("NUL first of all", b"\0" + PING),
     ]
