@@ -1,22 +1,24 @@
-"""Options of the test run; here, because pytest takes options only from the topmost conftest,
-and because every hypothesis test has the same profile."""
+"""Command line options, hypothesis profiles and the fixtures of several folders."""
 
 from __future__ import annotations
 
 import os
 import signal
+from typing import Iterator
 
 import pytest
 from hypothesis import HealthCheck, settings
 
-# Imported here so that the certificates are made before pytest-xdist starts its workers.
-import tests.certificates  # noqa: F401
+from amiclient.loopback import LoopbackServer
 
-# In the background of a shell SIGINT is ignored, and would be by every process that a test starts.
+# Imported here so that the certificates are made before pytest-xdist starts its workers.
+from tests.certificates import server_tls
+
+# Shells ignore SIGINT in background jobs, and child processes inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # No deadline, because a busy machine is not a bug.
-for name, max_examples in ("default", 100), ("long", 2000):
+for name, max_examples in ("default", 50), ("ci", 100), ("long", 2000):
     settings.register_profile(
         name,
         deadline=None,
@@ -28,21 +30,32 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE") or "default")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    group = parser.getgroup("live", "tests against real Asterisk servers")
+    group = parser.getgroup("live", "tests with real Asterisk servers")
     group.addoption(
         "--asterisk",
         action="append",
         default=[],
         metavar="ROOT_OR_BINARY",
-        help="a server for the live tests, in place of the cached ones: the root folder of a "
-        "system with Asterisk in it, or an asterisk binary; may be given more than once. Write "
-        "--asterisk=PATH in one word, or pytest takes the path for one of its own",
+        help="a server for the live tests, instead of the cached ones: the root folder of a system "
+        "with Asterisk, or an asterisk binary; may be repeated. Use --asterisk=PATH, because "
+        "pytest would take a separate PATH for one of its own arguments",
     )
     group.addoption(
         "--live",
         choices=("auto", "require", "provision"),
         default=os.environ.get("AMICLIENT_LIVE") or "auto",
-        help="what to do about missing servers: leave their tests out (auto), fail them (require), "
-        "or make the servers, and fail if that does not work (provision); default: the "
-        "environment's AMICLIENT_LIVE, or auto",
+        help="skip live tests if servers are missing (auto), fail (require), or make the servers "
+        "(provision); the default is the environment variable AMICLIENT_LIVE, or auto",
     )
+
+
+@pytest.fixture
+def server() -> Iterator[LoopbackServer]:
+    with LoopbackServer() as loopback:
+        yield loopback
+
+
+@pytest.fixture
+def secure() -> Iterator[LoopbackServer]:
+    with LoopbackServer(tls=server_tls()) as loopback:
+        yield loopback

@@ -2,18 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Iterator
-
 import pytest
 
-from amiclient.loopback import LoopbackServer
 from tests.command.shell import Runner
-
-
-@pytest.fixture
-def server() -> Iterator[LoopbackServer]:
-    with LoopbackServer() as loopback:
-        yield loopback
 
 
 @pytest.fixture
