@@ -43,10 +43,12 @@ clients = [Client.from_url(url) for url in os.environ["AMI_URLS"].split()]
 @app.task(bind=True, max_retries=8)
 def send(self: Any, **message: Any) -> Dict[str, Any]:
     """Send a message; the arguments are those of :class:`amiclient.MessageSend`."""
+    # Recorded first: if the worker is killed after the next step, this state remains. It does not
+    # replace the result of a task that is queued again after it has ended.
+    self.update_state(state="SENDING", meta={"outcome": "unknown", "retryable": False})
     started = f"started {self.request.id}"
     if not app.backend.client.set(started, 1, nx=True):
         raise Ignore
-    self.update_state(state="SENDING", meta={"outcome": "unknown", "retryable": False})
     try:
         return send_by_any(MessageSend(**message), *clients).to_dict()
     except AMIError as error:
