@@ -112,9 +112,10 @@ def test_send_keeps_action_id(server: LoopbackServer) -> None:
 
 @pytest.mark.parametrize("wrong", [Action("Ping"), {"to": "sip:a"}, "sip:a", None])
 def test_send_takes_only_message_send(server: LoopbackServer, wrong: MessageSend) -> None:
-    with client_of(server.port) as client, pytest.raises(TypeError):
-        client.send(wrong)
-    assert server.actions == []
+    with client_of(server.port) as client:
+        with pytest.raises(TypeError):
+            client.send(wrong)
+        assert server.actions == []
 
 
 def test_failed_message_raises_and_session_goes_on(server: LoopbackServer) -> None:
