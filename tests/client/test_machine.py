@@ -22,6 +22,7 @@ from amiclient import (
     UNKNOWN,
     ActionFailed,
     AMIError,
+    ConnectError,
     ConnectionLost,
     ConnectTimeout,
     Event,
@@ -147,7 +148,7 @@ class ClientMachine(RuleBasedStateMachine):
                 # The thread of the proxy may cut late.
                 self.client.ping()
                 break
-            except (SendFailed, ConnectionLost):
+            except (ConnectError, SendFailed, ConnectionLost):
                 assert attempt < 2
         self.open = self.wanted = True
         self.last_event = self.events_sent - 1
@@ -166,7 +167,7 @@ class ClientMachine(RuleBasedStateMachine):
         try:
             self.client.connect()
             raise AssertionError("logged in without a response")
-        except (ConnectTimeout, SendFailed):
+        except (ConnectTimeout, ConnectError):
             self.open = self.wanted = False
         finally:
             self.client.timeout = _LONG
