@@ -1,8 +1,8 @@
 """Sixteen threads use one client while signals interrupt calls and the process forks.
 
 The threads call with random timeouts, send many messages, listen for events, close and connect. The
-test fails on a deadlock, on a receipt for another thread's message, and on an outcome that disagrees
-with the messages received by the server.
+test fails on a deadlock, on a receipt for another thread's message, and on an outcome that does not
+agree with the messages received by the server.
 """
 
 from __future__ import annotations
