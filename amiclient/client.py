@@ -78,8 +78,8 @@ class Client:
 
     Threads may share a client. Their calls are carried out one at a time, first come, first served;
     the wait for other calls counts towards the timeout. A thread that waits for :meth:`events` lets
-    other calls go first. :meth:`close` and :meth:`connect` end a call of another thread. After a
-    fork, the child has to call :meth:`connect`. A signal handler or ``__del__`` that calls the
+    other calls go first. :meth:`close` ends a call of another thread, :meth:`connect` included. After
+    a fork, the child has to call :meth:`connect`. A signal handler or ``__del__`` that calls the
     client during a call of the same thread gets :class:`ReentrantCall`.
 
     :param host: host name or IP address (str).
