@@ -39,11 +39,12 @@ _PARALLEL = (16, 8, 1, 1, 1)
 
 #: Every how many bytes to cut or stall. A stall costs a timeout, and a TLS session a handshake and
 #: four times the bytes. With TLS, the edges of all records are included in any case.
-#: AMICLIENT_EVERY_BYTE=1 leaves out no byte.
+#: AMICLIENT_EVERY_BYTE=1 leaves out no byte, and AMICLIENT_EVERY_CUT=1 no cut without TLS.
 _EVERY_BYTE = bool(os.environ.get("AMICLIENT_EVERY_BYTE"))
-_STALLS = 1 if _EVERY_BYTE else 5
-_TLS_CUTS = 1 if _EVERY_BYTE else 11
-_TLS_STALLS = 1 if _EVERY_BYTE else 31
+_CUTS = 1 if _EVERY_BYTE or os.environ.get("AMICLIENT_EVERY_CUT") else 3
+_STALLS = 1 if _EVERY_BYTE else 7
+_TLS_CUTS = 1 if _EVERY_BYTE else 31
+_TLS_STALLS = 1 if _EVERY_BYTE else 97
 
 
 class _Step(NamedTuple):
@@ -157,7 +158,7 @@ def _check_cut(run: _Run, tls: bool) -> None:
 
 @pytest.mark.parametrize(
     ("tls", "stride", "reset"),
-    [(False, 1, False), (False, 7, True), (True, _TLS_CUTS, False)],
+    [(False, _CUTS, False), (False, 7, True), (True, _TLS_CUTS, False)],
     ids=["plain", "reset", "tls"],
 )
 def test_connection_cut_at_every_byte(tls: bool, stride: int, reset: bool) -> None:

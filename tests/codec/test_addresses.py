@@ -122,11 +122,11 @@ def test_other_addresses_are_used_as_written(
 def test_long_addresses_are_rejected_in_linear_time(
     technology: str, start: str, filler: str
 ) -> None:
-    text = start + filler * (40_000 // len(filler))
+    text = start + filler * (15_000 // len(filler))
     before = time.process_time()
     for to, from_ in (("alice", text + "<"), ("alice", text), (text, None), ("a/" + text, None)):
         with pytest.raises(LocalProtocolError):
             MessageSend(f"{technology}:{to}", "x", from_)
     with pytest.raises(LocalProtocolError):
         MessageSend(text, "x", destination=f"{technology}:alice")
-    assert time.process_time() - before < 1.0
+    assert time.process_time() - before < 0.5
