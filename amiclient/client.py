@@ -78,7 +78,7 @@ class Client:
 
     Threads may share a client. Their calls are carried out one at a time, first come, first served;
     the wait for other calls counts towards the timeout. A thread that waits for :meth:`events` lets
-    other calls go first. :meth:`close` ends a call of another thread, :meth:`connect` included. After
+    other calls go first. :meth:`close` ends a call of another thread, even :meth:`connect`. After
     a fork, the child has to call :meth:`connect`. A signal handler or ``__del__`` that calls the
     client during a call of the same thread gets :class:`ReentrantCall`.
 
