@@ -39,9 +39,9 @@ _PARALLEL = (16, 8, 1, 1, 1)
 
 #: Every how many bytes to cut or stall. A stall costs a timeout, and a TLS session a handshake and
 #: four times the bytes. With TLS, the edges of all records are included in any case.
-#: AMICLIENT_EVERY_BYTE=1 leaves out no byte, and AMICLIENT_EVERY_CUT=1 no cut without TLS.
+#: AMICLIENT_EVERY_BYTE=1 leaves out no byte, and AMICLIENT_THOROUGH=1 no cut without TLS.
 _EVERY_BYTE = bool(os.environ.get("AMICLIENT_EVERY_BYTE"))
-_CUTS = 1 if _EVERY_BYTE or os.environ.get("AMICLIENT_EVERY_CUT") else 3
+_CUTS = 1 if _EVERY_BYTE or os.environ.get("AMICLIENT_THOROUGH") else 3
 _STALLS = 1 if _EVERY_BYTE else 7
 _TLS_CUTS = 1 if _EVERY_BYTE else 31
 _TLS_STALLS = 1 if _EVERY_BYTE else 97
