@@ -346,8 +346,9 @@ class Client:
         return self.timeout if isinstance(timeout, ClientTimeout) else _check_timeout(timeout)
 
     def _state(self) -> ClientState:
+        pid = os.getpid()
         # setdefault() is atomic: threads that come here at the same time get the same object.
-        return self._states.setdefault(os.getpid(), ClientState())
+        return self._states.get(pid) or self._states.setdefault(pid, ClientState())
 
     def _execute(self, action: Action, timeout: Timeout, last: bool = False) -> ActionResult:
         """Send an action and return its result, for any response."""
