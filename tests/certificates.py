@@ -59,7 +59,7 @@ def _remove(folder: Path, owner: int) -> None:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-#: The reason why there are no certificates, or an empty string.
+#: The reason if certificates cannot be made, or an empty string.
 PROBLEM = "" if shutil.which("openssl") else "needs the openssl command, to make certificates"
 
 _FOLDER = Path(os.devnull) if PROBLEM else _make()

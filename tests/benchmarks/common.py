@@ -1,4 +1,4 @@
-"""What the benchmarks share: options, servers in child processes, timing and output.
+"""Helpers of the benchmarks: options, servers in child processes, timing and output.
 
 Results are ratios to a baseline. Rounds of the baseline and of the code under test alternate, and
 the median counts, so that other load on the machine affects both.

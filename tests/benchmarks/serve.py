@@ -1,4 +1,4 @@
-"""A server in a process of its own, which runs until its standard input ends.
+"""A server in a separate process, which runs until its standard input ends.
 
 Prints a label, the port, a user and the secret. The server is a loopback server, optionally with a
 delay of ``--delay`` milliseconds in each direction, or a live Asterisk with ``--asterisk SUITE``.

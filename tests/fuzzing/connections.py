@@ -18,7 +18,7 @@ from amiproto import (
 )
 from amiproto.limits import MAX_PARTIAL_ACTION
 
-from .reading import BANNERS, Reading, inspect, parts, read, settings_of
+from .reading import BANNERS, Reading, inspect, read, settings_of, split_input
 
 #: Commands in flight. Their responses are raw text if the banner is an old one.
 _COMMANDS = [Action("Command", action_id=action_id) for action_id in (None, "1", "1")]
@@ -26,12 +26,12 @@ _COMMANDS = [Action("Command", action_id=action_id) for action_id in (None, "1",
 
 def client(data: bytes) -> List[str]:
     """Check that decoding a server's bytes is lossless and does not depend on chunking."""
-    setting, pieces = parts(data)
+    setting, chunks = split_input(data)
     banner, limits = settings_of(setting)
-    pieces = [banner, *pieces]
-    stream = b"".join(pieces)
-    reading = _as_client(pieces, limits)
-    assert reading.exactly() == _as_client([stream], limits).exactly(), "depends on chunking"
+    chunks = [banner, *chunks]
+    stream = b"".join(chunks)
+    reading = _as_client(chunks, limits)
+    assert reading.identity() == _as_client([stream], limits).identity(), "depends on chunking"
     messages = [event for event in reading.events if isinstance(event, Message)]
     for message in messages:
         inspect(message)
@@ -47,12 +47,12 @@ def client(data: bytes) -> List[str]:
         forwarded = _forward(messages)
         assert forwarded == [message.wire for message in messages], "forwarding changes bytes"
         again = _as_client([b"".join(forwarded)], limits)
-        assert again.exactly()[0][:-1] == Reading(messages, None).exactly()[0]
+        assert again.identity()[0][:-1] == Reading(messages, None).identity()[0]
         assert again.events[-1] == EndOfStream(0)
     return reading.names()
 
 
-def _as_client(pieces: Sequence[bytes], limits: Dict[str, int]) -> Reading:
+def _as_client(chunks: Sequence[bytes], limits: Dict[str, int]) -> Reading:
     connection = Connection(Role.CLIENT, **limits)
 
     def send_commands(event: Any) -> None:
@@ -60,7 +60,7 @@ def _as_client(pieces: Sequence[bytes], limits: Dict[str, int]) -> Reading:
             for command in _COMMANDS:
                 connection.send(command)
 
-    return read(connection, pieces, send_commands)
+    return read(connection, chunks, send_commands)
 
 
 def _after_blank_lines(stream: bytes, position: int) -> int:
@@ -83,13 +83,13 @@ def server(data: bytes) -> List[str]:
 
     The version of Asterisk is that of the setting's banner.
     """
-    setting, pieces = parts(data)
+    setting, chunks = split_input(data)
     banner, limits = settings_of(setting)
-    stream = b"".join(pieces)
-    reading = read(_as_server(banner, limits), pieces)
+    stream = b"".join(chunks)
+    reading = read(_as_server(banner, limits), chunks)
     # The limits of an action are Asterisk's, regardless of the options.
     whole = read(_as_server(banner, {}), [stream])
-    assert reading.exactly() == whole.exactly(), "depends on chunking"
+    assert reading.identity() == whole.identity(), "depends on chunking"
     assert reading.error is None, "input of a client raised an error"
     *messages, end = reading.events
     for message in messages:
@@ -108,7 +108,7 @@ def server(data: bytes) -> List[str]:
     forwarded = [proxy.send(action) for action in actions]
     assert forwarded == [action.wire for action in actions], "forwarding changes bytes"
     again = read(_as_server(banner, {}), forwarded)
-    assert again.exactly()[0] == [*Reading(actions, None).exactly()[0], EndOfStream(0)]
+    assert again.identity()[0] == [*Reading(actions, None).identity()[0], EndOfStream(0)]
     return reading.names()
 
 

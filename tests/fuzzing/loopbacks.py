@@ -12,7 +12,7 @@ from amiclient.loopback import SECRET, USERNAME, LoopbackServer, Received
 from amiproto import Action, Banner, Connection, Response, Role, parse_message_send
 from amiproto.messaging.variables import effective_variables
 
-from .reading import parts, read
+from .reading import read, split_input
 
 #: A login at the loopback server.
 LOGIN = f"Action: Login\r\nUsername: {USERNAME}\r\nSecret: {SECRET}\r\n\r\n".encode()
@@ -26,12 +26,12 @@ def loopback(data: bytes) -> List[str]:
 
     With an odd setting, the input has to log in. Two more bits select the version.
     """
-    setting, pieces = parts(data)
+    setting, chunks = split_input(data)
     if not setting & 1:
-        pieces.insert(0, LOGIN)
+        chunks.insert(0, LOGIN)
     version = (22, 22, 16, 11)[setting >> 1 & 3]
     with _no_error_in_threads(), LoopbackServer(version=version) as server:
-        received, complete = _talk(server.host, server.port, pieces)
+        received, complete = _talk(server.host, server.port, chunks)
     reading = read(Connection(Role.CLIENT), [received])
     assert reading.error is None
     if not complete and len(reading.events) < 2:
@@ -40,7 +40,7 @@ def loopback(data: bytes) -> List[str]:
     assert isinstance(banner, Banner)
     reader = Connection(Role.SERVER)
     reader.send(banner)
-    actions = read(reader, pieces).events[:-1]
+    actions = read(reader, chunks).events[:-1]
     for message, response in zip(actions, responses):
         assert isinstance(response, Response) and response.action_id == message.action_id
         assert isinstance(message, Action) or response.message == message.reason
@@ -70,7 +70,7 @@ def _received(action: Action, version: int) -> Received:
     return replace(message, destination=None, variables=variables)
 
 
-def _talk(host: str, port: int, pieces: Sequence[bytes]) -> Tuple[bytes, bool]:
+def _talk(host: str, port: int, chunks: Sequence[bytes]) -> Tuple[bytes, bool]:
     """Return the server's output, and False if it may be incomplete.
 
     A server that closes with unread input resets the connection, which discards output that the
@@ -80,8 +80,8 @@ def _talk(host: str, port: int, pieces: Sequence[bytes]) -> Tuple[bytes, bool]:
     with socket.create_connection((host, port), _TIMEOUT) as sock:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         try:
-            for piece in pieces:
-                sock.sendall(piece)
+            for chunk in chunks:
+                sock.sendall(chunk)
             sock.shutdown(socket.SHUT_WR)
             while True:
                 more = sock.recv(65536)

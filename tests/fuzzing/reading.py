@@ -50,7 +50,7 @@ LIMITS: List[Dict[str, int]] = [
 HEAD = 5
 
 
-def parts(data: bytes) -> Tuple[int, List[bytes]]:
+def split_input(data: bytes) -> Tuple[int, List[bytes]]:
     """Return the setting of an input (0 to 255), and the rest of it in chunks."""
     setting, *cuts = data[:HEAD].ljust(HEAD, b"\0")
     rest = data[HEAD:]
@@ -81,7 +81,7 @@ class Reading(NamedTuple):
             found.append(f"{type(self.error).__name__} limit={self.error.limit}")
         return found
 
-    def exactly(self) -> Any:
+    def identity(self) -> Any:
         """Return a value that is equal only for identical events and errors."""
         events = [
             (
@@ -99,7 +99,7 @@ def _ignore(event: Any) -> None:
 
 
 def read(
-    reader: Reader, pieces: Iterable[bytes], on_event: Callable[[Any], None] = _ignore
+    reader: Reader, chunks: Iterable[bytes], on_event: Callable[[Any], None] = _ignore
 ) -> Reading:
     """Decode a stream to its end.
 
@@ -110,12 +110,12 @@ def read(
     most = 3
     end: List[Optional[bytes]] = [None]
     try:
-        for piece in chain(pieces, end):
-            if piece is None:
+        for chunk in chain(chunks, end):
+            if chunk is None:
                 reader.receive_eof()
             else:
-                reader.receive_data(piece)
-                most += len(piece)
+                reader.receive_data(chunk)
+                most += len(chunk)
             while True:
                 event = reader.next_event()
                 if event is NEED_DATA:

@@ -108,7 +108,7 @@ def login_responses() -> List[bytes]:
     return [BANNERS[1] + data for data in made] + made[::-1]
 
 
-def refusals() -> List[bytes]:
+def rejections() -> List[bytes]:
     """Return messages that are rejected for various reasons, as complete inputs."""
     made = []
     for row in REFUSALS:

@@ -16,7 +16,7 @@ from amiproto import (
     Session,
 )
 
-from .reading import HEAD, Reading, parts, read, settings_of
+from .reading import HEAD, Reading, read, settings_of, split_input
 
 _ENTROPY = b"0123456789abcdef"
 _MAX_OUTSTANDING = 6
@@ -100,14 +100,14 @@ class Caller:
             assert set(self.session.outstanding) == self.outstanding
             assert len(self.outstanding) <= _MAX_OUTSTANDING
 
-    def run(self, pieces: Sequence[bytes], operations: int) -> Reading:
+    def run(self, chunks: Sequence[bytes], operations: int) -> Reading:
         """Decode chunks, with an operation before each."""
 
         def stream() -> Iterator[bytes]:
-            for number, piece in enumerate(pieces):
+            for number, chunk in enumerate(chunks):
                 # Two bits per chunk, repeated after four chunks.
                 self.between(operations >> 2 * (number % 4) & 3)
-                yield piece
+                yield chunk
 
         return read(self.session, stream(), self.on_event)
 
@@ -118,25 +118,25 @@ def session(data: bytes) -> List[str]:
     With a quarter of the settings, the input has to contain the responses to the login.
     """
     operations = data[HEAD] if len(data) > HEAD else 0
-    setting, pieces = parts(data[:HEAD] + data[SESSION_HEAD:])
+    setting, chunks = split_input(data[:HEAD] + data[SESSION_HEAD:])
     banner, limits = settings_of(setting)
     if setting >= 192:
-        pieces.insert(0, banner)
+        chunks.insert(0, banner)
         banner = b""
-    reading = _in_session(banner, limits, pieces, operations)
+    reading = _in_session(banner, limits, chunks, operations)
     if not operations:
-        whole = _in_session(banner, limits, [b"".join(pieces)], 0)
-        assert reading.exactly() == whole.exactly(), "depends on chunking"
+        whole = _in_session(banner, limits, [b"".join(chunks)], 0)
+        assert reading.identity() == whole.identity(), "depends on chunking"
     return reading.names()
 
 
 def _in_session(
-    banner: bytes, limits: Dict[str, Any], pieces: Sequence[bytes], operations: int
+    banner: bytes, limits: Dict[str, Any], chunks: Sequence[bytes], operations: int
 ) -> Reading:
     caller = Caller(limits)
     if banner:
         caller.log_in(banner)
-    reading = caller.run(pieces, operations)
+    reading = caller.run(chunks, operations)
     sent = read(Connection(Role.SERVER), [caller.session.data_to_send()]).events[:-1]
     assert [action.name for action in sent] in ([], ["Challenge"], ["Challenge", "Login"])
     assert not any(b"geheim" in action.wire for action in sent)

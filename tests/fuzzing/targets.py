@@ -12,7 +12,7 @@ from .reading import HEAD
 class Target(NamedTuple):
     """A property to test."""
 
-    #: Takes an input, and returns the names of what it found.
+    #: Takes an input, and returns the names of the events and errors it reached.
     run: Callable[[bytes], List[str]]
     #: The number of bytes in the head of an input.
     head: int
@@ -46,7 +46,7 @@ TARGETS: Dict[str, Target] = {
         [samples.MESSAGES],
         samples.WORDS,
         400,
-        samples.refusals(),
+        samples.rejections(),
     ),
     "loopback": Target(loopbacks.loopback, HEAD, [samples.FROM_CLIENTS], samples.TOKENS, 1200),
 }

@@ -117,7 +117,7 @@ class SipPhone:
             return popped
 
     def next_message(self, timeout: float = 5.0) -> SipMessage:
-        """Pop the next message; raise TimeoutError if there is none in time."""
+        """Pop the next message; raise TimeoutError if it does not arrive in time."""
         return self.wait_for(1, timeout)[0]
 
     def drain(self) -> List[SipMessage]:
