@@ -38,27 +38,13 @@ def run_corpus(name: str) -> Set[str]:
 REACHED: Dict[str, List[str]] = {
     "client": ["Banner", "Event", "UnknownMessage", "Response", "EndOfStream"],
     "server": ["Action", "InvalidAction", "EndOfStream"],
-    "session": [
-        "LoggedIn",
-        "ActionResult",
-        "Event",
-        "UnknownMessage",
-        "Response",
-        "EndOfStream",
-        "RemoteProtocolError limit=600",
-    ],
-    "message_send": [
-        "MessageSend sip",
-        "MessageSend pjsip",
-        "MessageSend xmpp",
-        "InvalidAddress: From",
-        "InvalidAddress: Destination",
-        "BodyTooLong: Body",
-        "LineTooLong: ActionID",
-        "TooManyLines: Variable",
-    ],
+    "session": ["LoggedIn", "ActionResult", "Event", "UnknownMessage", "Response", "EndOfStream",
+                "RemoteProtocolError limit=600"],
+    "message_send": ["MessageSend sip", "MessageSend pjsip", "MessageSend xmpp",
+                     "InvalidAddress: From", "InvalidAddress: Destination", "BodyTooLong: Body",
+                     "LineTooLong: ActionID", "TooManyLines: Variable"],
     "loopback": ["Banner", "Response", "EndOfStream"],
-}
+}  # fmt: skip
 
 
 @each_target
@@ -150,11 +136,9 @@ def test_random_inputs(capsys: pytest.CaptureFixture[str]) -> None:
 def test_script_with_two_processes_and_a_time_limit() -> None:
     done = subprocess.run(
         [sys.executable, fuzz.__file__, "--inputs", "1000000", "--seconds", "0.5", "--jobs", "2"],
-        stdout=subprocess.PIPE,
-        universal_newlines=True,
-        cwd=str(Path(__file__).resolve().parent),
+        stdout=subprocess.PIPE, universal_newlines=True, cwd=str(Path(fuzz.__file__).parent),
         timeout=120,
-    )
+    )  # fmt: skip
     assert done.returncode == 0, done.stdout
     assert "2 jobs" in done.stdout
 
@@ -196,10 +180,6 @@ def test_guided_fuzzing(tmp_path: Path) -> None:
     corpus.export("server", tmp_path / "work")
     (tmp_path / "small").mkdir()
     for arguments in (["work", "-max_total_time=1"], ["-merge=1", "small", "work"]):
-        subprocess.run(
-            [sys.executable, guided.__file__, "server", *arguments],
-            cwd=str(tmp_path),
-            check=True,
-            timeout=120,
-        )
+        command = [sys.executable, guided.__file__, "server", *arguments]
+        subprocess.run(command, cwd=str(tmp_path), check=True, timeout=120)
     assert len(list((tmp_path / "small").iterdir())) > 50
