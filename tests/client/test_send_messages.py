@@ -305,7 +305,7 @@ _WORK = 0.2
     ("slow", "window", "tls"),
     [
         *[(slow, window, False) for slow in ("reader", "iterable") for window in (1, 3, 64)],
-        ("reader", 32, SERVER_PEM),
+        pytest.param("reader", 32, SERVER_PEM, id="reader-32-tls"),
     ],
 )
 def test_slow_caller_causes_no_timeout(slow: str, window: int, tls: Union[bool, str]) -> None:
