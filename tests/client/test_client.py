@@ -63,9 +63,7 @@ from tests.script import (
     accept_all,
     expect,
     expect_eof,
-    for_later_clients,
     hold,
-    in_one_write,
     log_in,
     pause,
     read,
@@ -90,9 +88,11 @@ def test_send_message_returns_receipt(server: LoopbackServer) -> None:
         )
         assert client.connected and client.server_version == "11.0.0"
         client.send_message("sip:a")
+        own_id = client.send(MessageSend("sip:alice", "x", action_id="mine")).action_id
     assert not client.connected
     assert receipt.outcome == ACCEPTED
-    message, empty = server.messages
+    message, empty, with_id = server.messages
+    assert own_id == with_id.action_id == "mine"
     assert message.action_id == receipt.action_id == receipt.response.action_id
     assert (message.to, message.text, message.from_, message.variables, message.destination) == (
         "sip:a@example.org",
@@ -102,12 +102,6 @@ def test_send_message_returns_receipt(server: LoopbackServer) -> None:
         "pjsip:b",
     )
     assert empty.text == ""
-
-
-def test_send_keeps_action_id(server: LoopbackServer) -> None:
-    with client_of(server.port) as client:
-        receipt = client.send(MessageSend("sip:alice", "x", action_id="mine"))
-        assert receipt.action_id == "mine" == server.messages[0].action_id
 
 
 @pytest.mark.parametrize("wrong", [Action("Ping"), {"to": "sip:a"}, "sip:a", None])
@@ -171,16 +165,6 @@ def test_command_returns_output() -> None:
         (action,) = server.actions
     expected = Action("Command", [("Command", "core show version")], action_id=action.action_id)
     assert action.wire == expected.wire
-
-
-def test_failed_command_has_output() -> None:
-    def handler(action: Action) -> Iterable[Message]:
-        return [Response("Error", action_id=action.action_id, output=["No such command"])]
-
-    with LoopbackServer(handlers={"Command": handler}) as server, client_of(server.port) as client:
-        with pytest.raises(ActionFailed) as caught:
-            client.command("nonsense")
-        assert caught.value.response.output == ("No such command",)
 
 
 def test_send_action_returns_event_list() -> None:
@@ -407,18 +391,14 @@ def test_repr_shows_state(server: LoopbackServer) -> None:
         lambda client, timeout: client.send(MessageSend("sip:a", "b"), timeout=timeout),
         lambda client, timeout: client.send_action(Action("Status"), timeout=timeout),
         lambda client, timeout: client.command("core show version", timeout=timeout),
+        lambda client, timeout: client.ping(),
     ],
 )
 def test_call_ends_by_its_own_timeout(call: Callable[[Client, float], object]) -> None:
-    with Script(log_in, read_until_eof) as script, opened(client_of(script.port, None)) as client:
+    with Script(log_in, read_until_eof) as script, opened(client_of(script.port, 0.2)) as client:
         error = error_within(0.2, lambda: call(client, 0.2))
         assert type(error) is ResponseTimeout
         assert client.connected
-
-
-def test_default_timeout_is_that_of_client() -> None:
-    with Script(log_in, read_until_eof) as script, opened(client_of(script.port, 0.2)) as client:
-        assert type(error_within(0.2, client.ping)) is ResponseTimeout
 
 
 def test_no_timeout_waits() -> None:
@@ -451,22 +431,6 @@ def test_slow_server_does_not_extend_deadline(server: LoopbackServer) -> None:
         receipt = client.send_message("sip:a", "b")  # the late responses are not taken for its own
         assert receipt.server_message == "Message successfully sent"
         assert receipt.response.action_id == receipt.action_id
-
-
-def test_slow_login_does_not_extend_deadline(server: LoopbackServer) -> None:
-    with Proxy(server.port, down=Direction(size=1, pause=0.02)) as proxy:
-        error = error_within(0.3, client_of(proxy.port, 0.3).connect)
-        assert type(error) is ConnectTimeout
-
-
-def test_slow_but_timely_response_succeeds(server: LoopbackServer) -> None:
-    with Proxy(server.port) as proxy, client_of(proxy.port) as client:
-        proxy.down.size, proxy.down.pause = 1, 0.001
-        client.send_message("sip:a", "b")
-        proxy.down.pause, proxy.up.size, proxy.up.pause = 0.0, 1, 0.001
-        client.send_message("sip:a", "c")
-        proxy.up.size, proxy.up.pause = 1 << 20, 0.0
-    assert [message.text for message in server.messages] == ["b", "c"]
 
 
 @pytest.mark.parametrize(
@@ -529,7 +493,7 @@ def test_response_in_flood_of_events_is_found() -> None:
 # -- Responses.
 
 
-@pytest.mark.parametrize("size", [1, 2, 3, 7, 16, 61])
+@pytest.mark.parametrize("size", [1, 7, 61])
 def test_responses_split_anywhere(server: LoopbackServer, size: int) -> None:
     with Proxy(server.port, down=Direction(size=size)) as proxy, client_of(proxy.port) as client:
         for number in range(5):
@@ -537,31 +501,6 @@ def test_responses_split_anywhere(server: LoopbackServer, size: int) -> None:
         with pytest.raises(ActionFailed):
             client.send_message("no:a", "b")
     assert [message.text for message in server.messages] == list("01234")
-
-
-def test_responses_and_events_in_one_write() -> None:
-    output = in_one_write(
-        send(EVENT), accept, respond("Error", "Message: no"), send(EVENT), accept, send(EVENT)
-    )
-    steps = (repeat(3, read), output, accept_all)
-    with Script(log_in, *steps) as script, client_of(script.port) as client:
-        messages = [MessageSend("sip:a", text) for text in "abc"]
-        results = list(client.send_messages(messages, window=3))
-        assert [result.outcome for result in results] == [ACCEPTED, FAILED, ACCEPTED]
-        client.ping()
-        assert len(list(client.events(timeout=0))) == 3
-
-
-def test_responses_without_action_id() -> None:
-    responses = [
-        respond(name, "Message: words", with_id=False) for name in ("Success", "Error", "Success")
-    ]
-    with Script(log_in, *responses) as script, client_of(script.port) as client:
-        client.send_message("sip:a", "1")
-        with pytest.raises(ActionFailed) as caught:
-            client.send_message("sip:a", "2")
-        assert caught.value.server_message == "words"
-        assert client.send_message("sip:a", "3").server_message == "words"
 
 
 @pytest.mark.parametrize("with_id", [True, False])
@@ -581,28 +520,16 @@ def test_late_response_is_dropped(with_id: bool) -> None:
             assert "late" not in [response.message for response in objects]
 
 
-def test_response_right_before_eof_is_accepted() -> None:
-    with Script(log_in, accept) as script, client_of(script.port) as client:
-        client.send_message("sip:a", "1")
-        time.sleep(0.05)
-        with pytest.raises(SendFailed) as caught:
-            client.send_message("sip:a", "2")
-        assert caught.value.outcome == NOT_SENT
-
-
-@pytest.mark.parametrize("action", [MessageSend("sip:a", "b"), Action("Ping")])
-def test_goodbye_response_means_outcome_unknown(action: Action) -> None:
-    goodbye = respond("Goodbye", "Message: Thanks for all the fish.", with_id=False)
-    with Script(log_in, goodbye) as script, client_of(script.port) as client:
-        with pytest.raises(OutcomeUnknown) as caught:
-            client.send_action(action)
-        assert caught.value.outcome == UNKNOWN
-
-
-def test_unexpected_response_means_outcome_unknown() -> None:
-    with Script(log_in, respond("Perhaps", "Message: who knows")) as script:
-        with client_of(script.port) as client, pytest.raises(OutcomeUnknown):
-            client.send_message("sip:a", "b")
+@pytest.mark.parametrize("name", ["Goodbye", "Perhaps"])
+def test_unexpected_response_means_outcome_unknown(name: str) -> None:
+    with Script(log_in, repeat(2, respond(name, with_id=False))) as script:
+        with client_of(script.port, 1.0) as client:
+            with pytest.raises(OutcomeUnknown) as caught:
+                client.send_message("sip:a", "b")
+            assert caught.value.outcome == UNKNOWN
+            if name == "Goodbye":
+                with pytest.raises(OutcomeUnknown):
+                    client.ping()
 
 
 @pytest.mark.parametrize(
@@ -617,15 +544,6 @@ def test_response_over_limits_ends_connection(data: bytes) -> None:
             client.send_message("sip:a", "b")
         assert caught.value.outcome == UNKNOWN
         assert not client.connected
-
-
-def test_invalid_input_between_calls_ends_connection() -> None:
-    steps = (hold, send(b"Response: " + b"x" * 70_000), read_until_eof)
-    with Script(log_in, *steps) as script, opened(client_of(script.port)) as client:
-        script.release()
-        time.sleep(0.1)
-        with pytest.raises(SendFailed):
-            client.ping()
 
 
 # -- Broken connections.
@@ -645,46 +563,17 @@ def test_shutdown_during_call() -> None:
 
 
 def test_dead_connection_is_found_before_sending() -> None:
-    with Script(log_in, for_later_clients(accept)) as script:  # like a server that restarts
+    with Script(log_in, accept) as script:
         client = client_of(script.port)
         client.connect()
+        client.send_message("sip:a", "1")  # the response and the end come together
         time.sleep(0.05)
-        with pytest.raises(SendFailed):
-            client.send_message("sip:a", "only once")
+        with pytest.raises(SendFailed) as caught:
+            client.send_message("sip:a", "2")
+        assert caught.value.outcome == NOT_SENT and not client.connected
         with opened(client):
-            client.send_message("sip:a", "only once")
-    assert [action["Body"] for action in script.actions] == ["only once"]
-
-
-def test_reset_during_call(server: LoopbackServer) -> None:
-    with Proxy(server.port, reset=True) as proxy:
-        client = client_of(proxy.port)
-        client.connect()
-        proxy.cut()
-        time.sleep(0.05)
-        with pytest.raises(SendFailed):
-            client.ping()
-        client.connect()
-        proxy.down.stall = len(proxy.down.passed)
-        timer = threading.Timer(0.1, proxy.cut)
-        timer.start()
-        with pytest.raises(ConnectionLost) as caught:
-            client.ping()
-        assert caught.value.outcome == UNKNOWN
-        timer.join()
-        client.close()
-
-
-def test_failed_write_means_not_sent(server: LoopbackServer) -> None:
-    # One server closes its end then, the other one does not.
-    with Script(log_in, expect_eof, hold) as script:
-        for port in (server.port, script.port):
-            sock = socket.create_connection(("127.0.0.1", port))
-            with opened(client_over(sock)) as client:
-                sock.shutdown(socket.SHUT_WR)
-                with pytest.raises(SendFailed) as caught:
-                    client.send_message("sip:a", "b")
-                assert caught.value.outcome == NOT_SENT and not client.connected
+            client.send_message("sip:a", "2")
+    assert [action["Body"] for action in script.actions] == ["1", "2"]
 
 
 def test_partly_sent_action_closes_connection() -> None:
@@ -742,26 +631,6 @@ def test_response_to_partly_sent_action_is_an_error() -> None:
 # -- Threads and processes.
 
 
-def test_threads_share_client(server: LoopbackServer) -> None:
-    action_ids: Dict[str, str] = {}
-
-    def work(number: int) -> None:
-        for part in range(25):
-            text = f"{number} {part}"
-            action_ids[text] = client.send_message("sip:a", text).action_id
-        messages = [MessageSend("sip:a", f"{number} bulk {part}") for part in range(25)]
-        for result in client.send_messages(messages, window=4):
-            assert result.receipt is not None
-            action_ids[result.message.text] = result.receipt.action_id
-
-    with client_of(server.port) as client:
-        threads = [start_thread(partial(work, number)) for number in range(6)]
-        for thread in threads:
-            thread.join()
-    assert len(server.messages) == len(action_ids) == 300
-    assert action_ids == {message.text: message.action_id for message in server.messages}
-
-
 def test_call_of_other_thread_may_use_up_the_time() -> None:
     with Script(log_in, read, hold, accept_all) as script, client_of(script.port) as client:
         calling = start_thread(client.ping)
@@ -806,29 +675,16 @@ def test_close_ends_call_of_other_thread(connecting: bool, tls: Union[bool, str]
 
 
 _FORK = """\
-import os, sys, threading, warnings
+import os, sys
 sys.path.insert(0, sys.argv[1])
-from amiclient import Action, Client, MessageSend, NotConnected
+from amiclient import Client, MessageSend, NotConnected
 client = Client(port=int(sys.argv[2]), username="loopback", secret="loopback", timeout=5.0)
 client.connect()
 client.send_message("sip:a", "parent 1")
 results = client.send_messages(MessageSend("sip:a", f"bulk {n}") for n in range(6))
 first = next(results)
 assert first.outcome == "accepted"
-# Another thread is in a call when the process forks.
-held, go = threading.Event(), threading.Event()
-class SlowAction(Action):
-    @property
-    def wire(self):
-        held.set()
-        go.wait()
-        return super().wire
-thread = threading.Thread(target=client.send_action, args=(SlowAction("Ping", action_id="slow"),))
-thread.start()
-held.wait()
-warnings.simplefilter("ignore")  # about forking with threads
 child = os.fork()
-warnings.simplefilter("error")
 if not child:
     try:
         assert not client.connected
@@ -847,8 +703,6 @@ if not child:
     except BaseException as error:
         sys.excepthook(*sys.exc_info())
         os._exit(1)
-go.set()
-thread.join()
 assert os.waitpid(child, 0)[1] == 0
 client.send_message("sip:a", "parent 2")
 assert [result.outcome for result in results] == ["accepted"] * 5

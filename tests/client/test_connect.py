@@ -217,13 +217,6 @@ def test_login_failed(server: LoopbackServer) -> None:
     assert not client.connected
 
 
-def test_server_that_closes_at_once() -> None:
-    with Script() as script:
-        with pytest.raises(ConnectError) as caught:
-            client_of(script.port).connect()
-        assert caught.value.outcome == NOT_SENT and caught.value.retryable
-
-
 @pytest.mark.parametrize(
     "step",
     [
@@ -399,14 +392,6 @@ def test_socket_of_caller(server: LoopbackServer, secure: LoopbackServer) -> Non
     context = ssl.create_default_context(cafile=SERVER_PEM)
     _ping(client_over(context.wrap_socket(_socket_to(secure.port), server_hostname="localhost")))
     _ping(client_over(_socket_to(secure.port), tls=SERVER_PEM, tls_hostname="localhost"))
-
-
-def test_unix_socket_of_caller() -> None:
-    ours, theirs = socket.socketpair()
-    with Script(log_in, accept_all) as script:
-        script.add_client(theirs)
-        with client_over(ours) as client:
-            client.send_message("sip:a", "b")
 
 
 def test_socket_of_caller_is_closed_on_every_path(secure: LoopbackServer) -> None:

@@ -6,7 +6,7 @@ import gc
 import select
 import socket
 import time
-from typing import Any, Iterator, List
+from typing import Any, Iterator, List, Tuple
 
 import pytest
 
@@ -49,15 +49,14 @@ from tests.script import (
     accept,
     accept_all,
     expect,
+    expect_eof,
     hold,
     leave_pending,
     log_in,
-    pause,
     read,
     read_until_eof,
     repeat,
     repeat_forever,
-    respond,
     send,
 )
 
@@ -100,15 +99,6 @@ def test_partial_tls_record_closes_connection() -> None:
     raise AssertionError("no whole record stayed in the TLS layer")
 
 
-def test_large_action_is_sent_in_parts() -> None:
-    lines = [(f"X-{number}", "x" * 1000) for number in range(100)]
-    with Script(log_in, pause(0.1), respond("Success"), small_buffers=True) as script:
-        with opened(client_over(small_buffer_socket(script.port))) as client:
-            client.send_action(Action("Long", lines), timeout=5.0)
-        (sent,) = script.actions
-    assert [(name, sent[name]) for name, _ in lines] == lines
-
-
 def test_interrupted_pipeline_closes_partly_sent_message() -> None:
     def messages() -> Iterator[MessageSend]:
         yield from _MESSAGES
@@ -139,13 +129,20 @@ def test_abandoned_partly_sent_message_ends_listener() -> None:
             assert not client.connected
 
 
-def test_failed_write_of_pipeline_sends_nothing() -> None:
-    with Script(log_in, hold) as script:
-        sock = socket.create_connection(("127.0.0.1", script.port))
-        with opened(client_over(sock)) as client:
-            sock.shutdown(socket.SHUT_WR)
-            results = client.send_messages(MessageSend("sip:a", text) for text in "abc")
-            assert [result.outcome for result in results] == [NOT_SENT] * 3
+@pytest.mark.parametrize("steps", [(expect_eof, hold), (read_until_eof,)], ids=["open", "closed"])
+def test_failed_write_means_not_sent(steps: Tuple[Step, ...]) -> None:
+    with Script(log_in, *steps) as script:
+        for many in (False, True):
+            sock = socket.create_connection(("127.0.0.1", script.port))
+            with opened(client_over(sock)) as client:
+                sock.shutdown(socket.SHUT_WR)
+                if many:
+                    results = client.send_messages(_MESSAGES[:3])
+                    assert [result.outcome for result in results] == [NOT_SENT] * 3
+                else:
+                    with pytest.raises(SendFailed) as caught:
+                        client.send_message("sip:a", "b")
+                    assert caught.value.outcome == NOT_SENT and not client.connected
 
 
 def test_input_before_a_failed_write_is_read(server: LoopbackServer) -> None:
@@ -373,23 +370,6 @@ def test_blank_line_in_one_record_would_hang(monkeypatch: pytest.MonkeyPatch) ->
                 late.append(size)
             client.close()
     assert late == [1024]
-
-
-def test_chunks_of_send_queue() -> None:
-    wire = Action("Ping", [("A", "b")]).wire
-    for is_tls, expected in (
-        (True, [b"Action: Ping\r\n", b"A: b\r\n", b"\r", b"\n"] * 2),
-        (False, [wire + wire]),
-    ):
-        queue = SendQueue(is_tls)
-        queue.append("1", wire)
-        queue.append("2", wire)
-        chunks = []
-        while queue:
-            chunks.append(queue.next_chunk())
-            queue.advance(len(chunks[-1]))
-        assert chunks == expected
-        assert "1" not in queue
 
 
 def test_remove_from_send_queue() -> None:

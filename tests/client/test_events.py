@@ -26,7 +26,7 @@ from amiclient._connection import EventBuffer
 from amiclient.loopback import LoopbackServer
 from amiproto import UnknownMessage
 from tests.certificates import SERVER_PEM, server_tls
-from tests.faults import Proxy, client_of, client_over, opened, start_thread
+from tests.faults import client_of, client_over, opened, start_thread
 from tests.script import (
     EVENT,
     Script,
@@ -146,19 +146,6 @@ def test_buffer_has_room_again_after_events_were_taken() -> None:
     assert caught.value.actual == 1
 
 
-def test_call_reads_pending_events_before_sending(server: LoopbackServer) -> None:
-    event = Event("Tick", [("Text", "x" * 1000)])
-    with client_of(server.port, events="on", max_events=10) as client:
-        for _ in range(300):
-            server.send_event(event)
-        client.ping()
-        events = client.events()
-        assert len([next(events) for _ in range(10)]) == 10
-        with pytest.raises(EventOverflow) as caught:
-            next(events)
-        assert caught.value.actual == 290
-
-
 # -- A listener, and calls of other threads.
 
 
@@ -269,13 +256,6 @@ def test_close_and_connect_end_a_listener(server: LoopbackServer, reconnect: boo
         client.ping()
         server.send_event(Event("Tick"))
         assert [event.name for event in client.events(timeout=0.1)] == ["Tick"]
-
-
-def test_lost_connection_ends_a_listener(server: LoopbackServer) -> None:
-    with Proxy(server.port) as proxy, client_of(proxy.port, events="on") as client:
-        threading.Timer(0.05, proxy.cut).start()
-        with pytest.raises(ConnectionLost):
-            next(client.events())
 
 
 def test_listener_gets_the_error_found_by_another_call() -> None:

@@ -71,13 +71,6 @@ def test_unlimited_deadline(timeout: Optional[float]) -> None:
     assert deadline.next_wait() is None
 
 
-def test_waits_before_the_deadline_are_not_limited() -> None:
-    deadline = Deadline(60.0)
-    for _ in range(5):
-        seconds = deadline.next_wait()
-        assert seconds is not None and 59.0 < seconds <= 60.0
-
-
 def test_postponed_deadline() -> None:
     deadline = Deadline(0.02)
     time.sleep(0.03)
@@ -204,16 +197,6 @@ def test_eof_and_reset(pair: Pair) -> None:
             transport.send(b"x")
 
 
-def test_reset_while_reading(pair: Pair) -> None:
-    transport, other = pair
-    transport.send(b"unread")
-    time.sleep(0.01)
-    other.close()
-    with pytest.raises(Closed) as caught:
-        transport.receive_before(False, Deadline(5.0))
-    assert isinstance(caught.value.__cause__, ConnectionResetError)
-
-
 def test_request_close_from_other_thread(pair: Pair) -> None:
     transport, _ = pair
     threading.Timer(0.03, transport.request_close, ("enough",)).start()
@@ -334,13 +317,3 @@ def test_incomplete_tls_record_yields_no_data() -> None:
                 transport.receive_before(False, Deadline(0.05))
             threading.Timer(0.05, setattr, (proxy.down, "stall", None)).start()
             assert transport.receive_before(False, Deadline(5.0)) == b"second"
-
-
-def test_invalid_tls_record_breaks_connection() -> None:
-    with Script(hold, send(b"abc"), read_until_eof, tls=True) as script:
-        with Proxy(script.port) as proxy:
-            with closing(_transport(_connect_tls(proxy.port))) as transport:
-                proxy.down.rewrite = lambda data: b"\xff" * len(data)
-                script.release()
-                with pytest.raises(Closed):
-                    transport.receive_before(False, Deadline(5.0))
