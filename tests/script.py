@@ -13,29 +13,117 @@ from __future__ import annotations
 import socket
 import threading
 import time
+from hashlib import md5
 from types import TracebackType
 from typing import Callable, Dict, List, Optional, Type
 
 import pytest
 
+from amiclient.loopback import SECRET
+
 from .certificates import server_tls
 from .faults import SMALL_BUFFER, reset_connection
-from .peer import Peer, accepted, response
 
-Step = Callable[[Peer], object]
-
+BANNER = b"Asterisk Call Manager/11.0.0\r\n"
 EVENT = b"Event: Newexten\r\nPrivilege: dialplan,all\r\nUniqueid: 1.2\r\nAppData: x\r\n\r\n"
 
 #: Seconds that a script waits for the test, and a test for the script.
 _MAX_WAIT = 20.0
 
 
+class Peer:
+    """A connected client.
+
+    :param go: the event that the step ``hold`` waits for.
+    """
+
+    def __init__(self, sock: socket.socket, go: threading.Event) -> None:
+        self.sock = sock
+        self.go = go
+        #: All bytes received, and the offset of the next stanza.
+        self.received = b""
+        self._start = 0
+        #: The actions after the login, and those without a response yet.
+        self.actions: List[Dict[str, str]] = []
+        self.pending: List[Dict[str, str]] = []
+        #: Bytes collected for a single write, or None.
+        self.gathered: Optional[List[bytes]] = None
+
+    def send(self, *parts: bytes) -> None:
+        """Write all parts at once, or add them to the bytes being collected."""
+        if self.gathered is None:
+            self.sock.sendall(b"".join(parts))
+        else:
+            self.gathered += parts
+
+    @property
+    def unread(self) -> bytes:
+        """The bytes received after the last stanza that was read."""
+        return self.received[self._start :]
+
+    def read_stanza(self) -> bytes:
+        """Return the next stanza with its blank line; raise EOFError at the end."""
+        while True:
+            end = self.received.find(b"\r\n\r\n", self._start) + 4
+            if end > 3:
+                stanza = self.received[self._start : end]
+                self._start = end
+                return stanza
+            data = self.sock.recv(1 << 16)
+            if not data:
+                raise EOFError
+            self.received += data
+
+    def read(self) -> Dict[str, str]:
+        """Return the headers of the next action."""
+        lines = self.read_stanza().decode("utf-8", "surrogateescape").split("\r\n")
+        return dict(line.split(": ", 1) for line in lines if ": " in line)
+
+    def log_in(self) -> None:
+        """Accept the login of the client, with either mechanism."""
+        self.send(BANNER)
+        action = self.read()
+        if action["Action"] == "Challenge":
+            self.send(response(action, "Success", "Challenge: 1234"))
+            action = self.read()
+            assert action["Key"] == md5(b"1234" + SECRET.encode()).hexdigest()
+        assert action["Action"] == "Login"
+        self.send(response(action, "Success", "Message: Authentication accepted"))
+
+    def read_action(self) -> Dict[str, str]:
+        """Return the next action and add it to the pending ones."""
+        action = self.read()
+        self.actions.append(action)
+        self.pending.append(action)
+        return action
+
+    def next_pending(self) -> Dict[str, str]:
+        """Remove and return the oldest pending action; if none is pending, read one first."""
+        if not self.pending:
+            self.read_action()
+        return self.pending.pop(0)
+
+
+def response(action: Dict[str, str], name: str, *lines: str) -> bytes:
+    """Return a response to an action, with its ActionID if it has one."""
+    head = [f"Response: {name}"]
+    if "ActionID" in action:
+        head.append(f"ActionID: {action['ActionID']}")
+    return "\r\n".join([*head, *lines, "", ""]).encode("utf-8", "surrogateescape")
+
+
+def accepted(action: Dict[str, str]) -> bytes:
+    """Return Asterisk's response to a message that it accepts."""
+    return response(action, "Success", "Message: Message successfully sent")
+
+
+Step = Callable[[Peer], object]
+
+
 # -- Steps that write.
 
-
-def log_in(peer: Peer) -> None:
-    """Accept the login of the client."""
-    peer.log_in()
+#: Accept the login of the client.
+log_in: Step = Peer.log_in
 
 
 def send(*parts: bytes) -> Step:
@@ -44,7 +132,7 @@ def send(*parts: bytes) -> Step:
 
 
 def respond(name: str, *lines: str, with_id: bool = True) -> Step:
-    """Respond to the oldest pending action, or read one."""
+    """Respond to the oldest pending action; if none is pending, read one first."""
 
     def step(peer: Peer) -> None:
         action = peer.next_pending()
@@ -54,7 +142,7 @@ def respond(name: str, *lines: str, with_id: bool = True) -> Step:
 
 
 def accept(peer: Peer) -> None:
-    """Respond with the success of a message to the oldest pending action."""
+    """Respond likewise, with the success of a message."""
     peer.send(accepted(peer.next_pending()))
 
 
@@ -73,10 +161,11 @@ def in_one_write(*steps: Step) -> Step:
 
 # -- Steps that read.
 
+#: Read an action, for a later step to respond to.
+read: Step = Peer.read_action
 
-def read(peer: Peer) -> None:
-    """Read an action, for a later step to respond to."""
-    peer.read_action()
+#: Never respond to the oldest pending action; if none is pending, read one first.
+leave_pending: Step = Peer.next_pending
 
 
 def expect(name: str) -> Step:
@@ -87,11 +176,6 @@ def expect(name: str) -> Step:
         assert action["Action"] == name, action
 
     return step
-
-
-def leave_pending(peer: Peer) -> None:
-    """Never respond to the oldest pending action, or read one."""
-    peer.next_pending()
 
 
 def read_until_eof(peer: Peer) -> None:
@@ -159,11 +243,6 @@ def hold(peer: Peer) -> None:
     assert peer.go.wait(_MAX_WAIT), "release() was not called"
 
 
-def for_later_clients(*steps: Step) -> Step:
-    """Take steps for every client except the first one."""
-    return lambda peer: repeat(1 if peer.number else 0, *steps)(peer)
-
-
 # -- The end of a connection.
 
 
@@ -220,7 +299,7 @@ class Script:
 
     def add_client(self, sock: socket.socket) -> None:
         """Take the steps with a client on a connected socket."""
-        peer = Peer(sock, self._go, len(self.peers))
+        peer = Peer(sock, self._go)
         self.peers.append(peer)
         self._threads.append(threading.Thread(target=self._talk, args=(peer,), daemon=True))
         self._threads[-1].start()

@@ -54,13 +54,14 @@ from tests.faults import (
     small_buffer_socket,
     start_thread,
 )
-from tests.peer import Peer, accepted
 from tests.readme import ROOT
 from tests.script import (
     EVENT,
+    Peer,
     Script,
     accept,
     accept_all,
+    accepted,
     expect,
     expect_eof,
     hold,
@@ -315,18 +316,6 @@ def test_socket_is_closed_on_every_path(server: LoopbackServer) -> None:
                 with client_of(server.port) as client:
                     raise ValueError
         gc.collect()  # raises the ResourceWarning of an open socket
-
-
-def test_failed_reconnect_closes_old_connection(server: LoopbackServer) -> None:
-    client = client_of(server.port)
-    client.connect()
-    server.close()
-    with pytest.raises(ConnectError):
-        client.port = 1
-        client.connect()
-    assert not client.connected
-    with pytest.raises(NotConnected):
-        client.ping()
 
 
 def test_client_is_freed_without_garbage_collector(server: LoopbackServer) -> None:

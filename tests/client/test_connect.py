@@ -37,8 +37,8 @@ from tests.faults import (
     opened,
     raise_interrupt,
 )
-from tests.peer import BANNER
 from tests.script import (
+    BANNER,
     Script,
     Step,
     accept_all,

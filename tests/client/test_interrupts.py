@@ -24,9 +24,9 @@ from amiclient import AMIError, Client, ConnectionLost, MessageSend, NotConnecte
 from amiclient.loopback import LoopbackServer
 from tests.certificates import SERVER_PEM
 from tests.faults import Proxy, alarm_handler, assert_no_fd_leak, client_of, opened, raise_interrupt
-from tests.peer import Peer
 from tests.script import (
     EVENT,
+    Peer,
     Script,
     accept,
     in_one_write,

@@ -138,7 +138,6 @@ class ClientMachine(RuleBasedStateMachine):
 
     @initialize()
     def connect(self) -> None:
-        """Connect the client, and end all faults."""
         if self.doomed:
             self.proxy.cut()  # the old connection
         self.proxy.up.cut = self.proxy.down.cut = self.proxy.down.stall = None
@@ -156,13 +155,11 @@ class ClientMachine(RuleBasedStateMachine):
     @precondition(lambda self: not self.wanted or self.held or self.doomed)
     @rule()
     def connect_again(self) -> None:
-        """Connect again after a fault or a close."""
         self.connect()
 
     @precondition(lambda self: self.held)
     @rule()
     def connect_in_vain(self) -> None:
-        """Try to connect while responses are held back."""
         self.client.timeout = _SHORT
         try:
             self.client.connect()
@@ -172,33 +169,19 @@ class ClientMachine(RuleBasedStateMachine):
         finally:
             self.client.timeout = _LONG
 
-    @precondition(lambda self: not self.wanted)
-    @rule()
-    def send_unconnected(self) -> None:
-        """Send a message without a connection."""
-        self.send(refused=False)
+    @rule(count=st.integers(1, 3), invalid=st.booleans())
+    def send(self, count: int, invalid: bool) -> None:
+        for _ in range(count):
+            text = self.text()
+            to = "smoke:signal" if invalid else "sip:alice"
+            receipts: List[Receipt] = []
 
-    @precondition(lambda self: self.wanted)
-    @rule(texts=st.integers(1, 3))
-    def send_some(self, texts: int) -> None:
-        """Send some messages, one after the other."""
-        for _ in range(texts):
-            self.send(refused=False)
+            def function() -> None:
+                receipts.append(self.client.send_message(to, text, timeout=self.timeout))
 
-    @precondition(lambda self: self.wanted)
-    @rule(refused=st.booleans())
-    def send(self, refused: bool) -> None:
-        """Send a message."""
-        text = self.text()
-        to = "smoke:signal" if refused else "sip:alice"
-        results: List[Receipt] = []
-
-        def function() -> None:
-            results.append(self.client.send_message(to, text, timeout=self.timeout))
-
-        error = self.call(function)
-        assert error is not None or not refused
-        self.note(text, results[0] if error is None else error)
+            error = self.call(function)
+            assert error is not None or not invalid
+            self.note(text, receipts[0] if error is None else error)
 
     @precondition(lambda self: self.wanted)
     @rule(
@@ -257,7 +240,6 @@ class ClientMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.wanted)
     @rule()
     def ping(self) -> None:
-        """Make a call that sends no message."""
         self.call(lambda: self.client.ping(timeout=self.timeout))
 
     def take_events(self, timeout: float) -> None:
@@ -270,7 +252,6 @@ class ClientMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.wanted and self.listener is None)
     @rule()
     def listen(self) -> None:
-        """Start a thread that reads events."""
 
         def listen() -> None:
             try:
@@ -291,7 +272,6 @@ class ClientMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.listener is not None)
     @rule()
     def stop_listener(self) -> None:
-        """Stop the thread that reads events."""
         assert self.listener is not None
         self.stop_listening.set()
         self.listener.join(10.0)
@@ -303,7 +283,6 @@ class ClientMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.listener is None)
     @rule()
     def read_events(self) -> None:
-        """Read all pending events."""
         try:
             self.take_events(0.005)
         except EventOverflow as error:
@@ -317,7 +296,6 @@ class ClientMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.wanted)
     @rule(logoff=st.booleans())
     def close(self, logoff: bool) -> None:
-        """Close the client, with or without a logoff."""
         if logoff:
             try:
                 self.client.logoff(timeout=self.timeout)
@@ -331,7 +309,6 @@ class ClientMachine(RuleBasedStateMachine):
 
     @rule(count=st.integers(1, 30))
     def send_events(self, count: int) -> None:
-        """Send events from the server."""
         for _ in range(count):
             event = Event("Tick", [("Number", str(self.events_sent))])
             self.events_sent += 1
@@ -340,19 +317,16 @@ class ClientMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.wanted and not self.held)
     @rule()
     def hold_responses(self) -> None:
-        """Hold back everything from the server."""
         self.proxy.down.stall = 0
 
     @precondition(lambda self: self.held)
     @rule()
     def release_responses(self) -> None:
-        """Release the responses, oldest first."""
         self.proxy.down.stall = None
 
     @precondition(lambda self: self.wanted and not self.doomed)
     @rule(up=st.booleans(), after=st.integers(0, 400))
     def cut_connection(self, up: bool, after: int) -> None:
-        """Cut the connection now, or after some more bytes in one direction."""
         way = self.proxy.up if up else self.proxy.down
         way.cut = len(way.passed) + after
         if not after:
@@ -362,7 +336,6 @@ class ClientMachine(RuleBasedStateMachine):
 
     @invariant()
     def client_is_closed_if_model_is(self) -> None:
-        """The client is not connected if the model is not."""
         assert self.open or not self.client.connected
 
     def teardown(self) -> None:

@@ -22,8 +22,9 @@ from amiclient import (
 )
 from amiclient.loopback import LoopbackServer
 from tests.faults import client_of, opened
-from tests.peer import BANNER, Peer, response
 from tests.script import (
+    BANNER,
+    Peer,
     Script,
     Step,
     leave_pending,
@@ -32,6 +33,7 @@ from tests.script import (
     repeat_forever,
     reset,
     respond,
+    response,
     send,
 )
 

@@ -147,19 +147,6 @@ def test_error_of_iterable_is_raised_after_earlier_results(
     assert len(server.messages) == 7
 
 
-def test_interrupt_in_iterable(server: LoopbackServer) -> None:
-    def items() -> Iterator[Item]:
-        yield from _items(3)
-        raise KeyboardInterrupt
-
-    with client_of(server.port) as client:
-        results = client.send_messages(items(), window=2)
-        with pytest.raises(KeyboardInterrupt):
-            list(results)
-        results.close()
-        client.ping()
-
-
 def test_other_calls_in_between(server: LoopbackServer) -> None:
     with client_of(server.port) as client:
 
@@ -230,7 +217,11 @@ def advance_clock(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
     return advance
 
 
-@pytest.mark.parametrize(("window", "tls"), [(1, False), (3, False), (64, False), (32, SERVER_PEM)])
+@pytest.mark.parametrize(
+    ("window", "tls"),
+    [(1, False), (3, False), (64, False), (32, SERVER_PEM)],
+    ids=["1", "3", "64", "tls"],
+)
 def test_work_of_the_caller_extends_the_deadline(
     window: int, tls: Union[bool, str], advance_clock: Callable[[float], None]
 ) -> None:

@@ -15,8 +15,7 @@ import pytest
 from amiclient._transport import Closed, Deadline, Expired, Transport
 from tests.certificates import SERVER_PEM
 from tests.faults import Proxy, start_thread
-from tests.peer import Peer
-from tests.script import Script, hold, read_until_eof, send
+from tests.script import Script, read_until_eof, send
 
 Pair = Tuple[Transport, socket.socket]
 
@@ -40,16 +39,6 @@ def pair(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Ite
 
 
 # -- Deadlines.
-
-
-def test_remaining_time_decreases_to_zero() -> None:
-    deadline = Deadline(0.03)
-    before = deadline.remaining()
-    time.sleep(0.01)
-    after = deadline.remaining()
-    assert before is not None and after is not None and 0.0 < after < before <= 0.03
-    time.sleep(0.03)
-    assert deadline.remaining() == 0.0
 
 
 @pytest.mark.parametrize("timeout", [0.0, -1.0, float("-inf"), float("nan")])
@@ -294,26 +283,3 @@ def test_tls_eof_without_close_notify(ragged: bool) -> None:
             assert transport.receive_before(False, Deadline(5.0)) == b"abc"
             proxy.cut()
             assert transport.receive_before(False, Deadline(5.0)) == b""
-
-
-def test_tls_eof_with_close_notify() -> None:
-    def unwrap(peer: Peer) -> None:
-        assert isinstance(peer.sock, ssl.SSLSocket)
-        peer.sock.unwrap()
-
-    with Script(unwrap, tls=True) as script:
-        with closing(_transport(_connect_tls(script.port, ragged=False))) as transport:
-            assert transport.receive_before(False, Deadline(5.0)) == b""
-
-
-def test_incomplete_tls_record_yields_no_data() -> None:
-    steps = (send(b"first"), hold, send(b"second"), read_until_eof)
-    with Script(*steps, tls=True) as script, Proxy(script.port) as proxy:
-        with closing(_transport(_connect_tls(proxy.port))) as transport:
-            assert transport.receive_before(False, Deadline(5.0)) == b"first"
-            proxy.down.stall = len(proxy.down.passed) + 7
-            script.release()
-            with pytest.raises(Expired):
-                transport.receive_before(False, Deadline(0.05))
-            threading.Timer(0.05, setattr, (proxy.down, "stall", None)).start()
-            assert transport.receive_before(False, Deadline(5.0)) == b"second"

@@ -27,9 +27,9 @@ from tests.command.shell import (
     send_signal,
 )
 from tests.faults import Direction, Proxy, start_thread
-from tests.peer import Peer
 from tests.readme import ROOT
 from tests.script import (
+    Peer,
     Script,
     Step,
     accept,
