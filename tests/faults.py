@@ -13,6 +13,7 @@ import struct
 import threading
 import time
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
 from typing import Callable, Dict, Iterator, Optional, Tuple
@@ -47,6 +48,7 @@ def opened(client: Client) -> Iterator[Client]:
         client.close()
 
 
+@dataclass
 class Direction:
     """The faults in one direction of a proxy. They may be changed while it runs.
 
@@ -54,25 +56,14 @@ class Direction:
     :param stall: number of bytes after which nothing is relayed.
     :param size: maximum size of a write.
     :param pause: seconds to wait before each write.
-    :param rewrite: a function applied to every chunk.
     """
 
-    def __init__(
-        self,
-        *,
-        cut: Optional[int] = None,
-        stall: Optional[int] = None,
-        size: int = 1 << 20,
-        pause: float = 0.0,
-        rewrite: Callable[[bytes], bytes] = bytes,
-    ) -> None:
-        self.cut = cut
-        self.stall = stall
-        self.size = size
-        self.pause = pause
-        self.rewrite = rewrite
-        #: The bytes relayed so far.
-        self.passed = bytearray()
+    cut: Optional[int] = None
+    stall: Optional[int] = None
+    size: int = 1 << 20
+    pause: float = 0.0
+    #: The bytes relayed so far.
+    passed: bytearray = field(default_factory=bytearray)
 
     @property
     def is_cut(self) -> bool:
@@ -181,7 +172,7 @@ class Proxy:
         if not data:
             self._cut(source)
             return
-        self._pass_on(source, self._routes[source][1].rewrite(data))
+        self._pass_on(source, data)
 
     def _pass_on(self, source: socket.socket, data: bytes) -> None:
         if source not in self._routes:

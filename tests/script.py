@@ -262,7 +262,6 @@ class Script:
     An assertion that fails in a step fails the test. A client that disconnects early does not.
 
     :param tls: whether to use TLS, with the test certificate.
-    :param host: the address to listen on.
     :param small_buffers: whether its sockets buffer only a few kilobytes of unread input.
     """
 
@@ -270,13 +269,11 @@ class Script:
         self,
         *steps: Step,
         tls: bool = False,
-        host: str = "127.0.0.1",
         small_buffers: bool = False,
     ) -> None:
         self._steps = steps
         self._tls = server_tls() if tls else None
-        family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        self._listener = socket.create_server((host, 0), family=family)
+        self._listener = socket.create_server(("127.0.0.1", 0))
         if small_buffers:
             self._listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, SMALL_BUFFER)
         self.port: int = self._listener.getsockname()[1]

@@ -61,7 +61,6 @@ from tests.script import (
     Script,
     accept,
     accept_all,
-    accepted,
     expect,
     expect_eof,
     hold,
@@ -253,13 +252,6 @@ def test_calls_after_logoff_raise_not_connected(server: LoopbackServer) -> None:
         assert [type(result.error) for result in results] == [NotConnected] * 2
 
 
-def test_logoff_without_response_closes() -> None:
-    with Script(log_in, read_until_eof) as script, opened(client_of(script.port)) as client:
-        with pytest.raises(ResponseTimeout):
-            client.logoff(timeout=0.1)
-        assert not client.connected
-
-
 def test_logoff_and_close_are_atomic() -> None:
     goodbye = respond("Goodbye", "Message: Thanks for all the fish.")
     errors: List[AMIError] = []
@@ -449,34 +441,6 @@ def test_event_flood_until_deadline_sends_nothing() -> None:
                 if isinstance(caught.value, SendTimeout):
                     break
             assert caught.value.outcome == NOT_SENT
-
-
-@pytest.mark.slow
-def test_response_in_flood_of_events_is_found() -> None:
-    def flood(peer: Peer) -> None:  # faster than the client reads, from its own thread
-        lock = threading.Lock()
-
-        def write() -> None:
-            try:
-                while True:
-                    with lock:
-                        peer.send(EVENT * 10_000)
-            except OSError:
-                pass  # the client has disconnected
-
-        thread = start_thread(write)
-        try:
-            while True:
-                action = peer.read()
-                with lock:
-                    peer.send(accepted(action))
-        finally:
-            thread.join()
-
-    with Script(log_in, flood) as script:
-        with opened(client_of(script.port, 30.0, max_events=10)) as client:
-            for _ in range(2):
-                client.send_message("sip:a", "b")
 
 
 # -- Responses.

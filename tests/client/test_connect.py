@@ -137,9 +137,6 @@ def test_ipv6(secure: LoopbackServer) -> None:
         _ping(client_of(proxy.port, host="::1"))
     with Proxy(secure.port, host="::1") as proxy:
         _ping(client_of(proxy.port, host="::1", tls=SERVER_PEM))
-    with Script(log_in, host="::1") as script:
-        with opened(client_of(script.port, host="::1")):
-            pass
 
 
 @pytest.mark.skipif(not hasattr(socket, "AF_UNIX"), reason="needs Unix sockets")
