@@ -111,7 +111,7 @@ def list_end(action_id: str, word: str = "Complete") -> Event:
 
 @pytest.mark.parametrize("mechanism", [MD5, PLAIN])
 def test_login(mechanism: str) -> None:
-    session = new_session(mechanism=mechanism)
+    session = new_session(mechanism=mechanism, max_outstanding=1)
     assert session.banner is None and not session.logged_in and session.data_to_send() == b""
     assert repr(session) == "<Session banner logged_in=False outstanding=0>"
     result = Server().log_in(session)
@@ -138,6 +138,7 @@ def test_failed_login() -> None:
     session, server = new_session("wrong", mechanism=PLAIN), Server()
     feed(session, server.greeting)
     (action,) = server.read(session.data_to_send())
+    assert action.headers["Events"] == "off"
     failure = Response("Error", {"Message": "Authentication failed"}, action_id=action.action_id)
     session.receive_data(failure.wire)
     with pytest.raises(LoginFailed) as caught:
@@ -177,15 +178,6 @@ def test_unrelated_messages_do_not_disturb_login() -> None:
     forged = Response("Success", {"Message": "Authentication accepted"})
     assert feed(session, Event("X").wire + forged.wire) == [Event("X"), forged]
     assert not session.logged_in
-
-
-@pytest.mark.parametrize("data", [b"", b"Asterisk Call Manager/5.0.4\r\n", b"Asterisk"])
-def test_end_of_stream_before_login(data: bytes) -> None:
-    session = new_session()
-    feed(session, data)
-    session.receive_eof()
-    (end,) = drain(session)
-    assert isinstance(end, EndOfStream) and not session.logged_in
 
 
 @pytest.mark.parametrize(
@@ -259,15 +251,16 @@ def test_rejected_action_changes_nothing(reason: str) -> None:
     assert results == ([] if reason == "abandoned" else ["1"]) and send(session, action_id="1")
 
 
-@pytest.mark.parametrize("reason", ["login", "logoff", "LOGOFF", "eof", "error"])
+@pytest.mark.parametrize("reason", ["login", "closed", "logoff", "LOGOFF", "eof", "error"])
 def test_no_action_is_sent_before_login_or_after_the_end(reason: str) -> None:
     session = logged_in(max_stanza=1000)
     if reason == "login":
         session = new_session()
         feed(session, Server().greeting)
-    elif reason == "eof":
+    elif reason in ("eof", "closed"):
+        session = session if reason == "eof" else new_session()
         session.receive_eof()
-        drain(session)
+        assert drain(session) == [EndOfStream(0)]
     elif reason == "error":
         session.receive_data(b"x" * 2000)
         with pytest.raises(RemoteProtocolError):
