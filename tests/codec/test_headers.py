@@ -54,7 +54,7 @@ def test_bytes_that_are_not_utf_8_become_surrogates() -> None:
 
 
 def canonical(text: str) -> str:
-    """Return text as it is decoded from a wire: surrogates only for bytes that are not UTF-8."""
+    """Return text in the form that decoding gives: surrogates only for bytes that are not UTF-8."""
     return to_text(to_bytes(text))
 
 

@@ -400,11 +400,13 @@ def test_start_of_list(version: str, start: str, is_list: bool) -> None:
     if version != "1.3":
         headers = {"Privilege": "x", "EventList": "Complete"}
         closing = Event("End", headers, action_id="7")
-    seen = feed(session, response.wire + item.wire + closing.wire)
+    other, unrelated = Event("Other", action_id="x"), Event("Unrelated")
+    events = (item, other, unrelated, closing)
+    seen = feed(session, b"".join(message.wire for message in (response, *events)))
     if is_list:
-        assert seen == [ActionResult("7", response, (item,), closing)]
+        assert seen == [other, unrelated, ActionResult("7", response, (item,), closing)]
     else:
-        assert seen == [ActionResult("7", response), item, closing]
+        assert seen == [ActionResult("7", response), *events]
 
 
 def test_abandoned_list_is_dropped() -> None:
