@@ -362,7 +362,7 @@ class ClientMachine(RuleBasedStateMachine):
 
 TestClientMachine = ClientMachine.TestCase
 TestClientMachine.settings = settings(
-    max_examples=20 if settings.default.max_examples <= 100 else 2000,  # type: ignore[union-attr]
+    max_examples={50: 10, 100: 20}.get(settings().max_examples, 2000),
     stateful_step_count=40,
     deadline=None,
 )

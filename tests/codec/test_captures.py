@@ -85,7 +85,7 @@ def test_headers_hold_every_line(name: str) -> None:
 
 @pytest.mark.slow
 @each_capture
-@pytest.mark.parametrize("largest, seeds", [(1, 1), (3, 3), (50, 3), (1460, 3), (100_000, 3)])
+@pytest.mark.parametrize("largest, seeds", [(1, 1), (3, 1), (50, 2), (1460, 3), (100_000, 3)])
 def test_random_chunks(name: str, largest: int, seeds: int) -> None:
     data = captures.load(name)
     expected = identities(whole(name))

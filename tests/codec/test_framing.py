@@ -225,14 +225,14 @@ def test_limits_equal_those_of_a_byte_counter(
 @pytest.mark.slow
 @pytest.mark.parametrize("stanza", [b"A\n\n", b"A\n\r\n", b"A: b\r\n\r\n", b"\n", FOLLOWS + b"x\n"])
 def test_many_stanzas_at_once_take_linear_time(stanza: bytes) -> None:
-    # Searching to the end of the buffer for each stanza would take minutes.
-    data = stanza * (3_000_000 // len(stanza))
+    # Searching to the end of the buffer for each stanza would take half a minute.
+    data = stanza * (1_000_000 // len(stanza))
     started = time.perf_counter()
     reader = reader_of(1000, len(data))
     reader.feed(data)
     while reader.next_stanza() is not None:
         pass
-    assert time.perf_counter() - started < 20
+    assert time.perf_counter() - started < 5
 
 
 # ---- from a client ----

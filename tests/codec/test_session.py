@@ -469,7 +469,7 @@ def test_missing_responses_do_not_fill_memory() -> None:
     session = logged_in(max_outstanding=50)
     tracemalloc.start()
     try:
-        for _ in range(20_000):
+        for _ in range(10_000):
             try:
                 session.abandon(send(session))
             except LocalProtocolError:
@@ -478,7 +478,7 @@ def test_missing_responses_do_not_fill_memory() -> None:
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
-    assert peak < 2_000_000 and session.outstanding == ()
+    assert peak < 1_000_000 and session.outstanding == ()
 
 
 def seconds_in_order(order: str, count: int) -> float:
@@ -499,10 +499,10 @@ def seconds_in_order(order: str, count: int) -> float:
 
 @pytest.mark.slow
 def test_responses_in_any_order_take_linear_time() -> None:
-    # In quadratic time 15,000 responses would take eight seconds, instead of half a second.
-    in_order = seconds_in_order("same", 15_000)
+    # In quadratic time the responses would take many times as long.
+    in_order = seconds_in_order("same", 10_000)
     for order in ("reverse", "random", "second half first"):
-        assert seconds_in_order(order, 15_000) < 10 * in_order, order
+        assert seconds_in_order(order, 10_000) < 10 * in_order, order
 
 
 @pytest.mark.slow
