@@ -6,6 +6,7 @@ sockets end with its ``with`` block.
 
 from __future__ import annotations
 
+import gc
 import select
 import signal
 import socket
@@ -20,7 +21,7 @@ from typing import Callable, Dict, Iterator, Optional, Tuple
 
 import pytest
 
-from amiclient import AMIError, Client
+from amiclient import ActionResult, AMIError, Client
 from amiclient.loopback import SECRET, USERNAME
 
 #: Buffer size of a socket that is meant to fill up quickly, in bytes.
@@ -246,6 +247,12 @@ def start_thread(function: Callable[[], object]) -> threading.Thread:
     thread = threading.Thread(target=function, daemon=True)
     thread.start()
     return thread
+
+
+def buffered_results() -> int:
+    """Return the number of results of actions in memory, such as those that no call has taken."""
+    gc.collect()
+    return sum(type(one) is ActionResult for one in gc.get_objects())
 
 
 def count_open_fds() -> int:

@@ -506,8 +506,8 @@ def test_dead_connection_is_found_before_sending() -> None:
     with Script(log_in, accept) as script:
         client = client_of(script.port)
         client.connect()
-        client.send_message("sip:a", "1")  # the response and the end come together
-        time.sleep(0.05)
+        client.send_message("sip:a", "1")
+        script.wait_for_end()
         with pytest.raises(SendFailed) as caught:
             client.send_message("sip:a", "2")
         assert caught.value.outcome == NOT_SENT and not client.connected

@@ -17,7 +17,6 @@ from amiclient import (
     NOT_SENT,
     UNKNOWN,
     ActionFailed,
-    ActionResult,
     ConnectionLost,
     LocalProtocolError,
     MessageSend,
@@ -28,7 +27,15 @@ from amiclient import (
 from amiclient.loopback import LoopbackServer
 from amiproto import BodyTooLong
 from tests.certificates import SERVER_PEM
-from tests.faults import Proxy, client_of, client_over, opened, small_buffer_socket, start_thread
+from tests.faults import (
+    Proxy,
+    buffered_results,
+    client_of,
+    client_over,
+    opened,
+    small_buffer_socket,
+    start_thread,
+)
 from tests.script import (
     Script,
     accept,
@@ -65,12 +72,6 @@ def _messages(count: int) -> List[MessageSend]:
 
 def _outcomes(results: Iterable[SendResult[Any]]) -> List[str]:
     return [result.outcome for result in results]
-
-
-def _buffered_results() -> int:
-    """Return the number of responses in memory that no call has taken."""
-    gc.collect()
-    return sum(type(one) is ActionResult for one in gc.get_objects())
 
 
 @pytest.mark.parametrize("window", [1, 2, 7, 32, 1024])
@@ -423,18 +424,18 @@ def test_responses_to_abandoned_messages_are_dropped(late: bool) -> None:
     # Late ones come after close(). The others are read by another call before it.
     steps = (accept, repeat(4, read), hold, in_one_write(repeat(4, accept)))
     with Script(log_in, *steps, accept_all) as script, client_of(script.port) as client:
-        before = _buffered_results()
+        before = buffered_results()
         results = client.send_messages(_items(20 if late else 5), window=5)
         assert next(results).outcome == ACCEPTED
         if late:
             results.close()
         script.release()
         client.ping()
-        assert _buffered_results() == before + (0 if late else 4)
+        assert buffered_results() == before + (0 if late else 4)
         results.close()
         client.ping()
         assert list(client.events(timeout=0)) == []
-        assert _buffered_results() == before
+        assert buffered_results() == before
 
 
 Kind = Callable[[List[MessageSend]], Iterable[MessageSend]]
