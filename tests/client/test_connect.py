@@ -348,6 +348,7 @@ def _records(data: bytes) -> List[Tuple[int, int]]:
     return found
 
 
+@needs_certificates
 def test_each_line_is_one_tls_record() -> None:
     # TLS 1.2 shows the type of a record, and AES-GCM adds 24 bytes to each.
     context = ssl.create_default_context(cafile=SERVER_PEM)
