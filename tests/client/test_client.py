@@ -11,7 +11,7 @@ import threading
 import time
 import weakref
 from functools import partial
-from typing import Any, Callable, Dict, Iterable, List, Optional, Tuple, Union
+from typing import Any, Callable, Dict, List, Optional, Tuple, Union
 
 import pytest
 
@@ -40,8 +40,8 @@ from amiclient import (
     SendTimeout,
     TLSError,
 )
-from amiclient.loopback import SECRET, LoopbackServer, Output
-from amiproto import SHUTTING_DOWN, Message
+from amiclient.loopback import SECRET, LoopbackServer
+from amiproto import SHUTTING_DOWN
 from tests.certificates import SERVER_PEM, needs_certificates
 from tests.faults import (
     Direction,
@@ -143,31 +143,6 @@ def test_login_mechanisms(server: LoopbackServer, mechanism: str, has_socket: bo
             client.ping()
         sent = bytes(proxy.up.passed)
     assert (SECRET.encode() in sent.partition(b"Secret: ")[2]) == (mechanism == "plain")
-
-
-def test_command_returns_output() -> None:
-    handlers = {"Command": Output(["Asterisk"])}
-    with LoopbackServer(handlers=handlers) as server, client_of(server.port) as client:
-        assert client.command("core show version") == ("Asterisk",)
-        (action,) = server.actions
-    expected = Action("Command", [("Command", "core show version")], action_id=action.action_id)
-    assert action.wire == expected.wire
-
-
-def test_send_action_returns_event_list() -> None:
-    def handler(action: Action) -> Iterable[Message]:
-        key = action.action_id
-        yield Response("Success", [("EventList", "start")], action_id=key)
-        for number in "12":
-            yield Event("Entry", [("Number", number)], action_id=key)
-        yield Event("EntryDone", [("EventList", "Complete"), ("ListItems", "2")], action_id=key)
-
-    with LoopbackServer(handlers={"Entries": handler}) as server, client_of(server.port) as client:
-        result = client.send_action(Action("Entries"))
-        assert [event.headers["Number"] for event in result.events] == ["1", "2"]
-        assert result.complete is not None and result.complete.name == "EntryDone"
-        plain = client.send_action(Action("Ping"))
-        assert plain.complete is None and plain.events == () and plain.response.name == "Success"
 
 
 # -- Opening and closing.
