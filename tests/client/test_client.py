@@ -61,6 +61,7 @@ from tests.script import (
     Script,
     accept,
     accept_all,
+    accepted,
     expect,
     expect_eof,
     hold,
@@ -403,6 +404,35 @@ def test_event_flood_until_deadline_sends_nothing() -> None:
                 if isinstance(caught.value, SendTimeout):
                     break
             assert caught.value.outcome == NOT_SENT
+
+
+@pytest.mark.slow
+def test_endless_flood_does_not_prevent_sending() -> None:
+    # With a long timeout, the limit of reads before a write applies.
+    def flood(peer: Peer) -> None:  # faster than the client reads, from its own thread
+        lock = threading.Lock()
+
+        def write() -> None:
+            try:
+                while True:
+                    with lock:
+                        peer.send(EVENT * 10_000)
+            except OSError:
+                pass  # the client has disconnected
+
+        thread = start_thread(write)
+        try:
+            while True:
+                action = peer.read()
+                with lock:
+                    peer.send(accepted(action))
+        finally:
+            thread.join()
+
+    with Script(log_in, flood) as script:
+        with opened(client_of(script.port, 30.0, max_events=10)) as client:
+            for _ in range(2):
+                client.send_message("sip:a", "b")
 
 
 # -- Responses.
