@@ -27,7 +27,7 @@ _AMI_OF_14 = 3
 
 
 class Role(enum.Enum):
-    """The end of the connection that a :class:`Connection` is."""
+    """The side that a :class:`Connection` takes."""
 
     CLIENT = "client"
     SERVER = "server"
@@ -71,7 +71,7 @@ class EndOfStream:
 
     @property
     def clean(self) -> bool:
-        """Whether the stream ended between stanzas (bool)."""
+        """True if the stream ended between stanzas."""
         return not self.unread
 
 
@@ -91,7 +91,7 @@ class Connection:
     :param max_line: most bytes of a line from the server (client's role only; in the server's role
         the limits are Asterisk's own).
     :param max_stanza: most bytes of a stanza from the server (client's role only).
-    :param max_backlog: most unread bytes when more are received.
+    :param max_backlog: most unread bytes at which :meth:`receive_data` accepts more.
     """
 
     def __init__(
@@ -104,11 +104,13 @@ class Connection:
     ) -> None:
         self._role = role
         self._state = State.BANNER
-        self._stanzas = StanzaReader(max_line, max_stanza)
-        self._actions = ActionReader()
         self._is_client = role is Role.CLIENT
-        # In the server's role, the StanzaReader only holds the pending commands.
-        self._commands = self._stanzas.commands
+        self._stanzas = StanzaReader(max_line, max_stanza)  # used in the client's role
+        self._actions = ActionReader()  # used in the server's role
+        self._reader: Union[StanzaReader, ActionReader] = (
+            self._stanzas if self._is_client else self._actions
+        )
+        self._commands = self._stanzas.commands  # used in both roles
         # An incomplete message is not a backlog, whatever max_backlog is.
         partial = max(max_stanza, MAX_BANNER) if self._is_client else MAX_PARTIAL_ACTION
         self._max_backlog = max(max_backlog, partial)
@@ -119,7 +121,7 @@ class Connection:
 
     @property
     def role(self) -> Role:
-        """The end of the connection that this is (:class:`Role`)."""
+        """The side of this connection (:class:`Role`)."""
         return self._role
 
     @property
@@ -128,7 +130,7 @@ class Connection:
         return self._state
 
     def receive_data(self, data: bytes) -> None:
-        """Add received bytes (bytes-like). No bytes at all have no effect.
+        """Add received bytes (bytes-like). Empty data has no effect.
 
         :raises LocalProtocolError: after :meth:`receive_eof`.
         :raises RemoteProtocolError: if more than ``max_backlog`` bytes are unread already.
@@ -139,10 +141,7 @@ class Connection:
             raise LocalProtocolError("received data after the end of the stream")
         if self._error is not None:
             return  # the rest of the stream has no known meaning
-        reader: Union[StanzaReader, ActionReader] = (
-            self._stanzas if self._is_client else self._actions
-        )
-        if len(reader) > self._max_backlog:
+        if len(self._reader) > self._max_backlog:
             raise self.fail(
                 RemoteProtocolError(
                     f"more than {self._max_backlog} bytes are unread; call next_event() until it "
@@ -150,7 +149,7 @@ class Connection:
                     limit=self._max_backlog,
                 )
             )
-        reader.feed(data)
+        self._reader.feed(data)
 
     def receive_eof(self) -> None:
         """Note the end of the peer's stream. The data before it can still be read."""
@@ -170,7 +169,7 @@ class Connection:
         if not self._eof:
             return NEED_DATA
         self._state = State.CLOSED
-        return EndOfStream(len(self._stanzas) if self._is_client else len(self._actions))
+        return EndOfStream(len(self._reader))
 
     def send(self, message: Message) -> bytes:
         """Return the bytes to write for a message.
