@@ -287,14 +287,6 @@ def test_other_sizes_end_the_action_if_the_last_byte_is_dropped() -> None:
     assert early == [1023, 1024, 2047, 2048, 3071, 3072]
 
 
-def test_lines_beyond_128_are_dropped() -> None:
-    lines = [b"X: %d\r\n" % number for number in range(130)]
-    fits = b"".join(lines[:128]) + b"\r\n"
-    assert actions(fits) == [(fits, None)]
-    for count in (129, 130):
-        assert actions(b"".join(lines[:count]) + b"\r\n") == [(fits, TOO_MANY_LINES)]
-
-
 @pytest.mark.parametrize(
     "data, expected",
     [
