@@ -19,8 +19,7 @@ An action that is not fully sent is not carried out: the server waits for its em
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any, Dict, Generic, Literal, Mapping, Optional, TypeVar, Union
+from typing import Any, Dict, Generic, Literal, Mapping, NamedTuple, Optional, TypeVar, Union
 
 from amiproto import UNKNOWN, ActionResult, AMIError, MessageSend, RemoteProtocolError, Response
 
@@ -51,8 +50,7 @@ Outcome = Literal["accepted", "not_sent", "failed", "unknown"]
 ACCEPTED: Literal["accepted"] = "accepted"
 
 
-@dataclass(frozen=True)
-class Receipt:
+class Receipt(NamedTuple):
     """The server accepted a message.
 
     :ivar str action_id: the ActionID of the action.
@@ -77,8 +75,13 @@ class Receipt:
         return _result_dict(ACCEPTED, self.action_id, self.server_message)
 
 
-@dataclass(frozen=True)
-class SendResult(Generic[MessageT]):
+class _SendResult(NamedTuple):
+    message: Any
+    receipt: Optional[Receipt] = None
+    error: Optional[AMIError] = None
+
+
+class SendResult(_SendResult, Generic[MessageT]):
     """The result of one message of :meth:`amiclient.Client.send_messages`.
 
     :ivar message: the message that was given: a :class:`amiproto.MessageSend` or a mapping.
@@ -86,9 +89,9 @@ class SendResult(Generic[MessageT]):
     :ivar error: the :class:`amiproto.AMIError` of a message without a receipt, or None.
     """
 
+    # A NamedTuple can be generic itself since Python 3.11 only.
+    __slots__ = ()
     message: MessageT
-    receipt: Optional[Receipt] = None
-    error: Optional[AMIError] = None
 
     @property
     def to(self) -> str:

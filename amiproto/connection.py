@@ -6,8 +6,7 @@
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass
-from typing import Optional, Type, Union
+from typing import NamedTuple, Optional, Type, Union
 
 from .exceptions import LocalProtocolError, RemoteProtocolError
 from .framing import FOLLOWS, ActionReader, StanzaReader, stanza_terminator
@@ -60,8 +59,7 @@ class NeedData(enum.Enum):
 NEED_DATA = NeedData.NEED_DATA
 
 
-@dataclass(frozen=True)
-class EndOfStream:
+class EndOfStream(NamedTuple):
     """The peer's stream has ended.
 
     :ivar int unread: the number of bytes of an incomplete stanza at the end, or 0.

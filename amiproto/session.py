@@ -8,8 +8,7 @@ themselves.
 from __future__ import annotations
 
 from collections import OrderedDict
-from dataclasses import dataclass, field
-from typing import Dict, List, Optional, Tuple, TypeVar, Union
+from typing import Dict, List, NamedTuple, Optional, Tuple, TypeVar, Union
 
 from ._text import is_encodable, to_bytes, to_exact_bytes, to_exact_str, to_text
 from .connection import NEED_DATA, Connection, EndOfStream, NeedData, Role
@@ -137,8 +136,7 @@ def _md5_hex(data: bytes) -> str:
         return md5(data).hexdigest()
 
 
-@dataclass(frozen=True)
-class LoggedIn:
+class LoggedIn(NamedTuple):
     """The server accepted the login.
 
     :ivar Banner banner: the server's banner.
@@ -149,8 +147,7 @@ class LoggedIn:
     response: Response
 
 
-@dataclass(frozen=True)
-class ActionResult:
+class ActionResult(NamedTuple):
     """The complete response to an action.
 
     :ivar str action_id: the ActionID of the action.
@@ -169,15 +166,15 @@ class ActionResult:
         return f"<ActionResult {self.response!r} events={len(self.events)}>"
 
 
-@dataclass
 class _List:
     """A list response that is not complete yet."""
 
-    response: Response
-    is_abandoned: bool
-    events: List[Event] = field(default_factory=list)
-    #: The memory that the events take in bytes.
-    size: int = 0
+    def __init__(self, response: Response, is_abandoned: bool) -> None:
+        self.response = response
+        self.is_abandoned = is_abandoned
+        self.events: List[Event] = []
+        #: The memory that the events take in bytes.
+        self.size = 0
 
 
 class Session:

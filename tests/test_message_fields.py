@@ -7,7 +7,6 @@ these ways carries it; ``VALUES`` gets its value first.
 from __future__ import annotations
 
 import csv
-import dataclasses
 import inspect
 import json
 from pathlib import Path
@@ -19,7 +18,7 @@ from amiclient import Client, MessageSend
 from amiclient.__main__ import main
 from amiclient.loopback import LoopbackServer
 from amiproto import Action, parse_message_send
-from amiproto.messaging import MessageFields, field_keys
+from amiproto.messaging import HEADERS, field_keys
 from tests.command.shell import environment
 
 #: The arguments of MessageSend.
@@ -30,7 +29,6 @@ VALUES: Dict[str, Any] = {
     "variables": {"X-Door": "front"},
     "destination": "pjsip:alice",
 }
-FIELDS = dataclasses.fields(MessageFields)
 REQUIRED = ("to", "body")  # which a line of a batch and a message of the command must have
 
 #: The value of the header, unless the argument is that text.
@@ -45,10 +43,9 @@ def arguments_with(name: str) -> Dict[str, Any]:
 def options_of(values: Dict[str, Any]) -> List[str]:
     """Return options of the command, which are named after the headers."""
     options = []
-    for field in FIELDS:
-        if field.name in values:
-            option = f"--{field.metadata['header'].lower()}"
-            options += [option, _LINES.get(field.name, values[field.name])]
+    for name, header in HEADERS.items():
+        if name in values:
+            options += [f"--{header.lower()}", _LINES.get(name, values[name])]
     return options
 
 
@@ -100,26 +97,26 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Any:
         yield running
 
 
-@pytest.mark.parametrize("field", FIELDS, ids=lambda field: field.name)
+@pytest.mark.parametrize("name", HEADERS)
 @pytest.mark.parametrize("door", DOORS)
 def test_field_is_sent_and_read_back(
-    server: LoopbackServer, tmp_path: Path, door: str, field: "dataclasses.Field[Any]"
+    server: LoopbackServer, tmp_path: Path, door: str, name: str
 ) -> None:
-    values = arguments_with(field.name)
+    values = arguments_with(name)
     with Client(port=server.port, username="loopback", secret="loopback") as client:
         DOORS[door](client, values, tmp_path / "batch")
     (received,) = server.messages
-    line = f"\r\n{field.metadata['header']}: {_LINES.get(field.name, values[field.name])}\r\n"
+    line = f"\r\n{HEADERS[name]}: {_LINES.get(name, values[name])}\r\n"
     assert line.encode() in received.wire
     message = parse_message_send(Action.from_wire(received.wire))
     expected = MessageSend(**values).fields
     assert message.fields == expected
     for found in (message, received):
-        assert getattr(found, field.name) == getattr(expected, field.name)
+        assert getattr(found, name) == getattr(expected, name)
 
 
 def test_every_field_has_a_value_here_and_a_header() -> None:
-    assert [field.name for field in FIELDS] == list(VALUES)
-    assert len({field.metadata["header"] for field in FIELDS}) == len(FIELDS)
+    assert list(HEADERS) == list(VALUES)
+    assert len(set(HEADERS.values())) == len(HEADERS)
     for function in (MessageSend.__init__, Client.send_message):
-        assert list(inspect.signature(function).parameters)[1 : len(FIELDS) + 1] == list(VALUES)
+        assert list(inspect.signature(function).parameters)[1 : len(HEADERS) + 1] == list(VALUES)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import sys
-from dataclasses import fields
 from functools import partial
 from typing import Any, Dict, Iterable, List, NoReturn, Optional, Tuple
 
@@ -16,7 +15,7 @@ from amiproto import (
     LoginFailed,
     NotSent,
 )
-from amiproto.messaging import MessageFields, field_keys
+from amiproto.messaging import HEADERS, field_keys
 
 from .. import __version__
 from ..exceptions import ActionFailed
@@ -107,8 +106,7 @@ def _option_name(header: str) -> str:
 
 #: The option for the ``field`` of an error.
 _OPTION_OF_FIELD = {
-    **{field.metadata["header"]: _option_name(field.metadata["header"])
-       for field in fields(MessageFields)},
+    **{header: _option_name(header) for header in HEADERS.values()},
     "host": "--host", "port": "--port", "tls": "--cafile",
 }  # fmt: skip
 
@@ -189,11 +187,7 @@ def is_batch(options: argparse.Namespace) -> bool:
 def message_arguments(options: argparse.Namespace) -> Dict[str, Any]:
     """Return the arguments of a message that the options give, except ``to``."""
     given = vars(options)
-    return {
-        field.name: given[field.name]
-        for field in fields(MessageFields)
-        if field.name != "to" and given[field.name] is not None
-    }
+    return {name: given[name] for name in HEADERS if name != "to" and given[name] is not None}
 
 
 def _pair(text: str) -> Tuple[str, str]:
@@ -240,13 +234,12 @@ def _parser() -> argparse.ArgumentParser:
         allow_abbrev=False,
     )
     add = parser.add_argument_group("message").add_argument
-    for field in fields(MessageFields):
-        header = field.metadata["header"]
+    for name, header in HEADERS.items():
         arguments: Dict[str, Any] = {
             "action": _Once, "metavar": "VALUE", "help": f"the header {header}"
         }  # fmt: skip
-        arguments.update(_MESSAGE_OPTIONS.get(field.name, {}))
-        add(_option_name(header), dest=field.name, **arguments)
+        arguments.update(_MESSAGE_OPTIONS.get(name, {}))
+        add(_option_name(header), dest=name, **arguments)
     add("--split", action="store_true", help="send an over-long text in several messages")
 
     group = parser.add_argument_group(

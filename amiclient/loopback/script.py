@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass
 from typing import Callable, Iterable, Optional, Sequence, Tuple, Union
 
 from amiproto import Action, Event, Message, MessageSend, Response
 from amiproto._text import to_bytes, to_text
 from amiproto.headers import Pair
-from amiproto.messaging import MessageFields
+from amiproto.messaging import HEADERS, MessageFields
 
 from .versions import Version
 
@@ -16,8 +16,6 @@ from .versions import Version
 HandlerResult = Union[None, "Delay", "Disconnect", "Output", "EventList", Iterable[Message]]
 Handler = Callable[[Action], HandlerResult]
 Step = Union[Handler, "Delay", "Disconnect", "Output", "EventList"]
-
-_FIELDS = fields(MessageFields)
 
 
 @dataclass(frozen=True)
@@ -96,7 +94,6 @@ def no_response(action: Action) -> Iterable[Message]:
     return ()
 
 
-@dataclass(frozen=True, init=False)
 class Received(MessageFields):
     """A message that the server accepted. Comparisons ignore ``action_id`` and ``wire``.
 
@@ -106,11 +103,11 @@ class Received(MessageFields):
     :ivar bytes wire: the received action.
     """
 
-    action_id: Optional[str] = field(default=None, compare=False)
-    wire: bytes = field(default=b"", compare=False, repr=False)
+    action_id: Optional[str]
+    wire: bytes
 
-    def __init__(
-        self,
+    def __new__(
+        cls,
         to: str,
         body: Union[str, bytes] = b"",
         from_: Optional[str] = None,
@@ -118,25 +115,30 @@ class Received(MessageFields):
         destination: Optional[str] = None,
         action_id: Optional[str] = None,
         wire: bytes = b"",
-    ) -> None:
+    ) -> Received:
         body = to_bytes(body) if isinstance(body, str) else body
-        super().__init__(to, body, from_, variables, destination)
-        object.__setattr__(self, "action_id", action_id)
-        object.__setattr__(self, "wire", wire)
+        received = super().__new__(cls, to, body, from_, variables, destination)
+        received.action_id = action_id
+        received.wire = wire
+        return received
 
     @classmethod
     def of(cls, message: MessageSend) -> Received:
         """Return the content of a MessageSend."""
-        return cls(**vars(message.fields), action_id=message.action_id, wire=message.wire)
+        return cls(*message.fields, action_id=message.action_id, wire=message.wire)
 
     @property
     def text(self) -> str:
         """The body as str; bytes that are not UTF-8 become lone surrogates."""
         return to_text(self.body)
 
+    def __repr__(self) -> str:
+        values = {**self._asdict(), "action_id": self.action_id}
+        return f"Received({', '.join(f'{name}={value!r}' for name, value in values.items())})"
+
     def __str__(self) -> str:
         """Format the message for people, one header a line."""
-        headers = {each.metadata["header"]: getattr(self, each.name) for each in _FIELDS}
+        headers = {header: getattr(self, name) for name, header in HEADERS.items()}
         variables, _ = headers.pop("Variable"), headers.pop("Body")
         lines = [f"  {name}: {value}" for name, value in headers.items() if value is not None]
         lines += [f"  Variable: {name}={value}" for name, value in variables]

@@ -11,7 +11,6 @@ import socket
 import ssl
 import time
 from collections import deque
-from dataclasses import replace
 from hashlib import md5
 from selectors import EVENT_READ, DefaultSelector
 from threading import Event as Flag
@@ -351,12 +350,13 @@ class LoopbackServer:
         return None
 
     def _message_send(self, action: Action) -> Response:
-        message = Received.of(parse_message_send(action))
+        fields = parse_message_send(action).fields
         if not self._version.has_destination:
-            message = replace(message, destination=None)
+            fields = fields._replace(destination=None)
         if self._version.first_variable_counts:
             variables = effective_variables(action.wire, first_counts=True)
-            message = replace(message, variables=variables)
+            fields = fields._replace(variables=variables)
+        message = Received(*fields, action_id=action.action_id, wire=action.wire)
         if not message.target:
             return _response(action, b"Error", b"No 'To' address specified.")
         if not self._has_technology(message.target.partition(":")[0]):

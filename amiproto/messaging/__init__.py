@@ -57,16 +57,16 @@ To add a technology, write a module with a subclass of
 override the checks that it extends; rules that depend on the server's version go into
 ``check_server``. State at each rule the version that it was seen on. If variables become SIP
 headers, derive it from ``SIPTechnology`` in the module ``_sip``. To add a field of a message, start
-with :class:`~amiproto.messaging.fields.MessageFields`; its test fails until the field works
-everywhere.
+with the module ``fields``; the test of it fails until the field works everywhere.
 """
 
 from . import chan_sip, pjsip, xmpp  # noqa: F401  (each registers its technology)
-from .fields import MessageFields, field_keys
+from .fields import HEADERS, MessageFields, field_keys
 from .message import MessageSend, parse_message_send, split_body
 from .variables import escape_variable, parse_variables
 
 __all__ = [
+    "HEADERS",
     "MessageFields",
     "MessageSend",
     "escape_variable",

@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields
-from typing import Dict, Optional, Tuple
+from types import MappingProxyType
+from typing import Dict, Mapping, NamedTuple, Optional, Tuple
 
 from ..headers import Pair
 
 
-@dataclass(frozen=True, repr=False)
-class MessageFields:
+class MessageFields(NamedTuple):
     """The fields of a message, without its ActionID.
 
     This is the only list of them: :class:`MessageSend` is built from it and is read back as one,
-    technologies check it, and the command and the loopback server derive their fields from
-    :func:`dataclasses.fields`:
-
-    - ``name`` is the argument of :class:`MessageSend` and of ``Client.send_message``, in order;
-    - ``metadata["header"]`` is the AMI header, and the ``field`` of an error about it;
-    - :func:`field_keys` gives the key in JSON and CSV: the name without a trailing underscore.
+    technologies check it, and the command and the loopback server derive their fields from it and
+    from :data:`HEADERS`. The names are the arguments of :class:`MessageSend` and of
+    ``Client.send_message``, in order.
 
     :ivar str to: the ``To`` header.
     :ivar bytes body: the body, sent as ``Body`` or ``Base64Body``.
@@ -27,11 +23,11 @@ class MessageFields:
     :ivar destination: the ``Destination`` header (str), or None.
     """
 
-    to: str = field(metadata={"header": "To"})
-    body: bytes = field(default=b"", metadata={"header": "Body"})
-    from_: Optional[str] = field(default=None, metadata={"header": "From"})
-    variables: Tuple[Pair, ...] = field(default=(), metadata={"header": "Variable"})
-    destination: Optional[str] = field(default=None, metadata={"header": "Destination"})
+    to: str
+    body: bytes = b""
+    from_: Optional[str] = None
+    variables: Tuple[Pair, ...] = ()
+    destination: Optional[str] = None
 
     @property
     def target(self) -> str:
@@ -50,7 +46,7 @@ class MessageFields:
 
     def summary(self) -> str:
         """Return the fields for logs, without the body and the values of variables (str)."""
-        shown = {item.name: repr(getattr(self, item.name)) for item in fields(MessageFields)}
+        shown = {name: repr(value) for name, value in self._asdict().items()}
         shown["body"] = f"{len(self.body)} bytes"
         shown["variables"] = repr([name for name, _ in self.variables])
         return " ".join([f"{name}={text}" for name, text in shown.items()])
@@ -59,10 +55,20 @@ class MessageFields:
         return f"<MessageFields {self.summary()}>"
 
 
+#: The AMI header of each field, which is also the ``field`` of an error about it. The body is sent
+#: as ``Body`` or ``Base64Body``.
+HEADERS: Mapping[str, str] = MappingProxyType(
+    {
+        name: {"variables": "Variable"}.get(name, name.rstrip("_").capitalize())
+        for name in MessageFields._fields
+    }
+)
+
+
 def field_keys() -> Dict[str, str]:
     """Return the key of each field in JSON and CSV, and the argument of that field.
 
     >>> field_keys()["from"]
     'from_'
     """
-    return {item.name.rstrip("_"): item.name for item in fields(MessageFields)}
+    return {name.rstrip("_"): name for name in MessageFields._fields}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from binascii import a2b_base64, b2a_base64
 from typing import Any, Dict, List, Optional, Tuple, Type, TypeVar, Union
 
@@ -11,7 +10,7 @@ from ..exceptions import BodyTooLong, InvalidBody, LocalProtocolError, TooManyLi
 from ..headers import Pair, Pairs, to_exact_pairs
 from ..limits import MAX_ACTION_LINE, MAX_ACTION_LINES, MAX_BASE64_BODY, MAX_BODY
 from ..messages import Action, Banner, check_action_id, encode_action
-from .fields import MessageFields
+from .fields import HEADERS, MessageFields
 from .technology import check_prefix, get_technology
 from .variables import effective_variables, variable_headers
 
@@ -166,9 +165,7 @@ class MessageSend(Action):
 
 #: The fields that are one header each, sent and read unchanged: their names and headers.
 _ADDRESSES = tuple(
-    (field.name, field.metadata["header"])
-    for field in dataclasses.fields(MessageFields)
-    if field.name not in ("body", "variables")
+    (name, header) for name, header in HEADERS.items() if name not in ("body", "variables")
 )
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import socket
 import threading
 from contextlib import contextmanager
-from dataclasses import replace
 from typing import Iterator, List, Sequence, Tuple
 
 from amiclient.loopback import SECRET, USERNAME, LoopbackServer, Received
@@ -63,11 +62,11 @@ def loopback(data: bytes) -> List[str]:
 
 def _received(action: Action, version: int) -> Received:
     """Return a message as a server of this version understands it."""
-    message = Received.of(parse_message_send(action))
-    if version > 11:
-        return message
-    variables = effective_variables(action.wire, first_counts=True)
-    return replace(message, destination=None, variables=variables)
+    fields = parse_message_send(action).fields
+    if version <= 11:
+        variables = effective_variables(action.wire, first_counts=True)
+        fields = fields._replace(destination=None, variables=variables)
+    return Received(*fields)
 
 
 def _talk(host: str, port: int, chunks: Sequence[bytes]) -> Tuple[bytes, bool]:
