@@ -91,7 +91,7 @@ class SendResult(_SendResult, Generic[MessageT]):
 
     # A NamedTuple can be generic itself since Python 3.11 only.
     __slots__ = ()
-    message: MessageT
+    message: MessageT  # pyright: ignore[reportIncompatibleVariableOverride]
 
     @property
     def to(self) -> str:
