@@ -55,7 +55,7 @@ class NeedData(enum.Enum):
         return "NEED_DATA"
 
 
-#: Returned by ``next_event`` if there is no further event until ``receive_data`` is called.
+#: Returned by ``next_event`` if it needs more data, from ``receive_data``, for the next event.
 NEED_DATA = NeedData.NEED_DATA
 
 

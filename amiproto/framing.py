@@ -1,4 +1,4 @@
-"""Readers that split a byte stream into stanzas, in linear time; they do not parse headers.
+"""Linear-time readers that split a byte stream into stanzas, without parsing headers.
 
 :class:`StanzaReader` reads what a server sends, :class:`ActionReader` what a client sends.
 """
@@ -58,7 +58,7 @@ def stanza_terminator(data: Union[bytes, bytearray], commands: Commands) -> byte
 
 
 def _action_id_end(data: Union[bytes, bytearray]) -> int:
-    """Return the end of the ActionID line after :data:`FOLLOWS`, or 0 if there is none."""
+    """Return the end of the ActionID line after :data:`FOLLOWS`, or 0 without such a line."""
     # The server cannot have read an ActionID longer than its input buffer.
     end = data.find(b"\n", len(FOLLOWS), len(FOLLOWS) + SERVER_INPUT_BUFFER) + 1
     # Lines of the output end in LF alone, the server's own in CR LF (11.25).

@@ -135,7 +135,7 @@ class Action(_ClientStanza):
     :param action_id: the ActionID (str, at most 67 bytes), unless it is among the headers.
         A :class:`Session` adds one if it is missing.
     :raises InvalidHeader: for CR, LF or NUL, a header name that is empty or has a colon, a second
-        Action or ActionID, a surrogate that does not represent a byte, or a blank action name.
+        Action or ActionID, a surrogate that does not represent a byte, or an empty action name.
     :raises LineTooLong: for a line over 1022 bytes, or an ActionID over 67.
     :raises TooManyLines: for more than 128 lines.
     """

@@ -196,10 +196,8 @@ def test_examples_in_docstrings_give_the_documented_results(name: str) -> None:
 
 
 def test_the_usage_in_the_docstring_works() -> None:
-    session_usage, proxy_usage = (
-        textwrap.dedent(block)
-        for block in re.findall(r"::\n\n((?:    .*\n|\n)+)", amiproto.__doc__)
-    )
+    blocks = re.findall(r"::\n\n((?:    .*\n|\n)+)", amiproto.__doc__ or "")
+    session_usage, proxy_usage = map(textwrap.dedent, blocks)
     arguments = '"127.0.0.1", 5038, "user", "secret"'
     assert session_usage.count(arguments) == 1
     with LoopbackServer() as server:
