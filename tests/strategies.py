@@ -6,7 +6,7 @@ looks like a stanza, sizes at a limit, bytes that are not UTF-8.
 
 from __future__ import annotations
 
-from typing import Any, List, Optional, Sequence, Tuple, Type, Union
+from typing import Any, Iterator, List, Optional, Sequence, Tuple, Type, Union
 
 from hypothesis import strategies as st
 
@@ -215,17 +215,21 @@ def bytewise(data: bytes) -> List[bytes]:
 # ---- reading ----
 
 
-def drain(connection: Union[Connection, Session]) -> List[Any]:
-    """Return all available events, including EndOfStream."""
-    seen: List[Any] = []
+def available(connection: Union[Connection, Session]) -> Iterator[Any]:
+    """Yield all available events, including EndOfStream."""
     for _ in range(MAX_CALLS):
         event = connection.next_event()
         if event is NEED_DATA:
-            return seen
-        seen.append(event)
+            return
+        yield event
         if isinstance(event, EndOfStream):
-            return seen
+            return
     raise AssertionError("next_event does not stop returning events")
+
+
+def drain(connection: Union[Connection, Session]) -> List[Any]:
+    """Return all available events, including EndOfStream."""
+    return list(available(connection))
 
 
 def feed(connection: Union[Connection, Session], data: bytes) -> List[Any]:
@@ -248,23 +252,16 @@ def exactly(event: Any) -> Any:
 
 
 def outcome(
-    connection: Union[Connection, Session], chunks: Sequence[bytes], *, eof: bool = True
+    connection: Union[Connection, Session], chunks: Sequence[bytes]
 ) -> Tuple[List[Any], Optional[Tuple[Type[Exception], Any]]]:
     """Return all events of a stream, by :func:`exactly`, and its error: type and attributes."""
     seen: List[Any] = []
     try:
         for chunk in chunks:
             connection.receive_data(chunk)
-            for _ in range(MAX_CALLS):
-                event = connection.next_event()
-                if event is NEED_DATA:
-                    break
-                seen.append(exactly(event))
-            else:
-                raise AssertionError("next_event does not stop returning events")
-        if eof:
-            connection.receive_eof()
-            seen.extend(map(exactly, drain(connection)))
+            seen.extend(map(exactly, available(connection)))
+        connection.receive_eof()
+        seen.extend(map(exactly, available(connection)))
     except RemoteProtocolError as error:
         return seen, (type(error), vars(error))
     return seen, None
