@@ -251,7 +251,7 @@ def test_rejected_action_changes_nothing(reason: str) -> None:
     assert results == ([] if reason == "abandoned" else ["1"]) and send(session, action_id="1")
 
 
-@pytest.mark.parametrize("reason", ["login", "closed", "logoff", "LOGOFF", "eof", "error"])
+@pytest.mark.parametrize("reason", ["login", "closed", "logoff", " LOGOFF", "eof", "error"])
 def test_no_action_is_sent_before_login_or_after_the_end(reason: str) -> None:
     session = logged_in(max_stanza=1000)
     if reason == "login":
@@ -337,16 +337,6 @@ def test_reused_action_id_does_not_count_as_overtaken(cancelled: bool) -> None:
     assert result.action_id == "a"
 
 
-def test_response_to_abandoned_action_is_dropped() -> None:
-    session = logged_in()
-    one, two = send(session), send(session)
-    session.abandon(one)
-    session.abandon("unknown")
-    assert session.outstanding == (two,)
-    (result,) = feed(session, Response("Error").wire * 2)
-    assert result.action_id == two
-
-
 def test_no_response_is_expected_for_a_cancelled_action() -> None:
     session = logged_in(max_outstanding=3)
     one, two, three = (send(session) for _ in range(3))
@@ -414,6 +404,7 @@ def test_abandoned_list_is_dropped() -> None:
     one = send(session)
     feed(session, list_start(one).wire)
     session.abandon(one)
+    session.abandon("unknown")
     assert session.outstanding == ()
     # Its events do not count towards the limit. The ActionID is in use until the list is complete.
     assert feed(session, Event("Item", action_id=one).wire * 100) == []
@@ -524,18 +515,10 @@ def test_abandoned_actions_do_not_slow_down_the_next() -> None:
 # ---- the end of the session ----
 
 
-def test_logoff_is_recognized_by_the_name_of_the_action() -> None:
-    session = logged_in()
-    session.send(Action("UserEvent", {"X": "Logoff"}))
-    send(session)
-    send(session, " logoff")
-    with pytest.raises(LocalProtocolError):
-        send(session)
-
-
 def test_cancelled_logoff_does_not_end_the_session() -> None:
     session = logged_in()
     session.cancel(send(session, "Logoff"))
+    session.send(Action("UserEvent", {"X": "Logoff"}))
     assert send(session)
 
 
