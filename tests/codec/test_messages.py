@@ -251,16 +251,13 @@ def test_repr() -> None:
     "wire, action_id",
     [
         (b"Event: X\r\nActionID: 7 \r\nA: b\r\n\r\n", "7 "),
-        (b"Event: X\r\nActionID: 7\nx\r\n\r\n", "7\nx"),
-        (b"Event: X\nActionID: 7\n\n", "7"),
-        (b"Event: X\nActionID: 7\r\n\n", "7"),
-        (b"Event: X\r\nactionid:7\r\n\r\n", "7"),
+        (b"Event: X\r\nActionID: 7\nx\r\n\r\n", "7\nx"), (b"Event: X\nActionID: 7\n\n", "7"),
+        (b"Event: X\nActionID: 7\r\n\n", "7"), (b"Event: X\r\nactionid:7\r\n\r\n", "7"),
         (b"Event: X\r\nA: b\r\nActionID: 7\r\nActionID: 8\r\n\r\n", "7"),
-        (b"Event: X\r\nActionID: \r\n\r\n", ""),
-        (b"Event: X\r\nA: b\r\n\r\n", None),
+        (b"Event: X\r\nActionID: \r\n\r\n", ""), (b"Event: X\r\nA: b\r\n\r\n", None),
         (b"ActionID: 7\r\nActionID: 8\r\n\r\n", "7"),
     ],
-)
+)  # fmt: skip
 def test_action_id_from_server(wire: bytes, action_id: Optional[str]) -> None:
     (message,) = feed(opened(Role.CLIENT), wire)
     assert message.action_id == action_id == message.headers.get("ActionID")
@@ -372,31 +369,27 @@ def follows(*output: str, **options: Any) -> Response:
 @pytest.mark.parametrize(
     "build, field",
     [
-        (lambda: Action("", {"X": "y"}), "Action"),
-        (lambda: Action(" \t\x01"), "Action"),
+        (lambda: Action("", {"X": "y"}), "Action"), (lambda: Action(" \t\x01"), "Action"),
         (lambda: Action("Ping", {"ACTION": "x"}), "Action"),
         (lambda: Response("Success", {"response": "x"}), "Response"),
         (lambda: Event("X", {"event": "x"}), "Event"),
         (lambda: Action("Ping", {"ActionID": "1"}, action_id="2"), "ActionID"),
         (lambda: Event("X", [("ActionID", "1"), ("actionid", "2")]), "ActionID"),
-        (lambda: UnknownMessage([]), None),
-        (lambda: UnknownMessage({"Event": "x"}), "Event"),
+        (lambda: UnknownMessage([]), None), (lambda: UnknownMessage({"Event": "x"}), "Event"),
         (lambda: UnknownMessage({"RESPONSE": "x"}), "RESPONSE"),
         (lambda: UnknownMessage({"action": "x"}), "action"),
         (lambda: Response("Follows"), "Response"),
         (lambda: Response("Follows", {"Privilege": "Other"}), "Response"),
         (lambda: Response("Follows", {"Privilege": "Command", "Message": "x"}), "Response"),
-        (lambda: follows("a\nb"), "output"),
-        (lambda: follows("\ud800"), "output"),
+        (lambda: follows("a\nb"), "output"), (lambda: follows("\ud800"), "output"),
         (lambda: follows("ActionID: 1\r"), "Response"),
         (lambda: follows("--END COMMAND--\r", "\r"), "output"),
         (lambda: follows("\r", action_id="--END COMMAND--"), "output"),
         (lambda: Response("Success", output=["a\rb"]), "Output"),
-        (lambda: Banner("1/2"), "version"),
-        (lambda: Banner("1.3\r\n"), "version"),
+        (lambda: Banner("1/2"), "version"), (lambda: Banner("1.3\r\n"), "version"),
         (lambda: Banner("\ud800"), "version"),
     ],
-)
+)  # fmt: skip
 def test_message_that_would_be_decoded_differently_is_rejected(
     build: Callable[[], object], field: Optional[str]
 ) -> None:
@@ -411,15 +404,14 @@ WRONG: Any = 5
 @pytest.mark.parametrize(
     "build, argument",
     [
-        (lambda: Action(WRONG), "name"),
-        (lambda: Action("Ping", action_id=WRONG), "action_id"),
+        (lambda: Action(WRONG), "name"), (lambda: Action("Ping", action_id=WRONG), "action_id"),
         (lambda: Action("Ping").with_action_id(WRONG), "action_id"),
         (lambda: Response(WRONG), "name"),
         (lambda: Response("Success", output=[WRONG]), "output"),
         (lambda: Response("Follows", output=[WRONG]), "output"),
         (lambda: Banner(WRONG), "version"),
     ],
-)
+)  # fmt: skip
 def test_argument_of_wrong_type(build: Callable[[], Any], argument: str) -> None:
     with pytest.raises(TypeError, match=argument):
         build()
@@ -437,20 +429,13 @@ def test_headers_of_wrong_type(headers: Any) -> None:
 @pytest.mark.parametrize(
     "pairs, field",
     [
-        ([("X", "a\rb")], "X"),
-        ([("Y", "ok"), ("X", "a\nb")], "X"),
-        ([("X", "a\0b")], "X"),
-        ([("X\r", "a")], "X\r"),
-        ([("X\n", "a")], "X\n"),
-        ([("X\0", "a")], "X\0"),
-        ([("X", "\r\n\r\nAction: Ping")], "X"),
-        ([("", "a")], ""),
-        ([("a:b", "c")], "a:b"),
-        ([("a(b:c", "d")], "a(b:c"),
-        ([("Y", "\udcff"), ("X", "\ud800")], "X"),
+        ([("X", "a\rb")], "X"), ([("Y", "ok"), ("X", "a\nb")], "X"), ([("X", "a\0b")], "X"),
+        ([("X\r", "a")], "X\r"), ([("X\n", "a")], "X\n"), ([("X\0", "a")], "X\0"),
+        ([("X", "\r\n\r\nAction: Ping")], "X"), ([("", "a")], ""), ([("a:b", "c")], "a:b"),
+        ([("a(b:c", "d")], "a(b:c"), ([("Y", "\udcff"), ("X", "\ud800")], "X"),
         ([("\udfff", "x")], "\udfff"),
     ],
-)
+)  # fmt: skip
 def test_header_that_does_not_fit_into_a_line_is_rejected(pairs: Pairs, field: str) -> None:
     for build in (lambda: Action("X", pairs), lambda: Event("X", pairs)):
         with pytest.raises(InvalidHeader) as caught:
@@ -564,20 +549,14 @@ def test_output_in_both_forms() -> None:
 @pytest.mark.parametrize(
     "text, output, keys",
     [
-        (b"", (), 2),
-        (b"\n", ("",), 2),
-        (b"a", ("a",), 2),
-        (b"a\n", ("a",), 2),
+        (b"", (), 2), (b"\n", ("",), 2), (b"a", ("a",), 2), (b"a\n", ("a",), 2),
         (b"a\r\n\r\nb\n", ("a\r", "\r", "b"), 2),
-        (b"Privilege: Command\r\n", ("Privilege: Command\r",), 2),
-        (b"ActionID: 1\r\n", (), 3),
-        (b"actionid:1\r\nx\n", ("x",), 3),
-        (b"ActionID: 1\nx\n", ("ActionID: 1", "x"), 2),
-        (b"X: y\r\nActionID: 1\r\n", ("X: y\r", "ActionID: 1\r"), 2),
-        (b"ActionID: x", (), 3),
+        (b"Privilege: Command\r\n", ("Privilege: Command\r",), 2), (b"ActionID: 1\r\n", (), 3),
+        (b"actionid:1\r\nx\n", ("x",), 3), (b"ActionID: 1\nx\n", ("ActionID: 1", "x"), 2),
+        (b"X: y\r\nActionID: 1\r\n", ("X: y\r", "ActionID: 1\r"), 2), (b"ActionID: x", (), 3),
         (b"\xff\n", ("\udcff",), 2),
     ],
-)
+)  # fmt: skip
 def test_raw_output_starts_after_the_headers(text: bytes, output: object, keys: int) -> None:
     (response,) = feed(opened(Role.CLIENT, OLD_BANNER), FOLLOWS + text + END_COMMAND)
     assert type(response) is Response and response.output == output

@@ -29,21 +29,12 @@ SECRET = "S3CR3T-geheim"
 
 #: Lines that contain a secret, as actions, the dialplan, GetConfig and commands write them.
 LINES = [
-    "Secret: {}",
-    "SECRET: {}",
-    "MD5Secret: {}",
-    "Password: {}",
-    "key: {}",
-    "Challenge: {}",
-    "X-Auth-Token: {}",
-    "Line-000000-000000: secret={}",
-    "Line-000000-000000: secret => {}",
-    "Line-000000-000001: md5_cred = {}",
-    "Variable: DB_PASSWORD={}",
-    "ChanVariable(SIP/x-1): vm_password={}",
-    "AppData: a=1,pin={}",
+    "Secret: {}", "SECRET: {}", "MD5Secret: {}", "Password: {}", "key: {}", "Challenge: {}",
+    "X-Auth-Token: {}", "Line-000000-000000: secret={}", "Line-000000-000000: secret => {}",
+    "Line-000000-000001: md5_cred = {}", "Variable: DB_PASSWORD={}",
+    "ChanVariable(SIP/x-1): vm_password={}", "AppData: a=1,pin={}",
     "Output:   Secret               : {}",
-]
+]  # fmt: skip
 
 
 @pytest.mark.parametrize("line", LINES)

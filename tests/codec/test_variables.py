@@ -44,29 +44,20 @@ def test_escaped_characters() -> None:
 @pytest.mark.parametrize(
     "header, pairs",
     [
-        (b"", []),
-        (b"a=b", [(b"a", b"b")]),
-        (b"a=b,c=d", [(b"a", b"b"), (b"c", b"d")]),
-        (b"a=b,,c=d,", [(b"a", b"b"), (b"c", b"d")]),
-        (b"a=b=c", [(b"a", b"b=c")]),
-        (b"a=", [(b"a", b"")]),
-        (b"=b,c", []),
-        (b" \t\ra= b ", [(b"a", b" b ")]),
-        (b"\x01 \x1fa=b", [(b"a", b"b")]),
-        (b'a="b,c"', [(b"a", b"b,c")]),
-        (b'a=b"c', [(b"a", b"bc")]),
-        (b"a=(b,c),d=[e,f]", [(b"a", b"(b,c)"), (b"d", b"[e,f]")]),
+        (b"", []), (b"a=b", [(b"a", b"b")]), (b"a=b,c=d", [(b"a", b"b"), (b"c", b"d")]),
+        (b"a=b,,c=d,", [(b"a", b"b"), (b"c", b"d")]), (b"a=b=c", [(b"a", b"b=c")]),
+        (b"a=", [(b"a", b"")]), (b"=b,c", []), (b" \t\ra= b ", [(b"a", b" b ")]),
+        (b"\x01 \x1fa=b", [(b"a", b"b")]), (b'a="b,c"', [(b"a", b"b,c")]),
+        (b'a=b"c', [(b"a", b"bc")]), (b"a=(b,c),d=[e,f]", [(b"a", b"(b,c)"), (b"d", b"[e,f]")]),
         (b"a=),b=],c=d", [(b"a", b")"), (b"b", b"]"), (b"c", b"d")]),
         (b"a=((b),c),d=e", [(b"a", b"((b),c)"), (b"d", b"e")]),
         (b"a=[[b],[c],d],e=f", [(b"a", b"[[b],[c],d]"), (b"e", b"f")]),
-        (b"a=((),b=c", [(b"a", b"((),b=c")]),
-        (b"a=([),],b=c", [(b"a", b"([),]"), (b"b", b"c")]),
+        (b"a=((),b=c", [(b"a", b"((),b=c")]), (b"a=([),],b=c", [(b"a", b"([),]"), (b"b", b"c")]),
         (b'a="(",b=c', [(b"a", b"(,b=c")]),  # brackets count inside quotes too
-        (b"a=\\,\\\\,b\\=c=d", [(b"a", b",\\"), (b"b", b"c=d")]),
-        (b"a=b\\", [(b"a", b"b")]),
+        (b"a=\\,\\\\,b\\=c=d", [(b"a", b",\\"), (b"b", b"c=d")]), (b"a=b\\", [(b"a", b"b")]),
         (b"a=$b%c;d|e", [(b"a", b"$b%c;d|e")]),
     ],
-)
+)  # fmt: skip
 def test_grammar(header: bytes, pairs: Pairs) -> None:
     assert parse_variables(header) == pairs
 
@@ -144,21 +135,13 @@ def test_each_variable_has_its_own_header_up_to_the_limit() -> None:
     "sizes, lines",
     [
         ([505, 506], [2]),  # 1012 with the comma, which fits after "Variable: "
-        ([505, 507], [1, 1]),
-        ([1012, 4], [1, 1]),
-        ([4, 1007], [2]),
-        ([4, 1008], [1, 1]),
-        ([336, 337, 337], [3]),
-        ([336, 337, 338], [2, 1]),
-        ([1012, 505, 506, 505, 506], [1, 2, 2]),
-        ([1012, 505, 507, 504, 1012], [1, 1, 2, 1]),
-        ([15] * 63, [63]),
-        ([15] * 64, [63, 1]),
-        ([15] * 127, [63, 63, 1]),
-        ([1012] + [15] * 64, [1, 63, 1]),
-        ([16] * 60, [59, 1]),
+        ([505, 507], [1, 1]), ([1012, 4], [1, 1]), ([4, 1007], [2]), ([4, 1008], [1, 1]),
+        ([336, 337, 337], [3]), ([336, 337, 338], [2, 1]),
+        ([1012, 505, 506, 505, 506], [1, 2, 2]), ([1012, 505, 507, 504, 1012], [1, 1, 2, 1]),
+        ([15] * 63, [63]), ([15] * 64, [63, 1]), ([15] * 127, [63, 63, 1]),
+        ([1012] + [15] * 64, [1, 63, 1]), ([16] * 60, [59, 1]),
     ],
-)
+)  # fmt: skip
 def test_lines_are_filled(sizes: List[int], lines: List[int]) -> None:
     pairs = [item(number, size) for number, size in enumerate(sizes)]
     values = values_of(variable_headers(pairs, 0))

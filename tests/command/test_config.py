@@ -138,15 +138,11 @@ def test_error_for_an_invalid_url_hides_its_secret(run: Runner, url: str) -> Non
         ("[amisend]\nport = x\n", ["port: ", "'x'"]),
         ("[amisend]\ntls = perhaps\n", ["tls: ", "'perhaps'"]),
         ("[amisend]\nsecrets = t0p\n", ["'secrets'", "host, port, username"]),
-        ("[other]\nsecret = t0p\n", ["[amisend]"]),
-        ("[amisend]\n[other]\n", ["[amisend]"]),
-        ("", ["[amisend]"]),
-        ("secret = t0p\n", ["line 1"]),
-        ("[amisend]\nt0p\n", ["line "]),
-        ("[amisend]\nport=1\nport=2", ["line 3"]),
-        ("[amisend]\nsecret = \udcff\n", ["UTF-8"]),
+        ("[other]\nsecret = t0p\n", ["[amisend]"]), ("[amisend]\n[other]\n", ["[amisend]"]),
+        ("", ["[amisend]"]), ("secret = t0p\n", ["line 1"]), ("[amisend]\nt0p\n", ["line "]),
+        ("[amisend]\nport=1\nport=2", ["line 3"]), ("[amisend]\nsecret = \udcff\n", ["UTF-8"]),
     ],
-)
+)  # fmt: skip
 def test_invalid_file(run: Runner, tmp_path: Path, text: str, values: List[str]) -> None:
     path = tmp_path / "conf"
     path.write_bytes(text.encode(errors="surrogateescape"))

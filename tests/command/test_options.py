@@ -23,23 +23,15 @@ def test_help_output(run: Runner) -> None:
 @pytest.mark.parametrize(
     "arguments",
     [
-        [],
-        ["--to", "sip:a", "--nonsense"],
-        ["--to", "sip:a", "--bod=x"],
-        ["--to", "sip:a", "sip:b"],
-        ["--to", "sip:a", "--variable", "no equals sign"],
-        ["--batch", "-", "--to", "sip:a"],
-        ["--retry", "-", "--to", "sip:a"],
-        ["--batch", "-", "--split"],
-        ["--batch", "-", "--retry", "-"],
-        ["--retry", "-", "--csv"],
-        ["--to", "sip:a", "--csv"],
-        ["--to", "sip:a", "--loopback", "--dry-run"],
-        ["--to", "sip:a", "--loopback", "--tls"],
-        ["--to", "sip:a", "--loopback", "--cafile", ""],
+        [], ["--to", "sip:a", "--nonsense"], ["--to", "sip:a", "--bod=x"],
+        ["--to", "sip:a", "sip:b"], ["--to", "sip:a", "--variable", "no equals sign"],
+        ["--batch", "-", "--to", "sip:a"], ["--retry", "-", "--to", "sip:a"],
+        ["--batch", "-", "--split"], ["--batch", "-", "--retry", "-"], ["--retry", "-", "--csv"],
+        ["--to", "sip:a", "--csv"], ["--to", "sip:a", "--loopback", "--dry-run"],
+        ["--to", "sip:a", "--loopback", "--tls"], ["--to", "sip:a", "--loopback", "--cafile", ""],
         ["--to", "sip:a", "--loopback", "--cafile", "ca.pem"],
     ],
-)
+)  # fmt: skip
 def test_invalid_command_line(arguments: List[str], run: Runner) -> None:
     result = run(*arguments)
     options = [word.partition("=")[0] for word in arguments if word.startswith("--")]
