@@ -131,13 +131,9 @@ def test_any_body_is_exact_or_rejected(technology: str, body: Any) -> None:
     check_exact(message)
 
 
-@given(technologies, _safe_variables)
+@given(st.sampled_from(["other", "pjsip", "sip"]), _safe_variables)
 def test_valid_variables_are_exact(technology: str, pairs: List[Tuple[str, str]]) -> None:
     to, from_ = ADDRESSES[technology]
-    if technology == "xmpp" and pairs:
-        with pytest.raises(InvalidVariable):
-            MessageSend(to, "x", from_, pairs)
-        return
     pairs = [("X-" + name, value) for name, value in pairs]
     message = MessageSend(to, "x", from_, pairs)
     assert message.variables == tuple(pairs) == MessageSend(to, "x", from_, dict(pairs)).variables
@@ -226,19 +222,13 @@ def test_escaped_variable_fits_its_line(char: str, size: int) -> None:
     assert (error.field, error.limit, error.actual) == ("X-A", 1022, 1023)
 
 
-@pytest.mark.parametrize("field", ["To", "From", "Destination"])
-def test_address_fits_its_line(field: str) -> None:
-    def build(value: str) -> MessageSend:
-        if field == "To":
-            return MessageSend(value)
-        if field == "From":
-            return MessageSend("other:x", from_=value)
-        return MessageSend("other:x", destination=value)
-
+@pytest.mark.parametrize("argument", ["to", "from_", "destination"])
+def test_address_fits_its_line(argument: str) -> None:
+    field = argument.rstrip("_").capitalize()
     fits = "other:".ljust(1022 - len(field) - 2, "x")
-    check_exact(build(fits))
+    check_exact(MessageSend(**{"to": "other:x", argument: fits}))
     with pytest.raises(LineTooLong) as caught:
-        build(fits + "x")
+        MessageSend(**{"to": "other:x", argument: fits + "x"})
     error = caught.value
     assert (error.field, error.limit, error.actual) == (field, 1022, 1023)
 

@@ -446,13 +446,6 @@ def test_header_that_does_not_fit_into_a_line_is_rejected(pairs: Pairs, field: s
         str(error).encode()  # the message can be written as UTF-8
 
 
-def test_colon_in_brackets_is_part_of_the_name() -> None:
-    wire = Event("X", {"ChanVariable(SIP/x:1)": "a=b"}).wire
-    assert wire == b"Event: X\r\nChanVariable(SIP/x:1): a=b\r\n\r\n"
-    # A colon followed by a space ends the name.
-    assert Event("X", {"a(b": "c): d"}).wire == b"Event: X\r\na(b: c): d\r\n\r\n"
-
-
 # ---- limits of the server ----
 
 

@@ -176,18 +176,9 @@ def test_all_lists_the_imported_names_in_order() -> None:
 @in_every_module
 def test_modules_and_their_public_names_are_documented(name: str) -> None:
     module = import_module(name)
-    assert (module.__doc__ or "").strip()
-    for value in vars(module).values():
-        if getattr(value, "__module__", None) != module.__name__:
-            continue
-        if inspect.isclass(value) or inspect.isfunction(value):
-            assert value.__name__.startswith("_") or (value.__doc__ or "").strip(), value
-        if inspect.isclass(value) and not value.__name__.startswith("_"):
-            for key, member in vars(value).items():
-                if isinstance(member, (classmethod, staticmethod)):
-                    member = member.__func__
-                if isinstance(member, property) or inspect.isfunction(member):
-                    assert key.startswith("_") or (member.__doc__ or "").strip(), (value, key)
+    for found in doctest.DocTestFinder(exclude_empty=False).find(module):
+        member = found.name[len(module.__name__) :]
+        assert "._" in member or found.docstring.strip(), found.name
 
 
 @in_every_module

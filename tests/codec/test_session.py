@@ -163,11 +163,8 @@ def test_unrelated_messages_do_not_disturb_login() -> None:
     session, server = new_session(events="on"), Server()
     feed(session, server.greeting)
     (action,) = server.read(session.data_to_send())
-    unrelated: List[Any] = [
-        Event("X"),
-        Response("Success", action_id="other"),
-        UnknownMessage({"A": "b"}),
-    ]
+    other = Response("Success", action_id="other")
+    unrelated: List[Any] = [Event("X"), other, UnknownMessage({"A": "b"})]
     assert feed(session, b"".join(message.wire for message in unrelated)) == unrelated
     assert session.data_to_send() == b""
     response = Response("Success", {"Challenge": "1"}, action_id=action.action_id)

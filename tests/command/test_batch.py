@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Dict, Iterator, List, Optional, Tuple
 
@@ -329,13 +330,9 @@ def pipe(monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
     reading, writing = os.pipe()
     with open(reading, encoding="utf-8") as stdin:
         monkeypatch.setattr(sys, "stdin", stdin)
-        try:
-            yield writing
-        finally:
-            try:
-                os.close(writing)
-            except OSError:
-                pass  # closed by the test
+        yield writing
+    with suppress(OSError):  # closed by the test
+        os.close(writing)
 
 
 @needs_signals
