@@ -172,7 +172,7 @@ def test_the_banner_is_the_first_event() -> None:
     [
         (b"HTTP/1.1 400 Bad Request\r\n", None), (b"\r\n", None),
         (b"Asterisk Call Manager\r\n", None), (b"SSH-2.0-x/y\r\n", None),
-        (b"x" * 300 + b"\n", 256),
+        (b"x" * 300 + b"\n", 256), (b"Asterisk Call Manager/".ljust(257, b"x") + b"\n", 256),
     ],
 )  # fmt: skip
 def test_any_other_first_line_is_rejected(data: bytes, limit: object) -> None:

@@ -75,8 +75,7 @@ def test_stanza_ends(data: bytes, expected: List[bytes]) -> None:
     found = []
     for byte in bytewise(data):
         reader.feed(byte)
-        stanza = reader.next_stanza()
-        if stanza is not None:
+        for stanza in all_of(reader):
             found.append(stanza)
             assert len(reader) == 0
     assert found == expected
@@ -129,24 +128,6 @@ def test_an_incomplete_line_received_byte_by_byte_takes_linear_time(start: bytes
         assert reader.next_stanza() is None
         reader.feed(b"x")
     assert time.perf_counter() - started < 5
-
-
-@pytest.mark.parametrize("size", [257, 258])
-def test_the_first_line_has_at_most_256_bytes_before_its_lf(size: int) -> None:
-    line = b"x" * (size - 1) + b"\n"
-    for chunks in ([line], bytewise(line), [line[:-1], line[-1:]]):
-        reader = StanzaReader(1000, 1000)
-        if size > 257:
-            with pytest.raises(RemoteProtocolError) as caught:
-                for chunk in chunks:
-                    reader.feed(chunk)
-                    reader.next_banner()
-            assert caught.value.limit == 256
-            continue
-        for chunk in chunks:
-            assert reader.next_banner() is None
-            reader.feed(chunk)
-        assert reader.next_banner() == line and len(reader) == 0
 
 
 @pytest.mark.parametrize("end", [b"\r\n", b"\n"])
@@ -246,12 +227,8 @@ HEAD = b"Action: Ping\r\n"
     "line, rest",
     [
         (b"X: ".ljust(1022, b"y") + b"\r\n", None),
-        (b"X: ".ljust(1023, b"y") + b"\n", None),
         (b"X: ".ljust(1023, b"y") + b"\r\n", b"\r\n"),
-        (b"X: ".ljust(1024, b"y") + b"\n", b"y\n"),
         (b"X: ".ljust(1024, b"y") + b"\r\n", b"y\r\n"),
-        (b"X: ".ljust(1025, b"y") + b"\r\n", b"yy\r\n"),
-        (b"X: ".ljust(2045, b"y") + b"\r\n", b"y" * 1022 + b"\r\n"),
         (b"X: ".ljust(2046, b"y") + b"\r\n", b"\r\n"),
         (b"X: ".ljust(1023, b"y") + b"Action: Evil\r\n", b"Action: Evil\r\n"),
     ],
@@ -347,9 +324,6 @@ def test_memory_is_bounded_if_a_line_or_stanza_never_ends() -> None:
     for _ in range(1000):
         reader.feed(b"x" * 1500)
         assert reader.next_stanza() is None and len(reader) < 1024
-    reader = ActionReader()
-    reader.feed(b"x" * 1024)
-    assert reader.next_stanza() is None and len(reader) == 1
     reader = ActionReader()
     for _ in range(1000):
         reader.feed((b"x" * 1021 + b"\r\n") * 2)
