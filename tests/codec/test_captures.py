@@ -106,11 +106,8 @@ def test_responses_without_action_id(name: str) -> None:
 
 @each_recorded
 def test_output_of_commands(name: str) -> None:
-    outputs = [
-        response.output
-        for response in responses(name)
-        if response.message == "Command output follows"
-    ]
+    follows = "Command output follows"
+    outputs = [response.output for response in responses(name) if response.message == follows]
     version = name.partition("-")[2]
     assert any(output[0].startswith(f"Asterisk {version}.") for output in outputs)
     assert any(output[0].startswith("No such command 'no such command'") for output in outputs)
@@ -130,7 +127,5 @@ def test_raw_text_of_commands() -> None:
     assert outputs[3][:3] == ("before\r", "\r", "Response: Success\r")
     assert outputs[4:6] == [(), ("",)]
     assert outputs[6][0].startswith("No such command")
-    assert outputs[7:] == [
-        ("an answer to an action without ActionID",),
-        ("text without a line end at its end",),
-    ]
+    assert outputs[7] == ("an answer to an action without ActionID",)
+    assert outputs[8:] == [("text without a line end at its end",)]

@@ -103,13 +103,6 @@ def test_encoding_and_decoding_gives_the_message(message: Message) -> None:
             assert getattr(other, attribute) == getattr(message, attribute)
 
 
-@given(message_sends)
-def test_message_send_is_decoded_as_action(message: MessageSend) -> None:
-    other = received(message)
-    assert type(other) is Action and other.wire == message.wire
-    assert other.headers == message.headers
-
-
 @given(streams(), st.sampled_from([BANNER, OLD_BANNER]))
 def test_decoding_and_encoding_gives_the_bytes(data: bytes, banner: bytes) -> None:
     client, server = opened(Role.CLIENT, banner), opened(Role.SERVER, banner)

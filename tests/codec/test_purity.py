@@ -129,13 +129,8 @@ sys.path.insert(0, sys.argv[1])
 import outer.vendored_ami as ami
 assert not any(name.split(".")[0] in ("amiproto", "socket", "ssl") for name in sys.modules)
 
-session = ami.Session("joe", "geheim", entropy=b"x" * 16)
 server = ami.Connection(ami.Role.SERVER)
-session.receive_data(server.send(ami.Banner("11.0.0")))
-assert session.next_event() is ami.NEED_DATA
-server.receive_data(session.data_to_send())
-(challenge,) = iter(server.next_event, ami.NEED_DATA)
-assert challenge.name == "Challenge"
+server.send(ami.Banner("11.0.0"))
 sent = ami.MessageSend("pjsip:alice", "two\\nlines", variables={"X-A": 'a,"b"'})
 server.receive_data(sent.wire)
 (action,) = iter(server.next_event, ami.NEED_DATA)
@@ -178,7 +173,7 @@ def test_modules_and_their_public_names_are_documented(name: str) -> None:
     module = import_module(name)
     for found in doctest.DocTestFinder(exclude_empty=False).find(module):
         member = found.name[len(module.__name__) :]
-        assert "._" in member or found.docstring.strip(), found.name
+        assert "._" in member or (found.docstring or "").strip(), found.name
 
 
 @in_every_module

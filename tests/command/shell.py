@@ -60,10 +60,7 @@ def assert_one_line(result: Result, code: int, *parts: str) -> None:
 
 
 class Screen(io.StringIO):
-    """A stream with its flushed content in ``seen``.
-
-    :param is_terminal: the result of ``isatty()``.
-    """
+    """A stream, a terminal or not, with its flushed content in ``seen``."""
 
     def __init__(self, is_terminal: bool = False) -> None:
         super().__init__()

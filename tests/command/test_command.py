@@ -218,11 +218,8 @@ def test_unusable_standard_input(run: Runner, monkeypatch: pytest.MonkeyPatch) -
     with open(os.open(os.devnull, os.O_WRONLY)) as unreadable:
         assert_one_line(result_with(unreadable), 66, "[Errno 9]")
     limit = 1024 * 1024
-    for size, code, part in (
-        (0, 66, "--body ''"),
-        (limit, 65, "--body: "),
-        (limit + 9, 65, "standard input"),
-    ):
+    sizes = [(0, 66, "--body ''"), (limit, 65, "--body: "), (limit + 9, 65, "standard input")]
+    for size, code, part in sizes:
         data = io.BytesIO(b"x" * size)
         assert_one_line(result_with(io.TextIOWrapper(data)), code, part, str(limit if size else ""))
         assert data.tell() == min(size, limit + 1)  # the rest is not read
