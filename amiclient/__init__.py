@@ -15,11 +15,11 @@ A complete program; the user ``messenger`` of manager.conf needs the write class
 A message that would not arrive exactly as given is rejected with a :class:`LocalProtocolError`; the
 rules are in :mod:`amiproto.messaging`. Nothing is sent twice: the caller decides whether to retry.
 
-**Outcomes.** ``accepted``: the server has passed the message on, which does not mean delivered. Any
-other outcome is an :class:`AMIError`: ``not_sent`` (:class:`NotSent`) and ``failed``
-(:class:`ActionFailed`, the server returned an error) mean that nothing was carried out; ``unknown``
-(:class:`OutcomeUnknown`, no response arrived) means that it may have been. ``error.retryable`` says
-whether the same call may succeed later. See :mod:`amiclient.exceptions`.
+**Outcomes.** ``accepted``: the server has passed the message on, which does not mean delivered. For
+any other outcome an :class:`AMIError` is raised. ``not_sent`` (:class:`NotSent`) and ``failed``
+(:class:`ActionFailed`, the server returned an error): the message was not passed on. ``unknown``
+(:class:`OutcomeUnknown`, no response arrived): it may have been. ``error.retryable`` says whether
+the same call may succeed later. See :mod:`amiclient.exceptions`.
 
 **Many messages.** :meth:`Client.send_messages` keeps several in flight and yields a
 :class:`SendResult` for each, in order::

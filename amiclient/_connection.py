@@ -418,7 +418,7 @@ class AMIConnection:
 
 
 class ClientState:
-    """The lock and the connection that the threads of one process share."""
+    """The lock and the connection that the threads of a client share; one for each process."""
 
     def __init__(self) -> None:
         self.lock = FairLock()
@@ -440,20 +440,20 @@ class ClientState:
             raise not_connected_error(None if connection is None else connection.failure)
         return connection
 
-    def run_locked(self, work: Callable[[], T], deadline: Deadline, listens: bool = False) -> T:
+    def run_locked(self, work: Callable[[], T], deadline: Deadline, is_listener: bool = False) -> T:
         """Call a function while holding the lock, and return its result.
 
         The state stays consistent if a signal handler raises at any point. An unexpected exception
         closes the connection, because it can strike between an operation on the socket and the
         note of it. The cleanup is attempted twice, because the handler can raise during the first.
 
-        :param listens: whether the function only waits for events, so that other calls interrupt
-            it.
+        :param is_listener: whether the function only waits for events, so that other calls
+            interrupt it.
         :raises LockTimeout: if the deadline passes before the lock is acquired.
         :raises ReentrantCall: if this thread is already in a call.
         """
         lock = self.lock
-        waiter = Waiter(self.wake if listens else None)
+        waiter = Waiter(self.wake if is_listener else None)
         if lock.is_used_by(waiter.thread):
             raise ReentrantCall(
                 "called from a signal handler or __del__ during another call of the same thread; "

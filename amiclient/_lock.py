@@ -1,7 +1,10 @@
 """A fair lock for the threads that share a connection, safe against signal handlers.
 
+Calls get it in the order in which they asked for it, except that a call which only listens for
+events releases it as soon as another call waits (``on_contention``).
+
 A lock of :mod:`threading` is not enough: if a signal handler raises between the acquisition and the
-following ``try``, or while a ``with`` block is left, the lock stays held. Here each call has a
+following ``try``, or while a ``with`` block exits, the lock stays held. Here each call has a
 :class:`Waiter`, and :meth:`FairLock.release` does nothing if that waiter neither holds the lock nor
 waits for it. A call can therefore always release, however often and wherever it was interrupted.
 """

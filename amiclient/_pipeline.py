@@ -1,7 +1,7 @@
 """Pipelined sending: several messages in flight, with the results in order.
 
-Other calls hold the lock until they are done. This one releases it whenever it returns a result,
-because the caller's code may take its time.
+Unlike other calls, ``send_messages`` releases the lock whenever it yields a result, because the
+code of the caller between two results may be slow.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""A non-blocking socket, plain or TLS, and the deadline and the waker that limit its waits.
+"""A non-blocking socket, plain or TLS. Waits end at a deadline, or when another thread wakes them.
 
-Each call has one :class:`Deadline`, made when it starts. All waiting is done in
+Each call has one :class:`Deadline`, created when it starts. All waiting is done in
 :meth:`Transport.wait`, which returns when the socket is ready, when the deadline passes or when
 another thread calls :meth:`Transport.wake`. So neither a peer that does not read nor a silent one
 can block the caller beyond its timeout.

@@ -197,7 +197,7 @@ class Client:
     def logoff(self, *, timeout: Timeout = CLIENT_TIMEOUT) -> None:
         """Log off (``Action: Logoff``), wait for the response, and close the connection."""
         try:
-            self._call(Action("Logoff"), timeout, last=True)
+            self._call(Action("Logoff"), timeout, then_close=True)
         finally:
             self.close()
 
@@ -350,7 +350,7 @@ class Client:
         # setdefault() is atomic: threads that come here at the same time get the same object.
         return self._states.get(pid) or self._states.setdefault(pid, ClientState())
 
-    def _execute(self, action: Action, timeout: Timeout, last: bool = False) -> ActionResult:
+    def _execute(self, action: Action, timeout: Timeout, then_close: bool = False) -> ActionResult:
         """Send an action and return its result, for any response."""
         deadline = Deadline(self._seconds(timeout))
         state = self._state()
@@ -359,7 +359,7 @@ class Client:
             try:
                 return state.open_connection.call(action, deadline)
             finally:
-                if last:
+                if then_close:
                     state.close_locked("the client logged off")
 
         try:
@@ -367,9 +367,9 @@ class Client:
         except LockTimeout as error:
             raise unanswered_error(error, sent=False) from None
 
-    def _call(self, action: Action, timeout: Timeout, last: bool = False) -> ActionResult:
+    def _call(self, action: Action, timeout: Timeout, then_close: bool = False) -> ActionResult:
         """Send an action and return its result, unless the response means that it failed."""
-        result = self._execute(action, timeout, last)
+        result = self._execute(action, timeout, then_close)
         name = result.response.name
         if name == "Error" or name == "Goodbye" and action.name.lower() != "logoff":
             raise response_error(result)
@@ -393,7 +393,7 @@ class Client:
         while True:
             state = self._state()
             try:
-                event = state.run_locked(listen, deadline, listens=True)
+                event = state.run_locked(listen, deadline, is_listener=True)
             except Expired:
                 return
             except Closed as error:

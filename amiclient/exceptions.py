@@ -1,6 +1,6 @@
 """The exceptions of the client, by the question that matters: may the message have been sent?
 
-Below those of the codec (:mod:`amiproto.exceptions`)::
+They extend the exceptions of the codec, :mod:`amiproto.exceptions`::
 
     AMIError
     ├── NotSent                  not sent; sending again is safe
@@ -20,9 +20,10 @@ Below those of the codec (:mod:`amiproto.exceptions`)::
     │   └── ResponseTimeout      no response within the timeout
     └── EventOverflow            events were dropped because the buffer was full
 
-Each has ``outcome``: ``"not_sent"``, ``"failed"`` or ``"unknown"``. ``retryable`` says whether the
-same call may succeed later and cannot send anything twice. Check it before sending again: an
-error that is not retryable, such as a body that is too long, occurs again every time.
+``outcome`` is ``"not_sent"``, ``"failed"`` or ``"unknown"``. ``retryable`` is True if the same call
+may succeed later and repeating it cannot send anything twice: the class decides, or for
+:class:`ActionFailed` the response. An error that is not retryable, such as a body that is too long,
+occurs again every time. :class:`EventOverflow` is about no action; its outcome means nothing.
 """
 
 from __future__ import annotations

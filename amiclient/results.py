@@ -15,6 +15,7 @@ no connection                no           ``NotConnected``: not sent
 ===========================  ===========  ==================================
 
 An action that is not fully sent is not carried out: the server waits for its empty last line.
+Whether an ``ActionFailed`` is retryable is decided in :mod:`amiclient.exceptions`.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The client's side of a session: login, and the match between responses and actions.
+"""The client's side of a session: login, and matching responses to actions.
 
 A :class:`Session` has everything that the blocking client has, except sockets, so that programs
 based on asyncio or Twisted can use it. :class:`Login` is for programs that match responses

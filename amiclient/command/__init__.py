@@ -1,4 +1,4 @@
-"""The command ``amisend``, in parts that :mod:`amiclient.__main__` puts together.
+"""The parts of the command ``amisend``, which :mod:`amiclient.__main__` calls in order.
 
 ``options`` is the command line, with the exit codes and the errors of the command; ``config`` finds
 the server, the user and the secret, and makes the client; ``signals`` handles SIGINT and SIGTERM.

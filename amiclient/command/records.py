@@ -1,4 +1,4 @@
-"""The input of a batch: lines read from a file or pipe, and the messages they describe."""
+"""Read the input of a batch from a file or pipe: lines of JSON or CSV, each of them a message."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One text to the recipients on the command line, one message after the other."""
+"""Send one text to each recipient on the command line, one after the other."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """The loopback server: connections, logins, and the response of Asterisk to each action.
 
-Over TLS it reads in pieces of the same size as Asterisk, because a client that writes in the wrong
-pieces hangs on a real server.
+Over TLS it reads blocks of the same size as Asterisk does, so that a client whose TLS records would
+hang a real server hangs here, too.
 """
 
 from __future__ import annotations
@@ -353,8 +353,8 @@ class LoopbackServer:
         fields = parse_message_send(action).fields
         if not self._version.has_destination:
             fields = fields._replace(destination=None)
-        if self._version.first_variable_counts:
-            variables = effective_variables(action.wire, first_counts=True)
+        if self._version.first_variable_wins:
+            variables = effective_variables(action.wire, first_wins=True)
             fields = fields._replace(variables=variables)
         message = Received(*fields, action_id=action.action_id, wire=action.wire)
         if not message.target:

@@ -1,7 +1,8 @@
 """The differences between the Asterisk versions that the server imitates.
 
-What all versions have in common is in :mod:`.server`. How a version cuts the lines of a client is
-in :class:`amiproto.Connection`, which knows the version by its banner.
+What all versions have in common is in :mod:`.server`. How a version
+truncates lines that are too long is in :class:`amiproto.Connection`, which knows the version by its
+banner.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ class Version:
         Older versions ignore it.
     :ivar bool ignores_technology_case: MessageSend accepts ``SIP:`` for ``sip:`` (11, by its
         source). 16.28 and 22.10 do not.
-    :ivar bool first_variable_counts: of several values of one variable the first counts (11.25),
+    :ivar bool first_variable_wins: of several values of one variable the first counts (11.25),
         not the last (16.28, 22.10).
     :ivar int tls_read: the maximum number of bytes of one read over TLS. After a read, the server
         polls the socket and not the TLS layer, so that the rest of a record is read only when more
@@ -40,7 +41,7 @@ class Version:
     has_event_lists: bool = True
     has_destination: bool = True
     ignores_technology_case: bool = False
-    first_variable_counts: bool = False
+    first_variable_wins: bool = False
     tls_read: int = 1024
     reads_across_records: bool = False
 
@@ -53,7 +54,7 @@ VERSIONS: Dict[int, Version] = {
         has_event_lists=False,
         has_destination=False,
         ignores_technology_case=True,
-        first_variable_counts=True,
+        first_variable_wins=True,
         tls_read=1023,
         reads_across_records=True,
     ),

@@ -1,4 +1,4 @@
-"""MessageSend: an out-of-call message that arrives exactly as written, or is rejected here.
+"""Build MessageSend actions, or reject a message that Asterisk would change or drop.
 
 .. code-block:: python
 
@@ -23,8 +23,8 @@ classes :class:`~amiproto.messaging.pjsip.PJSIP`, :class:`~amiproto.messaging.ch
     22.10.
 ``sip:`` (chan_sip, up to Asterisk 20)
     ``to`` is ``sip:peer``, ``sip:user@peer`` or ``sip:user@host:port``. ``from_`` is
-    ``Name <sip:user@host>``, ``Name <user>``, or a bare name: that of a configured peer, whose
-    caller ID the phone then sees, or else a display name.
+    ``Name <sip:user@host>``, ``Name <user>``, or a bare name. If a peer has this name, the phone
+    sees the caller ID of the peer; otherwise the name becomes the display name.
 ``xmpp:`` (res_xmpp)
     ``to`` is ``xmpp:user@host``. ``from_`` is required: ``xmpp:`` and the account's section of
     xmpp.conf. Variables are not supported.
@@ -46,18 +46,19 @@ Some settings of the server change a message in a way that no client can see. In
 ``user_eq_phone`` of an endpoint adds ``;user=phone`` to From and To.
 
 Limits: a body has at most 1016 bytes, or 757 if it has line breaks or leading whitespace. A line of
-the action has at most 1022 bytes, which bounds a variable, and an action has 128 lines; variables
-share a line if there are too many. chan_sip keeps 53 variables, and a SIP message has at most 65507
-bytes. Every message is checked as it is built: see the exceptions that :class:`MessageSend` raises.
+the action has at most 1022 bytes, which bounds a variable, and an action has 128 lines; if there
+would be more, several variables share a line. chan_sip keeps 53 variables, and a SIP message has at
+most 65507 bytes. Every message is checked as it is built: see the exceptions of
+:class:`MessageSend`.
 ``Action("MessageSend", [...])`` checks the framing only.
 
 To add a technology, write a module with a subclass of
 :class:`~amiproto.messaging.technology.Technology`, decorated with
 :func:`~amiproto.messaging.technology.register`, and import the module below. Set ``name`` and
-override the checks that it extends; rules that depend on the server's version go into
+override the checks to which it adds rules; rules that depend on the server's version go into
 ``check_server``. State at each rule the version that it was seen on. If variables become SIP
 headers, derive it from ``SIPTechnology`` in the module ``_sip``. To add a field of a message, start
-with the module ``fields``; the test of it fails until the field works everywhere.
+with the module ``fields``; a test fails until every interface supports the field.
 """
 
 from . import chan_sip, pjsip, xmpp  # noqa: F401  (each registers its technology)

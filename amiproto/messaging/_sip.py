@@ -1,8 +1,9 @@
 """Rules that chan_sip and pjsip share: SIP URIs, hints about invalid ones, and SIP headers.
 
-Both take a URI apart and write it again. They decode each part and then escape less than was
-escaped, so that ``%2B`` comes out as ``+``, which is another user (RFC 3261, 19.1.4). What each of
-them escapes was seen by sending every byte, escaped and not, in every place, to 16.28 and 22.10.
+Both parse a URI and write it again. They decode each part and then escape fewer characters than
+were escaped, so that ``%2B`` becomes ``+``, which is another user (RFC 3261, 19.1.4). The
+characters that each of them escapes were found by sending every byte, escaped and unescaped, in
+every position, to Asterisk 16.28 and 22.10.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The fields of a message, listed once."""
+"""The definition of the fields of a message, from which all other modules derive theirs."""
 
 from __future__ import annotations
 

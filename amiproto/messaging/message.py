@@ -1,4 +1,4 @@
-"""MessageSend, and how a body is sent: as ``Body`` or ``Base64Body``, or in parts."""
+"""The action MessageSend, and its body: ``Body`` or ``Base64Body``, or a text split into parts."""
 
 from __future__ import annotations
 
@@ -237,8 +237,7 @@ def body_header(body: bytes) -> Pair:
     if len(body) > limit:
         why = "" if is_plain(body) else " with line breaks or leading whitespace"
         raise BodyTooLong(
-            f"body is {len(body)} bytes; the limit{why} is {limit}; split_body() cuts a text into "
-            "parts that fit",
+            f"body is {len(body)} bytes; the limit{why} is {limit}",
             field="Body",
             limit=limit,
             actual=len(body),

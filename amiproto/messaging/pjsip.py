@@ -50,30 +50,32 @@ _USER_PARAMETER = rf"(?:;user={_PARAMETER_CHARACTER}+)?"
 _ROUTE_PARAMETERS = (
     rf"(?:;transport=(?i:udp))?(?:;ttl=(?:0|[1-9][0-9]*))?(?:;maddr={HOST_NAME})?(?:;lr)?"
 )
-_KNOWN = r"(?i:user|method|transport|ttl|maddr|lr)(?:[;=>]|\Z)"
-_OTHER_PARAMETERS = rf"(?:;(?!{_KNOWN}){_PARAMETER_WORD}(?:={_PARAMETER_WORD})?)*"
+_KNOWN_PARAMETERS = r"(?i:user|method|transport|ttl|maddr|lr)(?:[;=>]|\Z)"
+_OTHER_PARAMETERS = rf"(?:;(?!{_KNOWN_PARAMETERS}){_PARAMETER_WORD}(?:={_PARAMETER_WORD})?)*"
 
-_LOGIN = rf"(?:{_USER}(?::{_PASSWORD})?@)?"
-_PLACE = rf"{_HOST}(?::{PORT})?{_USER_PARAMETER}{_ROUTE_PARAMETERS}{_OTHER_PARAMETERS}"
+_USERINFO = rf"(?:{_USER}(?::{_PASSWORD})?@)?"
+_HOST_AND_PARAMETERS = (
+    rf"{_HOST}(?::{PORT})?{_USER_PARAMETER}{_ROUTE_PARAMETERS}{_OTHER_PARAMETERS}"
+)
 
 # An unquoted name loses only the spaces around it. A quote or backslash in it would be sent without
 # the backslash that it needs in quotes, and a colon makes it a URI.
 _NAME = r"""(?:"(?:[^"\\]|\\.)*"\ *|[^"\\<:]*)"""
 
 # The scheme is in lower case: ``SIP:bob@host`` would be the user SIP with the password bob.
-_URI = rf"sip:{_LOGIN}{_PLACE}"
+_URI = rf"sip:{_USERINFO}{_HOST_AND_PARAMETERS}"
 _NAMED_URI = rf"{_NAME}<{_URI}>"
 
 # The name of an endpoint, or of an AOR. A name with other characters is read as a URI if it is not
 # found, so it must be valid as both.
-_OBJECT = r"[^/@:;?\[\]<>]*[^/@:;?\[\]<>\ ]"
+_OBJECT_NAME = r"[^/@:;?\[\]<>]*[^/@:;?\[\]<>\ ]"
 
 # The usual target, compiled because nearly every message has one.
-_PLAIN_OBJECT = re.compile(r"[\w.\-]+", re.ASCII)
+_PLAIN_NAME = re.compile(r"[\w.\-]+", re.ASCII)
 
 # Three kinds of target: without a slash, after an endpoint and a slash, and as in the dialplan.
-_ALONE = rf"{_OBJECT}|{_PLACE}|{_URI}|{_NAMED_URI}"
-_AFTER_ENDPOINT = rf"{_ALONE}|{_USER}@{_PLACE}"
+_TARGET_WITHOUT_ENDPOINT = rf"{_OBJECT_NAME}|{_HOST_AND_PARAMETERS}|{_URI}|{_NAMED_URI}"
+_AFTER_ENDPOINT = rf"{_TARGET_WITHOUT_ENDPOINT}|{_USER}@{_HOST_AND_PARAMETERS}"
 _DIALLED = rf"{_USER}@[^/@:]*[^/@:\ ](?:@[^/@:]*[^/@:\ ])?"
 
 # From: port, password, parameters and headers of a URI are dropped, and sips becomes sip. Anything
@@ -83,12 +85,12 @@ _FROM = rf"{_NAME}<{_FROM_URI}>|{_FROM_URI}|(?:{USER_CHARACTER}|{ESCAPE})+(?:@{_
 
 # To if Destination routes: no port, and only the parameters that are allowed in a To header. 16.28
 # accepts names, brackets and capitals too; 22.10 then ignores the To.
-_TO = rf"{_LOGIN}{_HOST}{_USER_PARAMETER}{_OTHER_PARAMETERS}"
+_TO = rf"{_USERINFO}{_HOST}{_USER_PARAMETER}{_OTHER_PARAMETERS}"
 _TO_HEADER = rf"(?:pjsip:)?sip:{_TO}"
 _TO_HEADER_OF_16 = rf"(?:pjsip:)?(?:[Ss][Ii][Pp]:{_TO}|{_NAME}<[Ss][Ii][Pp]:{_TO}>)"
 
 # A Content-Type for pjsip: a type and a subtype, without parameters.
-_PLAIN_TYPE = rf"{TOKEN}/{TOKEN}"
+_MEDIA_TYPE = rf"{TOKEN}/{TOKEN}"
 
 #: Major AMI versions of the two servers on which this was seen: 16.28 says 5, 22.10 says 11.
 _AMI_OF_16 = 5
@@ -196,7 +198,7 @@ class PJSIP(SIPTechnology):
             )
         endpoint, slash, after = rest.partition("/")
         if not slash:
-            good = _PLAIN_OBJECT.fullmatch(rest) or re.fullmatch(_ALONE, rest)
+            good = _PLAIN_NAME.fullmatch(rest) or re.fullmatch(_TARGET_WITHOUT_ENDPOINT, rest)
         elif endpoint == "PJSIP":
             good = re.fullmatch(_DIALLED, after)
         else:
@@ -258,7 +260,7 @@ class PJSIP(SIPTechnology):
     def check_variable_value(self, name: str, value: str) -> None:
         """Reject also a Content-Type with parameters."""
         super().check_variable_value(name, value)
-        if name.lower() == "content-type" and not re.fullmatch(_PLAIN_TYPE, value):
+        if name.lower() == "content-type" and not re.fullmatch(_MEDIA_TYPE, value):
             raise InvalidVariable(
                 f"pjsip accepts only a type and a subtype in {name!r}, such as text/plain; remove "
                 "the parameters",

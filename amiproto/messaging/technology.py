@@ -142,7 +142,7 @@ def check_address(header: str, address: str) -> None:
 TECHNOLOGIES: Dict[str, Technology] = {}
 
 #: The rules for every technology that is not registered.
-_AMI = Technology()
+_DEFAULT = Technology()
 
 T = TypeVar("T", bound=Technology)
 
@@ -163,7 +163,7 @@ def get_technology(target: str) -> Technology:
 
     :param target: the value of the header that routes (str).
     """
-    return TECHNOLOGIES.get(target.partition(":")[0], _AMI)
+    return TECHNOLOGIES.get(target.partition(":")[0], _DEFAULT)
 
 
 def check_prefix(header: str, target: str) -> None:

@@ -85,21 +85,21 @@ def _packed(items: List[str]) -> List[str]:
     return [",".join(header) for header in headers]
 
 
-def effective_variables(wire: bytes, *, first_counts: bool = False) -> Tuple[Pair, ...]:
+def effective_variables(wire: bytes, *, first_wins: bool = False) -> Tuple[Pair, ...]:
     """Return the variables that a server keeps of an action: names and values (str), in order.
 
     They are set one after the other. For a repeated name, in any case, the later value counts under
     the earlier spelling; an empty value removes the variable.
 
     :param wire: the action's bytes, with its blank line.
-    :param first_counts: whether they are set from the last to the first, as Asterisk 11 does (the
+    :param first_wins: whether they are set from the last to the first, as Asterisk 11 does (the
         first value counts on 11.25, the last on 16.28 and 22.10).
     """
     pairs: List[Tuple[bytes, bytes]] = []
     for line in action_lines(wire):
         if line[:9].lower() == b"variable:":
             pairs += parse_variables(line[9:])
-    step = -1 if first_counts else 1
+    step = -1 if first_wins else 1
     effective: Dict[bytes, Pair] = {}
     for name, value in pairs[::step]:
         if value:

@@ -107,7 +107,7 @@ def test_the_64th_item_is_the_rest_of_the_line() -> None:
 def test_first_or_last_value_counts() -> None:
     wire = b"Action: x\r\nVariable: A=1,b=2\r\nvariable:a=3\r\nVARIABLE: B=,C=4\r\n\r\n"
     assert effective_variables(wire) == (("A", "3"), ("C", "4"))
-    assert effective_variables(wire, first_counts=True) == (("b", "2"), ("a", "1"), ("C", "4"))
+    assert effective_variables(wire, first_wins=True) == (("b", "2"), ("a", "1"), ("C", "4"))
 
 
 # ---- headers

@@ -64,7 +64,7 @@ def _received(action: Action, version: int) -> Received:
     """Return a message as a server of this version understands it."""
     fields = parse_message_send(action).fields
     if version <= 11:
-        variables = effective_variables(action.wire, first_counts=True)
+        variables = effective_variables(action.wire, first_wins=True)
         fields = fields._replace(destination=None, variables=variables)
     return Received(*fields)
 
