@@ -56,17 +56,14 @@ def variable_headers(variables: Iterable[Pair], limit: int) -> List[Pair]:
 
 def _escaped_item(name: str, value: str) -> str:
     item = escape_variable(f"{name}={value}")
-    if len(item.encode()) > _ROOM:
-        size = len(value.encode())
-        room = _ROOM - len(escape_variable(f"{name}=").encode())
-        escaped = len(escape_variable(value).encode())
-        details = f" ({escaped} after escaping)" if escaped > size else ""
+    size = len("Variable: ") + len(item.encode())
+    if size > MAX_ACTION_LINE:
         raise LineTooLong(
-            f"the value of variable {name!r} is {size} bytes{details}; at most {max(room, 0)} fit "
-            "into its line",
+            f"the line of variable {name!r} is {size} bytes after escaping; the limit is "
+            f"{MAX_ACTION_LINE}",
             field=name,
             limit=MAX_ACTION_LINE,
-            actual=len("Variable: ") + len(item.encode()),
+            actual=size,
         )
     return item
 
