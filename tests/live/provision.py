@@ -9,6 +9,7 @@ for debootstrap.
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import fcntl
 import os
@@ -163,6 +164,8 @@ def _locked(path: Path) -> Iterator[None]:
 
 def main() -> int:
     """Make the missing trees, and print the root of each tree."""
+    form = argparse.RawDescriptionHelpFormatter
+    argparse.ArgumentParser(description=__doc__, formatter_class=form).parse_args()
     try:
         for suite in SUITES:
             root = ensure(suite)
