@@ -1,6 +1,6 @@
 """Network faults on real sockets, and the clients to test with them.
 
-:class:`Proxy` relays connections and can cut, stall, slow down or rewrite them. Its thread and its
+:class:`Proxy` relays connections and can cut, stall or slow them down. Its thread and its
 sockets end with its ``with`` block.
 """
 
@@ -68,12 +68,10 @@ class Direction:
 
     @property
     def is_cut(self) -> bool:
-        """True if the limit ``cut`` has been reached."""
         return self.cut is not None and len(self.passed) >= self.cut
 
     @property
     def is_stalled(self) -> bool:
-        """True if the limit ``stall`` has been reached."""
         return self.stall is not None and len(self.passed) >= self.stall
 
     def room(self) -> int:
@@ -225,6 +223,15 @@ def small_buffer_socket(port: int) -> socket.socket:
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SMALL_BUFFER)
     sock.connect(("127.0.0.1", port))
     return sock
+
+
+def tls_records(data: bytes) -> Iterator[Tuple[int, int, int]]:
+    """Yield the offset, the type and the size of each TLS record."""
+    offset = 0
+    while offset < len(data):
+        size = int.from_bytes(data[offset + 3 : offset + 5], "big")
+        yield offset, data[offset], size
+        offset += 5 + size
 
 
 def error_within(seconds: float, call: Callable[[], object]) -> AMIError:

@@ -13,9 +13,9 @@ from __future__ import annotations
 import socket
 import threading
 import time
+from contextlib import suppress
 from hashlib import md5
-from types import TracebackType
-from typing import Callable, Dict, List, Optional, Type
+from typing import Callable, Dict, List, Optional
 
 import pytest
 
@@ -265,12 +265,7 @@ class Script:
     :param small_buffers: whether its sockets buffer only a few kilobytes of unread input.
     """
 
-    def __init__(
-        self,
-        *steps: Step,
-        tls: bool = False,
-        small_buffers: bool = False,
-    ) -> None:
+    def __init__(self, *steps: Step, tls: bool = False, small_buffers: bool = False) -> None:
         self._steps = steps
         self._tls = server_tls() if tls else None
         self._listener = socket.create_server(("127.0.0.1", 0))
@@ -316,12 +311,7 @@ class Script:
     def __enter__(self) -> Script:
         return self
 
-    def __exit__(
-        self,
-        kind: Optional[Type[BaseException]],
-        value: Optional[BaseException],
-        traceback: Optional[TracebackType],
-    ) -> None:
+    def __exit__(self, kind: object, *rest: object) -> None:
         _shut(self._listener)
         self._accepting.join()
         self._listener.close()
@@ -357,7 +347,5 @@ class Script:
 
 
 def _shut(sock: socket.socket) -> None:
-    try:
+    with suppress(OSError):
         socket.socket.shutdown(sock, socket.SHUT_RDWR)
-    except OSError:
-        pass

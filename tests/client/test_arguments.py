@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 import pickle
-import socket
 from typing import Any, Dict
 
 import pytest
@@ -75,16 +74,6 @@ def test_mutable_secret_is_copied(server: LoopbackServer) -> None:
     secret[:] = b"x" * len(secret)
     with client:
         client.ping()
-
-
-def test_client_with_socket_shows_no_address() -> None:
-    left, right = socket.socketpair()
-    right.close()
-    client = Client(sock=left, username="u", secret="s")
-    with pytest.raises(ConnectionError) as caught:
-        client.connect()
-    for text in (repr(client), str(caught.value)):
-        assert "127.0.0.1" not in text and "5038" not in text
 
 
 # -- URLs.

@@ -42,12 +42,10 @@ from tests.faults import (
     start_thread,
 )
 from tests.script import (
-    Peer,
     Script,
     Step,
     accept,
     accept_all,
-    accepted,
     expect,
     expect_eof,
     hold,
@@ -209,24 +207,15 @@ def test_message_in_flight_while_other_thread_calls(second: Step, outcome: str) 
         assert buffered_results() == before
 
 
-def _accept_first(count: int) -> Step:
-    """Read a number of actions and respond to the first of them only."""
-
-    def step(peer: Peer) -> None:
-        first = peer.read()
-        for _ in range(count - 1):
-            peer.read()
-        peer.send(accepted(first))
-
-    return step
-
-
 @pytest.mark.parametrize("abandoned", [True, False])
 def test_connection_is_closed_when_too_many_responses_are_missing(abandoned: bool) -> None:
     # Only abandoned actions count: the others are still waited for.
     messages = [MessageSend("sip:a", "b")] * 1024
-    steps = (repeat(4, _accept_first(1024)), read_until_eof if abandoned else accept_all)
-    with Script(log_in, *steps) as script, opened(client_of(script.port)) as client:
+    accept_first = repeat(4, repeat(1024, read), accept, repeat(1023, leave_pending))
+    last_step = read_until_eof if abandoned else accept_all
+    with Script(log_in, accept_first, last_step) as script, opened(
+        client_of(script.port)
+    ) as client:
         pipelines = [client.send_messages(messages, window=1024) for _ in range(4)]
         for results in pipelines:
             assert next(results).outcome == ACCEPTED

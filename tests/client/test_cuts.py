@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import time
 from concurrent.futures import ThreadPoolExecutor
-from typing import Callable, Iterator, List, NamedTuple, Optional, Tuple
+from typing import Callable, List, NamedTuple, Optional, Tuple
 
 import pytest
 
@@ -26,7 +26,7 @@ from amiclient import (
 )
 from amiclient.loopback import LoopbackServer
 from tests.certificates import SERVER_PEM, server_tls
-from tests.faults import Direction, Proxy, client_of
+from tests.faults import Direction, Proxy, client_of, tls_records
 
 pytestmark = pytest.mark.slow
 
@@ -101,20 +101,13 @@ def _run(
     return _Run(tag, steps, bytes(up.passed), bytes(down.passed))
 
 
-def _record_edges(data: bytes) -> Iterator[int]:
-    position = 0
-    while position < len(data):
-        yield position
-        position += 5 + int.from_bytes(data[position + 3 : position + 5], "big")
-
-
 def _places(run: _Run, tls: bool, stride: int) -> List[Tuple[str, int]]:
     """Return the direction, and the number of bytes, of each fault; some are beyond the end."""
     found = []
     for direction, data in (("up", run.up), ("down", run.down)):
         if tls:
             places = set(range(0, len(data) + stride, stride))
-            for edge in _record_edges(data):
+            for edge, *_ in tls_records(data):
                 places.update((max(0, edge - 1), edge, edge + 1, edge + 4, edge + 6))
         else:
             places = set(range(0, len(data) + 6, stride))
