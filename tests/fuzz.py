@@ -3,7 +3,7 @@
     python3 tests/fuzz.py --inputs 2000000 [--seed N] [--seconds S] [--jobs N]
 
 An input consists of mutated samples and is run by one target. A failing input is printed, and the
-exit code is 1. For coverage-guided fuzzing see ``tests/fuzzing/guided.py``.
+exit code is 1.
 """
 
 from __future__ import annotations

@@ -1,11 +1,7 @@
-"""The corpus, short runs of both fuzzers, and a fault for each property to detect.
-
-Long runs: ``python3 tests/fuzz.py --inputs 2000000`` and ``python3 tests/fuzzing/guided.py``.
-"""
+"""The corpus, short runs of the fuzzer, and a fault for each property to detect."""
 
 from __future__ import annotations
 
-import importlib.util
 import subprocess
 import sys
 from pathlib import Path
@@ -17,8 +13,7 @@ from amiclient.loopback import server as loopback_server
 from amiproto import NEED_DATA, Action, ActionResult, Connection, MessageSend, Role, Session
 from amiproto.messaging import variables
 from tests import fuzz
-from tests.fuzzing import corpus, guided
-from tests.fuzzing.targets import TARGETS, seeds
+from tests.fuzzing.targets import TARGETS, seeds, stored
 
 each_target = pytest.mark.parametrize("name", TARGETS)
 
@@ -26,7 +21,7 @@ each_target = pytest.mark.parametrize("name", TARGETS)
 def run_corpus(name: str) -> Set[str]:
     """Run the initial inputs and the corpus of a target; return the names that they reach."""
     reached: Set[str] = set()
-    for data in [*seeds(name), *corpus.load(name)]:
+    for data in [*seeds(name), *stored(name)]:
         print(f"{name}: {data!r}")  # shown if the test fails; the last one is the culprit
         reached.update(TARGETS[name].run(data))
     return reached
@@ -50,7 +45,7 @@ REACHED: Dict[str, List[str]] = {
 @each_target
 def test_properties_hold_for_the_corpus(name: str) -> None:
     reached = run_corpus(name)
-    assert len(corpus.load(name)) > 50 and reached >= set(REACHED[name])
+    assert len(stored(name)) > 50 and reached >= set(REACHED[name])
 
 
 def _drop_first_line_feed(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -104,21 +99,6 @@ def test_properties_detect_faults(name: str, monkeypatch: pytest.MonkeyPatch) ->
         run_corpus(name)
 
 
-def test_corpus_is_saved_and_loaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(corpus, "FOLDER", tmp_path)
-    assert corpus.load("x") == []
-    inputs = [b"", b"'", b'"', b"'\"\\", b"x" * 1000, b"a" + b"\r\n" * 8 + b" * 2"]
-    inputs.append(bytes(range(256)))
-    assert corpus.save("x", inputs) == len(inputs)
-    assert sorted(corpus.load("x")) == sorted(inputs)
-    assert "b'x' * 1000\n" in (tmp_path / "x.txt").read_text()
-    assert corpus.save("x", [b"%d" % number for number in range(1000)]) == corpus.MAX_INPUTS
-    assert corpus.save("x", [bytes(range(256)) * 100, b"short"]) == 1
-    (tmp_path / "x.txt").write_text("bytes(7)\n")
-    with pytest.raises(ValueError):
-        corpus.load("x")
-
-
 # ---- random inputs ----
 
 
@@ -162,24 +142,3 @@ def test_failing_input_is_printed(
     printed = capsys.readouterr().out
     assert "FAILED: " in printed and "input b'" in printed
     assert ("IndexError: a fault" if fault == "raises" else "next_event does not end") in printed
-
-
-# ---- coverage-guided fuzzing ----
-
-
-def test_corpus_is_exported(tmp_path: Path) -> None:
-    corpus.export("server", tmp_path / "work")
-    exported = {path.read_bytes() for path in (tmp_path / "work").iterdir()}
-    assert exported == {*seeds("server"), *corpus.load("server")}
-    assert '"\\x0d\\x0a"\n' in (tmp_path / "work.dict").read_text()
-
-
-@pytest.mark.slow
-@pytest.mark.skipif(importlib.util.find_spec("atheris") is None, reason="atheris is not installed")
-def test_guided_fuzzing(tmp_path: Path) -> None:
-    corpus.export("server", tmp_path / "work")
-    (tmp_path / "small").mkdir()
-    for arguments in (["work", "-max_total_time=1"], ["-merge=1", "small", "work"]):
-        command = [sys.executable, guided.__file__, "server", *arguments]
-        subprocess.run(command, cwd=str(tmp_path), check=True, timeout=120)
-    assert len(list((tmp_path / "small").iterdir())) > 50

@@ -3,6 +3,6 @@
 ``connections``, ``sessions``, ``messages`` and ``loopbacks`` each have a function that takes an
 input and raises AssertionError if a property does not hold. They share ``reading``.
 ``targets`` lists these functions with the ``samples`` that their inputs are made of.
-``tests/fuzz.py`` generates random inputs. ``guided`` searches by coverage with atheris, and
-``corpus`` stores the inputs that it found, which ``tests/test_fuzz.py`` runs.
+``tests/fuzz.py`` generates random inputs. The folder ``corpus`` has inputs found by coverage-guided
+fuzzing, which ``tests/test_fuzz.py`` runs: a file per target, and a line of bytes literals per input.
 """

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import ast
 import random
+import re
+from pathlib import Path
 from typing import Callable, Dict, List, NamedTuple, Sequence
 
 from . import connections, loopbacks, messages, samples, sessions
@@ -20,8 +23,6 @@ class Target(NamedTuple):
     samples: List[List[bytes]]
     #: Tokens to insert anywhere.
     tokens: List[bytes]
-    #: The maximum size of an input in guided fuzzing.
-    max_len: int
     #: Complete inputs, with heads.
     inputs: Sequence[bytes] = ()
 
@@ -29,26 +30,22 @@ class Target(NamedTuple):
 _RECORDED = samples.recorded()
 
 TARGETS: Dict[str, Target] = {
-    "client": Target(
-        connections.client, HEAD, [samples.FROM_SERVERS, _RECORDED], samples.TOKENS, 1000
-    ),
-    "server": Target(connections.server, HEAD, [samples.FROM_CLIENTS], samples.TOKENS, 1200),
+    "client": Target(connections.client, HEAD, [samples.FROM_SERVERS, _RECORDED], samples.TOKENS),
+    "server": Target(connections.server, HEAD, [samples.FROM_CLIENTS], samples.TOKENS),
     "session": Target(
         sessions.session,
         sessions.SESSION_HEAD,
         [samples.responses(), samples.FROM_SERVERS, _RECORDED, samples.login_responses()],
         samples.TOKENS,
-        1000,
     ),
     "message_send": Target(
         messages.message_send,
         messages.MESSAGE_HEAD,
         [samples.MESSAGES],
         samples.WORDS,
-        400,
         samples.rejections(),
     ),
-    "loopback": Target(loopbacks.loopback, HEAD, [samples.FROM_CLIENTS], samples.TOKENS, 1200),
+    "loopback": Target(loopbacks.loopback, HEAD, [samples.FROM_CLIENTS], samples.TOKENS),
 }
 
 
@@ -62,3 +59,19 @@ def seeds(name: str) -> List[bytes]:
             cuts = [chance.randrange(256) for _ in range(target.head - 1)]
             made.append(bytes([256 * number // len(group), *cuts]) + sample)
     return made
+
+
+#: A term of a line of the corpus: a literal, and the number of repetitions.
+_TERM = re.compile(r"""(b'(?:[^'\\]|\\.)*'|b"(?:[^"\\]|\\.)*")(?: \* ([0-9]+))?""")
+
+
+def stored(name: str) -> List[bytes]:
+    """Return the inputs of a target from the corpus."""
+    inputs = []
+    path = Path(__file__).resolve().parent / "corpus" / f"{name}.txt"
+    for line in path.read_text(encoding="ascii").splitlines():
+        terms = list(_TERM.finditer(line))
+        assert " + ".join(term.group() for term in terms) == line
+        literals = [ast.literal_eval(term.group(1)) * int(term.group(2) or 1) for term in terms]
+        inputs.append(b"".join(literals))
+    return inputs
