@@ -51,33 +51,18 @@ exten = variable,1,Answer()
 
 #: The channels of a round of calls. All are up at the same time, so that their events mix.
 CALLS = (
-    "answer@capture",
-    "userevent@capture",
-    "breaks@capture",
-    "variables@capture",
-    "dial@capture",
-    "busy@capture",
-    "queue@recorded",
-)
+    "answer@capture", "userevent@capture", "breaks@capture", "variables@capture", "dial@capture",
+    "busy@capture", "queue@recorded",
+)  # fmt: skip
 
 #: The header lines of each action: lists, commands and other queries.
 QUERIES: Tuple[Tuple[bytes, ...], ...] = (
-    (b"Action: Ping",),
-    (b"Action: CoreSettings",),
-    (b"Action: CoreStatus",),
-    (b"Action: ListCommands",),
-    (b"Action: Status",),
-    (b"Action: Status", b"AllVariables: true"),
-    (b"Action: CoreShowChannels",),
-    (b"Action: BridgeList",),
-    (b"Action: DeviceStateList",),
-    (b"Action: QueueStatus",),
-    (b"Action: QueueSummary",),
-    (b"Action: PJSIPShowEndpoints",),
-    (b"Action: PJSIPShowEndpoint", b"Endpoint: alice"),
-    (b"Action: PJSIPShowAors",),
-    (b"Action: SIPpeers",),
-    (b"Action: SIPshowpeer", b"Peer: alice"),
+    (b"Action: Ping",), (b"Action: CoreSettings",), (b"Action: CoreStatus",),
+    (b"Action: ListCommands",), (b"Action: Status",), (b"Action: Status", b"AllVariables: true"),
+    (b"Action: CoreShowChannels",), (b"Action: BridgeList",), (b"Action: DeviceStateList",),
+    (b"Action: QueueStatus",), (b"Action: QueueSummary",), (b"Action: PJSIPShowEndpoints",),
+    (b"Action: PJSIPShowEndpoint", b"Endpoint: alice"), (b"Action: PJSIPShowAors",),
+    (b"Action: SIPpeers",), (b"Action: SIPshowpeer", b"Peer: alice"),
     (b"Action: ShowDialPlan", b"Context: capture"),
     (b"Action: Command", b"Command: core show version"),
     (b"Action: Command", b"Command: core show channels"),
@@ -100,23 +85,20 @@ QUERIES: Tuple[Tuple[bytes, ...], ...] = (
     (b"Action: Getvar", b"Variable: URIDECODE(a%0D%0A%0D%0Ano header at all)"),
     (b"Action: Getvar", b"Variable: URIDECODE(lone %0D and %0A and %01%ff)"),
     (b"Action: Reload", b"Module: pbx_config"),
-)
+)  # fmt: skip
 
 ERRORS: Tuple[Tuple[bytes, ...], ...] = (
-    (b"Action: NoSuchAction",),
-    (b"Action: Getvar",),
-    (b"Action: Getvar", b"Channel: Local/none", b"Variable: X"),
-    (b"Action: Originate",),
+    (b"Action: NoSuchAction",), (b"Action: Getvar",),
+    (b"Action: Getvar", b"Channel: Local/none", b"Variable: X"), (b"Action: Originate",),
     (b"Action: Originate", b"Channel: Local/none@nowhere", b"Application: Wait"),
     (b"Action: Hangup", b"Channel: Local/none"),
     (b"Action: Redirect", b"Channel: Local/none", b"Exten: s", b"Context: x", b"Priority: 1"),
     (b"Action: DBGet", b"Family: capture", b"Key: missing"),
-    (b"Action: DBGet", b"Family: capture"),
-    (b"Action: Command",),
+    (b"Action: DBGet", b"Family: capture"), (b"Action: Command",),
     (b"Action: MessageSend", b"Body: to nobody"),
     (b"Action: MessageSend", b"To: nosuch:alice", b"Body: x"),
     (b"Action: QueueAdd", b"Queue: none", b"Interface: Local/answer@capture"),
-)
+)  # fmt: skip
 
 #: Actions that are echoed line by line in an event.
 USER_EVENTS: Tuple[Tuple[bytes, ...], ...] = (
@@ -127,7 +109,7 @@ USER_EVENTS: Tuple[Tuple[bytes, ...], ...] = (
     (b"UserEvent: Posing", b"Event: Hangup", b"Channel: Local/none", b"EventList: Complete"),
     (b"UserEvent: Repeated", b"Key: one", b"Key: two", b"key: three"),
     (b"UserEvent: Control", b"Tab:\tone", b"Return: a\rb", b"Trailing: blank "),
-)
+)  # fmt: skip
 
 
 class Recorder:
@@ -278,23 +260,15 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
     """Record each available server."""
     parser = argparse.ArgumentParser(description="Record the output of live Asterisk servers.")
     parser.add_argument("folder", type=Path, help="where to write asterisk-MAJOR.bin")
-    parser.add_argument(
-        "--asterisk",
-        action="append",
-        default=[],
-        metavar="ROOT_OR_BINARY",
-        help="a server to use instead of the cached ones; may be repeated",
-    )
-    parser.add_argument("--rounds", type=int, default=2, help="rounds of calls (default: 2)")
     options = parser.parse_args(arguments)
     problems: List[str] = []
-    for candidate in candidates(options.asterisk, False):
+    for candidate in candidates([], False):
         if candidate.problem:
             problems.append(candidate.problem)
             continue
         with SipPhone() as phone:
             with AsteriskServer(candidate.place, phone_port=phone.port, extra=EXTRA) as server:
-                data = record(server, options.rounds)
+                data = record(server, rounds=2)
         path = options.folder / f"{candidate.label}.bin"
         path.write_bytes(data)
         print(f"{path}: {len(data)} bytes from Asterisk {server.version}")

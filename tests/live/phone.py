@@ -8,17 +8,10 @@ import time
 from typing import List, NamedTuple, Optional, Set, Tuple
 
 _COMPACT_FORMS = {
-    b"c": b"content-type",
-    b"e": b"content-encoding",
-    b"f": b"from",
-    b"i": b"call-id",
-    b"k": b"supported",
-    b"l": b"content-length",
-    b"m": b"contact",
-    b"s": b"subject",
-    b"t": b"to",
+    b"c": b"content-type", b"e": b"content-encoding", b"f": b"from", b"i": b"call-id",
+    b"k": b"supported", b"l": b"content-length", b"m": b"contact", b"s": b"subject", b"t": b"to",
     b"v": b"via",
-}
+}  # fmt: skip
 
 #: The headers that a response repeats from its request (RFC 3261, 8.2.6.2).
 _COPIED = (b"via", b"from", b"to", b"call-id", b"cseq")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from base64 import b64encode
-from typing import List, NamedTuple
+from typing import Dict, List, NamedTuple
 
 from tests.live.configuration import USERS
 
@@ -44,6 +44,10 @@ def login(user: str, *lines: bytes) -> bytes:
     )  # fmt: skip
 
 
+def _named(raw: Dict[str, bytes]) -> List[Stanza]:
+    return [Stanza(name, data) for name, data in raw.items()]
+
+
 def _variables(text: bytes) -> bytes:
     return send(b"Variable: " + text, b"Body: x")
 
@@ -64,122 +68,90 @@ def _overlong() -> List[Stanza]:
             if name == "unknown" or size in (1022, 1023, 1024, 1025, 2047, 2048, 2049):
                 line = start.ljust(size, b"x")
                 first = (b"Action: MessageSend", TO)
-                stanzas.append(
-                    Stanza(
-                        f"line of {size} bytes, {name}",
-                        # The headers after the long line form an action themselves.
-                        action(*first, b"ActionID: a-1", line, *first, b"Body: behind") + PING,
-                    )
-                )
-                stanzas.append(
-                    Stanza(
-                        f"line of {size} bytes with LF, {name}",
-                        action(*first, line, b"ActionID: a-2", b"Body: behind", end=b"\n") + PING,
-                    )
-                )
+                # The headers after the long line form an action themselves.
+                raw = action(*first, b"ActionID: a-1", line, *first, b"Body: behind")
+                stanzas.append(Stanza(f"line of {size} bytes, {name}", raw + PING))
+                raw = action(*first, line, b"ActionID: a-2", b"Body: behind", end=b"\n")
+                stanzas.append(Stanza(f"line of {size} bytes with LF, {name}", raw + PING))
     for size in (1022, 1023, 1024, 2046):
         pad = b"Long: ".ljust(size, b"x")
         for name, tail in (
             ("Action", b"Action: Ping"), ("ActionID", b"ActionID: tail"), ("NUL", b"\0tail"),
             ("CR", b"\r"), ("CR NUL", b"\r\0"), ("two CR", b"\r\r"), ("space", b" "),
         ):  # fmt: skip
-            stanzas.append(
-                Stanza(f"after {size} bytes without a line end: {name}", send(pad + tail) + PING)
-            )
+            name = f"after {size} bytes without a line end: {name}"
+            stanzas.append(Stanza(name, send(pad + tail) + PING))
     long = b"Long: ".ljust(1500, b"x")
-    stanzas += [
-        Stanza("two long lines", send(long, b"Body: x", long) + PING),
-        Stanza("a long line and nothing else", long + b"\r\n\r\n" + PING),
-        Stanza("long line first, Action after it", action(long, b"Action: Ping") + PING),
-        Stanza("a long line without an end", b"Long: ".ljust(5000, b"x")),
-        Stanza("Body of the maximum size", send(b"Body: ".ljust(1022, b"b"))),
-        Stanza("Base64Body of the maximum size", send(b"Base64Body: " + b64encode(b"b" * 756))),
-        Stanza("Variable of the maximum size", _variables(b"X-Long=".ljust(1012, b"v"))),
-        Stanza("NULs longer than the buffer", send(b"\0" * 1500, b"Body: x") + PING),
-        Stanza("CRs longer than the buffer", send(b"\r" * 1500, b"Body: x") + PING),
-    ]
+    stanzas += _named({
+        "two long lines": send(long, b"Body: x", long) + PING,
+        "a long line and nothing else": long + b"\r\n\r\n" + PING,
+        "long line first, Action after it": action(long, b"Action: Ping") + PING,
+        "a long line without an end": b"Long: ".ljust(5000, b"x"),
+        "Body of the maximum size": send(b"Body: ".ljust(1022, b"b")),
+        "Base64Body of the maximum size": send(b"Base64Body: " + b64encode(b"b" * 756)),
+        "Variable of the maximum size": _variables(b"X-Long=".ljust(1012, b"v")),
+        "NULs longer than the buffer": send(b"\0" * 1500, b"Body: x") + PING,
+        "CRs longer than the buffer": send(b"\r" * 1500, b"Body: x") + PING,
+    })  # fmt: skip
     return stanzas
 
 
 def _many_lines() -> List[Stanza]:
     long = b"Long: ".ljust(1500, b"x")
-    stanzas = [
-        Stanza(f"{count} lines", _lines(count) + PING)
-        for count in (126, 127, 128, 129, 130, 131, 256, 257, 300)
-    ]
-    stanzas += [
+    return _named({
+        **{f"{count} lines": _lines(count) + PING
+           for count in (126, 127, 128, 129, 130, 131, 256, 257, 300)},
         # The server still remembers the long line after its response to the many lines.
-        Stanza("129 lines, one of them long", _lines(129, long) + PING + PING),
-        Stanza("129 lines and a long one after", _lines(129)[:-2] + long + b"\r\n\r\n" + PING * 2),
-        Stanza("128 lines, a long one within", _lines(128, long) + PING),
-        Stanza("129 lines twice", _lines(129) * 2 + PING),
-        Stanza("129 lines without an Action", b"X: y\r\n" * 129 + b"\r\n" + PING),
-        Stanza("Action and ActionID in the 129th line and after",
-               action(*[b"X: y"] * 128, b"Action: Ping", b"ActionID: late") + PING),
-        Stanza("Action in the 128th line", action(*[b"X: y"] * 127, b"Action: Ping") + PING),
-    ]  # fmt: skip
-    return stanzas
+        "129 lines, one of them long": _lines(129, long) + PING + PING,
+        "129 lines and a long one after": _lines(129)[:-2] + long + b"\r\n\r\n" + PING * 2,
+        "128 lines, a long one within": _lines(128, long) + PING,
+        "129 lines twice": _lines(129) * 2 + PING,
+        "129 lines without an Action": b"X: y\r\n" * 129 + b"\r\n" + PING,
+        "Action and ActionID in the 129th line and after": action(
+            *[b"X: y"] * 128, b"Action: Ping", b"ActionID: late") + PING,
+        "Action in the 128th line": action(*[b"X: y"] * 127, b"Action: Ping") + PING,
+    })  # fmt: skip
 
 
 def _bodies() -> List[Stanza]:
     encoded = {
-        "good": b64encode("caf\u00e9\r\n  \U0001f600".encode()),
-        "no padding": b"YQ",
-        "one digit": b"Y",
-        "two digits of padding too many": b"YQ====",
-        "text after the padding": b"YQ==Yg==",
-        "padding first": b"=YWJj",
-        "only padding": b"====",
-        "an equals sign inside": b"YWJj=ZGVm",
-        "a NUL encoded": b64encode(b"before\0after"),
-        "a NUL encoded first": b64encode(b"\0after"),
-        "a raw NUL": b"YWJj\0ZGVm",
-        "a raw NUL first": b"\0YWJj",
-        "spaces inside": b"YW Jj ZG Vm",
-        "tabs inside": b"YW\tJj",
-        "trailing space": b"YWJj ",
-        "leading spaces": b"  \t YWJj",
-        "bare CR inside": b"YW\rJj",
-        "no alphabet of base64": b"!\"#$%&'()*,-.:;<>?@[\\]^_`{|}~",
-        "URL-safe digits": b"-_-_",
-        "bytes over 127": b"YW\xff\x80\xc3\xa9Jj",
-        "control bytes": b"YW\x01\x1f\x7fJj",
+        "good": b64encode("caf\u00e9\r\n  \U0001f600".encode()), "no padding": b"YQ",
+        "one digit": b"Y", "two digits of padding too many": b"YQ====",
+        "text after the padding": b"YQ==Yg==", "padding first": b"=YWJj", "only padding": b"====",
+        "an equals sign inside": b"YWJj=ZGVm", "a NUL encoded": b64encode(b"before\0after"),
+        "a NUL encoded first": b64encode(b"\0after"), "a raw NUL": b"YWJj\0ZGVm",
+        "a raw NUL first": b"\0YWJj", "spaces inside": b"YW Jj ZG Vm", "tabs inside": b"YW\tJj",
+        "trailing space": b"YWJj ", "leading spaces": b"  \t YWJj", "bare CR inside": b"YW\rJj",
+        "no alphabet of base64": b"!\"#$%&'()*,-.:;<>?@[\\]^_`{|}~", "URL-safe digits": b"-_-_",
+        "bytes over 127": b"YW\xff\x80\xc3\xa9Jj", "control bytes": b"YW\x01\x1f\x7fJj",
         "every digit": b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/",
         "a percent sign": b64encode(b"100 %s %n %d"),
         "every byte": b64encode(bytes(range(1, 256))),
-    }
-    stanzas = [
-        Stanza(f"base64: {name}", send(b"Base64Body: " + text, b"Body: the other"))
-        for name, text in encoded.items()
-    ]
-    stanzas += [
-        Stanza("base64: decodes to nothing, no Body", send(b"Base64Body: =")),
-        Stanza("base64: empty falls back to Body", send(b"Base64Body: ", b"Body: fallen back")),
-        Stanza("base64: only spaces", send(b"Base64Body: \t ", b"Body: fallen back")),
-        Stanza("base64: empty, no Body", send(b"Base64Body:")),
-        Stanza("base64: beats Body in front of it", send(b"Body: loses", b"Base64Body: d2lucw==")),
-        Stanza("base64: twice", send(b"Base64Body: Zmlyc3Q=", b"Base64Body: c2Vjb25k")),
-        Stanza("base64: empty, then full", send(b"Base64Body:", b"Base64Body: YQ==", b"Body: b")),
-        Stanza("base64: in another case", send(b"BASE64bODY: YQ==")),
-        Stanza("body: none", send()),
-        Stanza("body: empty", send(b"Body: ")),
-        Stanza("body: empty, then full", send(b"Body:", b"Body: second")),
-        Stanza("body: twice", send(b"Body: first", b"Body: second")),
-        Stanza("body: leading spaces", send(b"Body: \t \x01\x1f\x0b  text")),
-        Stanza("body: trailing spaces", send(b"Body: text \t ")),
-        Stanza("body: no space after the colon", send(b"Body:text")),
-        Stanza("body: a colon first", send(b"Body::text")),
-        Stanza("body: only spaces", send(b"Body:   ")),
-        Stanza("body: percent signs", send(b"Body: %s %n %d %% 100%")),
-        Stanza("body: dollar signs", send(b"Body: ${CHANNEL} $[1+1] ${EXTEN}")),
-        Stanza("body: bare CR", send(b"Body: a\rb\r")),
-        Stanza("body: two CR in front of LF", send(b"Body: a\r")),
-        Stanza("body: NUL", send(b"Body: before\0after")),
-        Stanza("body: NUL first", send(b"Body: \0after")),
-        Stanza("body: every byte", send(b"Body: a" + _every_byte() + b"z")),
-        Stanza("body: escapes", send(b"Body: \\n \\r \\0 \\\\ &amp; %20")),
-    ]
-    return stanzas
+    }  # fmt: skip
+    return _named({
+        **{f"base64: {name}": send(b"Base64Body: " + text, b"Body: the other")
+           for name, text in encoded.items()},
+        "base64: decodes to nothing, no Body": send(b"Base64Body: ="),
+        "base64: empty falls back to Body": send(b"Base64Body: ", b"Body: fallen back"),
+        "base64: only spaces": send(b"Base64Body: \t ", b"Body: fallen back"),
+        "base64: empty, no Body": send(b"Base64Body:"),
+        "base64: beats Body in front of it": send(b"Body: loses", b"Base64Body: d2lucw=="),
+        "base64: twice": send(b"Base64Body: Zmlyc3Q=", b"Base64Body: c2Vjb25k"),
+        "base64: empty, then full": send(b"Base64Body:", b"Base64Body: YQ==", b"Body: b"),
+        "base64: in another case": send(b"BASE64bODY: YQ=="), "body: none": send(),
+        "body: empty": send(b"Body: "), "body: empty, then full": send(b"Body:", b"Body: second"),
+        "body: twice": send(b"Body: first", b"Body: second"),
+        "body: leading spaces": send(b"Body: \t \x01\x1f\x0b  text"),
+        "body: trailing spaces": send(b"Body: text \t "),
+        "body: no space after the colon": send(b"Body:text"),
+        "body: a colon first": send(b"Body::text"), "body: only spaces": send(b"Body:   "),
+        "body: percent signs": send(b"Body: %s %n %d %% 100%"),
+        "body: dollar signs": send(b"Body: ${CHANNEL} $[1+1] ${EXTEN}"),
+        "body: bare CR": send(b"Body: a\rb\r"), "body: two CR in front of LF": send(b"Body: a\r"),
+        "body: NUL": send(b"Body: before\0after"), "body: NUL first": send(b"Body: \0after"),
+        "body: every byte": send(b"Body: a" + _every_byte() + b"z"),
+        "body: escapes": send(b"Body: \\n \\r \\0 \\\\ &amp; %20"),
+    })  # fmt: skip
 
 
 def _every_byte() -> bytes:
@@ -188,53 +160,40 @@ def _every_byte() -> bytes:
 
 def _line_ends() -> List[Stanza]:
     ends = b"Action: MessageSend\n" + TO + b"\r\nActionID: mixed\nBody: mixed\r\n\n"
-    return [
-        Stanza("one stray blank line", b"\r\n" + PING),
-        Stanza("three stray blank lines", b"\r\n\r\n\r\n" + PING),
-        Stanza("stray LFs", b"\n\n" + PING),
-        Stanza("stray blank lines after", PING + b"\r\n\n\r\n" + PING),
-        Stanza("a line of one CR", b"\r\r\n" + PING),
-        Stanza("a line of one space", b" \r\n" + PING),
-        Stanza("LF ends", send(b"Body: x", end=b"\n") + PING),
-        Stanza("mixed ends", ends + PING),
-        Stanza("CR LF with CR in front", send(b"Body: x", end=b"\r\r\n") + b"\r\n" + PING),
-        Stanza("CR ends, which are none", send(b"Body: x", end=b"\r") + b"\r\n\r\n" + PING),
-        Stanza("LF CR ends", send(b"Body: x", end=b"\n\r") + b"\n" + PING),
-        Stanza("bare CR inside a name", send(b"Bo\rdy: x")),
-        Stanza("bare CR in front of a name", send(b"\rBody: x")),
-        Stanza("no blank line at the end", send(b"Body: x")[:-2]),
-        Stanza("cut off within a line", send(b"Body: x")[:-5]),
-        Stanza("cut off within CR LF", send(b"Body: x")[:-1]),
-        Stanza("NUL in a line", send(b"X: a\0b", b"Body: x")),
-        Stanza("NUL in a name", send(b"Bo\0dy: x")),
-        Stanza("NUL in front of the colon", send(b"Body\0: x")),
-        Stanza("NUL in To", send(b"Body: x", to=TO + b"\0/odd")),
-        Stanza("NUL in Action", action(b"Action: Ping\0Pong", b"ActionID: a\0b")),
-        Stanza("NUL starts a line", send(b"\0Body: x", b"Body: y") + PING),
-        Stanza("a line of one NUL", send(b"\0", b"Body: y") + PING),
-        Stanza("a line of one NUL, with LF", b"Action: Ping\n\0\nActionID: x\n\n" + PING),
-        Stanza("CR and NUL", b"Action: Ping\r\n\r\0\r\nActionID: x\r\n\r\n" + PING),
-        Stanza("NUL first of all", b"\0" + PING),
-    ]
+    return _named({
+        "one stray blank line": b"\r\n" + PING, "three stray blank lines": b"\r\n\r\n\r\n" + PING,
+        "stray LFs": b"\n\n" + PING, "stray blank lines after": PING + b"\r\n\n\r\n" + PING,
+        "a line of one CR": b"\r\r\n" + PING, "a line of one space": b" \r\n" + PING,
+        "LF ends": send(b"Body: x", end=b"\n") + PING, "mixed ends": ends + PING,
+        "CR LF with CR in front": send(b"Body: x", end=b"\r\r\n") + b"\r\n" + PING,
+        "CR ends, which are none": send(b"Body: x", end=b"\r") + b"\r\n\r\n" + PING,
+        "LF CR ends": send(b"Body: x", end=b"\n\r") + b"\n" + PING,
+        "bare CR inside a name": send(b"Bo\rdy: x"),
+        "bare CR in front of a name": send(b"\rBody: x"),
+        "no blank line at the end": send(b"Body: x")[:-2],
+        "cut off within a line": send(b"Body: x")[:-5],
+        "cut off within CR LF": send(b"Body: x")[:-1],
+        "NUL in a line": send(b"X: a\0b", b"Body: x"), "NUL in a name": send(b"Bo\0dy: x"),
+        "NUL in front of the colon": send(b"Body\0: x"),
+        "NUL in To": send(b"Body: x", to=TO + b"\0/odd"),
+        "NUL in Action": action(b"Action: Ping\0Pong", b"ActionID: a\0b"),
+        "NUL starts a line": send(b"\0Body: x", b"Body: y") + PING,
+        "a line of one NUL": send(b"\0", b"Body: y") + PING,
+        "a line of one NUL, with LF": b"Action: Ping\n\0\nActionID: x\n\n" + PING,
+        "CR and NUL": b"Action: Ping\r\n\r\0\r\nActionID: x\r\n\r\n" + PING,
+        "NUL first of all": b"\0" + PING,
+    })  # fmt: skip
 
 
 def _names() -> List[Stanza]:
     ping = b"Action: Ping"
     ids = {
-        "odd bytes": b"\xff\xfe\x01\x7f \xc3\xa9 :=,;\"'\\%s%n",
-        "bare CR": b"a\rb",
-        "CR last": b"a\r",
-        "looks like a header": b"Response: Error",
-        "empty": b"",
-        "only spaces": b" \t ",
-        "leading spaces and control bytes": b" \t\x01\x1fa",
-        "trailing spaces": b"a \t ",
-        "67 bytes": b"i" * 67,
-        "68 bytes": b"i" * 68,
-        "200 bytes": b"i" * 200,
-        "256 bytes": b"i" * 256,
-        "1012 bytes": b"i" * 1012,
-    }
+        "odd bytes": b"\xff\xfe\x01\x7f \xc3\xa9 :=,;\"'\\%s%n", "bare CR": b"a\rb",
+        "CR last": b"a\r", "looks like a header": b"Response: Error", "empty": b"",
+        "only spaces": b" \t ", "leading spaces and control bytes": b" \t\x01\x1fa",
+        "trailing spaces": b"a \t ", "67 bytes": b"i" * 67, "68 bytes": b"i" * 68,
+        "200 bytes": b"i" * 200, "256 bytes": b"i" * 256, "1012 bytes": b"i" * 1012,
+    }  # fmt: skip
     stanzas = []
     for name, value in ids.items():
         line = b"ActionID: " + value
@@ -249,64 +208,57 @@ def _names() -> List[Stanza]:
             Stanza(f"ActionID: {name}, line too long", action(ping, line, b"x" * 1500)),
             Stanza(f"ActionID: {name}, too many lines", action(ping, line, *[b"X: y"] * 200)),
         ]  # fmt: skip
-    stanzas += [
-        Stanza("ActionID: none", action(ping)),
-        Stanza("ActionID: twice", action(ping, b"ActionID: one", b"ActionID: two")),
-        Stanza("ActionID: first empty", action(ping, b"ActionID:", b"ActionID: two")),
-        Stanza("ActionID: odd case", action(ping, b"aCTIONid:x")),
-        Stanza("ActionID: in front", action(b"ActionID: x", ping)),
-        Stanza("ActionID: space before the colon", action(ping, b"ActionID : x")),
-        Stanza("ActionID: space before the name", action(ping, b" ActionID: x")),
-        Stanza("ActionID: a longer name", action(ping, b"ActionIDs: x", b"XActionID: y")),
-        Stanza("Action: none", action(b"ActionID: x", TO)),
-        Stanza("Action: empty", action(b"Action: ", b"ActionID: x")),
-        Stanza("Action: twice", action(ping, b"Action: NoSuch")),
-        Stanza("Action: empty first", action(b"Action:", b"Action: \t", ping, b"Action: NoSuch")),
-        Stanza("Action: odd case", action(b"aCTION: pING")),
-        Stanza("Action: no space", action(b"Action:Ping")),
-        Stanza("Action: spaces and control bytes", action(b"Action:\t \x01\x02 Ping")),
-        Stanza("Action: trailing space", action(b"Action: Ping ")),
-        Stanza("Action: CR after", action(b"Action: Ping\r")),
-        Stanza("Action: space before the colon", action(b"Action : Ping")),
-        Stanza("Action: tab before the colon", action(b"Action\t: Ping")),
-        Stanza("Action: space before the name", action(b" Action: Ping")),
-        Stanza("Action: a longer name", action(b"Actions: Ping")),
-        Stanza("Action: no colon", action(b"Action Ping")),
-        Stanza("Action: unknown", action(b"Action: NoSuch", b"ActionID: x")),
-        Stanza("Action: unknown, odd bytes", action(b"Action: \xff\xc3\xa9%s%n\x7f\ra:b")),
-        *(Stanza(f"Action: unknown, {size} bytes", action(b"Action: ".ljust(8 + size, b"y")))
-          for size in (411, 412, 413, 414, 415, 440, 482, 483, 484, 511, 512, 1014)),
-        Stanza("Action: unknown, with To", action(b"Action: MessageSends", TO, b"Body: x")),
-        Stanza("names of MessageSend in odd case", action(
+    stanzas += _named({
+        "ActionID: none": action(ping),
+        "ActionID: twice": action(ping, b"ActionID: one", b"ActionID: two"),
+        "ActionID: first empty": action(ping, b"ActionID:", b"ActionID: two"),
+        "ActionID: odd case": action(ping, b"aCTIONid:x"),
+        "ActionID: in front": action(b"ActionID: x", ping),
+        "ActionID: space before the colon": action(ping, b"ActionID : x"),
+        "ActionID: space before the name": action(ping, b" ActionID: x"),
+        "ActionID: a longer name": action(ping, b"ActionIDs: x", b"XActionID: y"),
+        "Action: none": action(b"ActionID: x", TO),
+        "Action: empty": action(b"Action: ", b"ActionID: x"),
+        "Action: twice": action(ping, b"Action: NoSuch"),
+        "Action: empty first": action(b"Action:", b"Action: \t", ping, b"Action: NoSuch"),
+        "Action: odd case": action(b"aCTION: pING"), "Action: no space": action(b"Action:Ping"),
+        "Action: spaces and control bytes": action(b"Action:\t \x01\x02 Ping"),
+        "Action: trailing space": action(b"Action: Ping "),
+        "Action: CR after": action(b"Action: Ping\r"),
+        "Action: space before the colon": action(b"Action : Ping"),
+        "Action: tab before the colon": action(b"Action\t: Ping"),
+        "Action: space before the name": action(b" Action: Ping"),
+        "Action: a longer name": action(b"Actions: Ping"),
+        "Action: no colon": action(b"Action Ping"),
+        "Action: unknown": action(b"Action: NoSuch", b"ActionID: x"),
+        "Action: unknown, odd bytes": action(b"Action: \xff\xc3\xa9%s%n\x7f\ra:b"),
+        **{f"Action: unknown, {size} bytes": action(b"Action: ".ljust(8 + size, b"y"))
+           for size in (411, 412, 413, 414, 415, 440, 482, 483, 484, 511, 512, 1014)},
+        "Action: unknown, with To": action(b"Action: MessageSends", TO, b"Body: x"),
+        "names of MessageSend in odd case": action(
             b"ACTION: messageSEND", b"actionid: x", b"tO: pjsip:alice", b"bODY: x",
-            b"vARIABLE: X-Odd=case")),
-        Stanza("names without a space", action(
-            b"Action:MessageSend", b"To:pjsip:alice", b"Body:x", b"Variable:X-No=space")),
-        Stanza("space before the colon of To", send(b"Body: x", to=b"To : pjsip:alice")),
-        Stanza("space before the colon of Body", send(b"Body : x")),
-        Stanza("space before the colon of Variable", send(b"Variable : X-A=a")),
-        Stanza("lines without a colon", send(b"no colon", b"Body", b"Variable X-A=a", b"Body: x")),
-        Stanza("From twice", send(b"From: <sip:one@x>", b"From: <sip:two@x>", b"Body: x")),
-    ]  # fmt: skip
+            b"vARIABLE: X-Odd=case"),
+        "names without a space": action(
+            b"Action:MessageSend", b"To:pjsip:alice", b"Body:x", b"Variable:X-No=space"),
+        "space before the colon of To": send(b"Body: x", to=b"To : pjsip:alice"),
+        "space before the colon of Body": send(b"Body : x"),
+        "space before the colon of Variable": send(b"Variable : X-A=a"),
+        "lines without a colon": send(b"no colon", b"Body", b"Variable X-A=a", b"Body: x"),
+        "From twice": send(b"From: <sip:one@x>", b"From: <sip:two@x>", b"Body: x"),
+    })  # fmt: skip
     return stanzas
 
 
 def _destinations() -> List[Stanza]:
     direct = b"pjsip:sip:bob@127.0.0.1:{phone}"
     targets = {
-        "no To": b"X: y",
-        "To empty": b"To: ",
-        "To of spaces": b"To: \t\x01 ",
-        "To twice": TO + b"\r\nTo: nosuch:alice",
-        "To empty first": b"To:\r\n" + TO,
-        "a URI": b"To: " + direct,
-        "leading spaces": b"To: \t \x01pjsip:alice",
+        "no To": b"X: y", "To empty": b"To: ", "To of spaces": b"To: \t\x01 ",
+        "To twice": TO + b"\r\nTo: nosuch:alice", "To empty first": b"To:\r\n" + TO,
+        "a URI": b"To: " + direct, "leading spaces": b"To: \t \x01pjsip:alice",
         "unknown technology": b"To: nosuch:alice",
         "technology in another case": b"To: PJSIP:alice",
-        "technology in mixed case": b"To: Pjsip:alice",
-        "no technology": b"To: alice",
-        "empty technology": b"To: :alice",
-        "space after the technology": b"To: pjsip :alice",
+        "technology in mixed case": b"To: Pjsip:alice", "no technology": b"To: alice",
+        "empty technology": b"To: :alice", "space after the technology": b"To: pjsip :alice",
         "another known technology in another case": b"To: SIP:alice",
         "Destination and To": b"Destination: " + direct + b"\r\n" + TO,
         "Destination and another To": b"Destination: pjsip:alice\r\nTo: sip:other@example.org",
@@ -318,10 +270,8 @@ def _destinations() -> List[Stanza]:
         "Destination twice": b"Destination: pjsip:alice\r\nDestination: nosuch:alice\r\n" + TO,
         "Destination empty first": b"Destination:\r\nDestination: nosuch:alice\r\n" + TO,
         # Only a server that knows phones rejects these.
-        "no address": b"To: pjsip:",
-        "no colon": b"To: pjsip",
-        "an invalid URI": b"To: pjsip:sip:",
-    }
+        "no address": b"To: pjsip:", "no colon": b"To: pjsip", "an invalid URI": b"To: pjsip:sip:",
+    }  # fmt: skip
     return [Stanza(f"destination: {name}", send(b"Body: x", to=to)) for name, to in targets.items()]
 
 
@@ -330,61 +280,42 @@ def _grammar() -> List[Stanza]:
         return b",".join(b"X-%d=%d" % (number, number) for number in range(count))
 
     texts = {
-        "one": b"X-A=a",
-        "two": b"X-A=a,X-B=b",
-        "spaces around": b"  X-A = a , X-B=b ",
-        "control bytes in front": b"\t\x01\x0bX-A=a",
-        "quotes": b'X-A="a,b",X-B=b',
-        "quotes inside": b'X-A=a"b,c"d,X-B=b',
-        "quotes around all": b'"X-A=a,X-B=b"',
-        "a quote that is not closed": b'X-A="a,X-B=b',
-        "two quotes": b'X-A="",X-B=b',
+        "one": b"X-A=a", "two": b"X-A=a,X-B=b", "spaces around": b"  X-A = a , X-B=b ",
+        "control bytes in front": b"\t\x01\x0bX-A=a", "quotes": b'X-A="a,b",X-B=b',
+        "quotes inside": b'X-A=a"b,c"d,X-B=b', "quotes around all": b'"X-A=a,X-B=b"',
+        "a quote that is not closed": b'X-A="a,X-B=b', "two quotes": b'X-A="",X-B=b',
         "an escaped quote": b'X-A=\\"a,X-B=b',
         "an escaped quote inside quotes": b'X-A="a\\",b",X-B=b',
-        "round brackets": b"X-A=(a,b),X-B=b",
-        "round brackets, nested": b"X-A=((a,b),c),X-B=b",
+        "round brackets": b"X-A=(a,b),X-B=b", "round brackets, nested": b"X-A=((a,b),c),X-B=b",
         "a round bracket that is not closed": b"X-A=(a,X-B=b",
         "a round bracket that is not opened": b"X-A=a),X-B=(b,c)",
-        "an escaped round bracket": b"X-A=\\(a,X-B=b",
-        "square brackets": b"X-A=[a,b],X-B=b",
+        "an escaped round bracket": b"X-A=\\(a,X-B=b", "square brackets": b"X-A=[a,b],X-B=b",
         "a square bracket that is not closed": b"X-A=[a,X-B=b",
         "a square bracket that is not opened": b"X-A=a],X-B=[b,c]",
-        "brackets that cross": b"X-A=([a)],b,X-B=b",
-        "a bracket inside quotes": b'X-A="(",X-B=b',
+        "brackets that cross": b"X-A=([a)],b,X-B=b", "a bracket inside quotes": b'X-A="(",X-B=b',
         "a closing bracket inside quotes": b'X-A=("),",X-B=b',
         "braces, which are not special": b"X-A={a,X-B=b}",
         "other characters, which are not special": b"X-A=$a%b;c|d'e&f#g,X-B=b",
         "dollar expressions": b"X-A=${CHANNEL},X-B=$[1+1]",
-        "backslashes": b"X-A=a\\\\b\\,c\\d,X-B=b",
-        "a trailing backslash": b"X-A=a\\",
+        "backslashes": b"X-A=a\\\\b\\,c\\d,X-B=b", "a trailing backslash": b"X-A=a\\",
         "two trailing backslashes": b"X-A=a\\\\",
         "a trailing backslash after quotes": b'X-A="a"b"c"\\',
         "a trailing backslash after others": b"X-A=\\a\\b\\c\\",
-        "a trailing backslash of the second": b"X-A=a,X-B=b\\",
-        "only a backslash": b"\\",
-        "only a quote": b'"',
-        "an escaped equals sign": b"X-A\\=b=c",
-        "a quoted equals sign": b'"X-A=b"=c',
-        "two equals signs": b"X-A=b=c",
-        "no equals sign": b"X-A,X-B=b",
-        "an equals sign first": b"=a,X-B=b",
-        "only an equals sign": b"=",
-        "empty": b"",
-        "commas": b",,X-A=a,,X-B=b,,",
-        "only commas": b",,,",
-        "a trailing comma": b"X-A=a,",
-        "an empty value": b"X-A=",
+        "a trailing backslash of the second": b"X-A=a,X-B=b\\", "only a backslash": b"\\",
+        "only a quote": b'"', "an escaped equals sign": b"X-A\\=b=c",
+        "a quoted equals sign": b'"X-A=b"=c', "two equals signs": b"X-A=b=c",
+        "no equals sign": b"X-A,X-B=b", "an equals sign first": b"=a,X-B=b",
+        "only an equals sign": b"=", "empty": b"", "commas": b",,X-A=a,,X-B=b,,",
+        "only commas": b",,,", "a trailing comma": b"X-A=a,", "an empty value": b"X-A=",
         "an empty value removes an earlier one": b"X-A=a,X-A=,X-B=b",
         "an empty value in another case": b"X-A=a,x-a=",
         "an empty value, then another": b"X-A=a,X-A=,x-a=c",
-        "an empty value by quotes": b'X-A=a,X-A=""',
-        "a value of one space": b"X-A=a,X-A= ",
+        "an empty value by quotes": b'X-A=a,X-A=""', "a value of one space": b"X-A=a,X-A= ",
         "the same name": b"X-A=first,X-A=second",
         "the same name in another case": b"X-A=first,x-a=second,X-B=b",
         "three of one name": b"x-a=1,X-A=2,X-a=3",
         "every byte": b"X-A=a" + _every_byte().translate(None, b'\\",()[]') + b"z",
-        "bytes over 127": b"X-A=\xff\x80\xc3\xa9",
-        "bare CR": b"X-A=a\rb",
+        "bytes over 127": b"X-A=\xff\x80\xc3\xa9", "bare CR": b"X-A=a\rb",
         "an underscore in front": b"_X-A=a,__X-B=b",
         "names pjsip keeps for itself": b"To=a,from=b,Via=c,Route=d,Content-Length=9,X-A=a",
         **{f"{count} items": items(count) for count in (1, 62, 63, 64, 65, 66, 80)},
@@ -392,8 +323,7 @@ def _grammar() -> List[Stanza]:
         "64 items, the last with marks": items(63) + b',X-Z="a,b"\\c(d',
         "62 items, one without a name": items(62) + b",=,X-Z=z,X-Y=y",
         "63 escaped items": items(63).replace(b"-", b"\\-") + b",X-\\Z=\\z",
-    }
-    stanzas = [Stanza(f"variables: {name}", _variables(text)) for name, text in texts.items()]
+    }  # fmt: skip
     several = {
         "several headers": (b"X-A=a", b"X-B=b", b"X-C=c"),
         "several headers, the same name": (b"X-A=first", b"x-A=second"),
@@ -401,18 +331,16 @@ def _grammar() -> List[Stanza]:
         "several headers, a quote that is not closed": (b'X-A="a', b'X-B=b"', b"X-C=c,X-D=d"),
         "several headers, the first empty": (b"", b"X-A=a"),
         "70 headers": tuple(b"X-%d=%d" % (number, number) for number in range(70)),
-    }
-    stanzas += [
-        Stanza(f"variables: {name}", send(*[b"Variable: " + text for text in texts], b"Body: x"))
-        for name, texts in several.items()
-    ]
-    stanzas += [
-        Stanza("variables: name in odd case, no space", send(b"vARIABLE:X-A=a", b"Body: x")),
-        Stanza("variables: a longer name", send(b"Variables: X-A=a", b"Variable2: X-B=b")),
-        Stanza("variables: NUL", send(b"Variable: X-A=a\0b,X-B=b", b"Body: x")),
-        Stanza("variables: empty, no space", send(b"Variable:", b"Body: x")),
-    ]
-    return stanzas
+    }  # fmt: skip
+    return _named({
+        **{f"variables: {name}": _variables(text) for name, text in texts.items()},
+        **{f"variables: {name}": send(*[b"Variable: " + text for text in headers], b"Body: x")
+           for name, headers in several.items()},
+        "variables: name in odd case, no space": send(b"vARIABLE:X-A=a", b"Body: x"),
+        "variables: a longer name": send(b"Variables: X-A=a", b"Variable2: X-B=b"),
+        "variables: NUL": send(b"Variable: X-A=a\0b,X-B=b", b"Body: x"),
+        "variables: empty, no space": send(b"Variable:", b"Body: x"),
+    })  # fmt: skip
 
 
 def _failed_logins() -> List[Stanza]:
@@ -433,7 +361,7 @@ def _failed_logins() -> List[Stanza]:
         "MD5 without a Key": challenge + action(*md5),
         "MD5 with a secret": challenge + action(*md5, b"Secret: " + admin),
         "MD5 with a wrong Key": challenge + action(*md5, b"Key: " + b"0" * 32),
-    }
+    }  # fmt: skip
     return [
         Stanza(f"failed login: {name}", text + PING, logged_in=False, closes=True)
         for name, text in raw.items()
@@ -444,15 +372,11 @@ def _sessions() -> List[Stanza]:
     challenge = action(b"Action: Challenge", b"AuthType: MD5", b"ActionID: c")
     logoff = action(b"Action: Logoff", b"ActionID: bye")
     before = {
-        "nothing": b"",
-        "Ping": PING,
-        "MessageSend": send(b"Body: x"),
+        "nothing": b"", "Ping": PING, "MessageSend": send(b"Body: x"),
         "unknown action": action(b"Action: NoSuch", b"ActionID: x"),
-        "no Action": action(b"ActionID: x"),
-        "stray blank lines": b"\r\n\n" + PING,
+        "no Action": action(b"ActionID: x"), "stray blank lines": b"\r\n\n" + PING,
         "too many lines": _lines(129) + PING,
-        "a long line": action(b"Action: Ping", b"x" * 1023) + PING,
-        "Challenge": challenge,
+        "a long line": action(b"Action: Ping", b"x" * 1023) + PING, "Challenge": challenge,
         "Challenge in another case": action(b"Action: challenge", b"AuthType: mD5"),
         "Challenge without AuthType": action(b"Action: Challenge", b"ActionID: x") + PING,
         "Challenge for another AuthType": action(b"Action: Challenge", b"AuthType: SHA"),
@@ -463,24 +387,21 @@ def _sessions() -> List[Stanza]:
         "Login, secret twice": login("messenger", b"Secret: wrong") + PING,
         "Login, a line too long": login("messenger", b"x" * 1500) + login("messenger"),
         "Login by another AuthType": login("messenger", b"AuthType: SHA") + PING,
-    }
+    }  # fmt: skip
     inside = {
-        "Ping": PING,
-        "Ping, many": PING * 100,
-        "Challenge": challenge,
+        "Ping": PING, "Ping, many": PING * 100, "Challenge": challenge,
         "Challenge twice": challenge * 2,
         "Challenge without AuthType": action(b"Action: Challenge") + PING,
         "second Login": login("messenger") + PING,
         "second Login, another user": login("reader", b"ActionID: l") + send(b"Body: x"),
         "second Login, wrong": action(b"Action: Login", b"Username: x", b"Secret: x") + PING,
-    }
+    }  # fmt: skip
     logoffs = {
-        "alone": logoff,
-        "without ActionID": action(b"Action: Logoff"),
+        "alone": logoff, "without ActionID": action(b"Action: Logoff"),
         "in another case": action(b"ACTION: LOGOFF"),
         "then more": logoff + PING + send(b"Body: late"),
         "after messages": send(b"Body: one") * 3 + logoff + PING,
-    }
+    }  # fmt: skip
     return [
         *(Stanza(f"before login: {name}", raw, logged_in=False) for name, raw in before.items()),
         Stanza("before login: Logoff", logoff + PING, logged_in=False, closes=True),
@@ -493,12 +414,6 @@ def _sessions() -> List[Stanza]:
 FAILED_LOGINS = _failed_logins()
 
 STANZAS: List[Stanza] = [
-    *_overlong(),
-    *_many_lines(),
-    *_bodies(),
-    *_line_ends(),
-    *_names(),
-    *_destinations(),
-    *_grammar(),
-    *_sessions(),
-]
+    *_overlong(), *_many_lines(), *_bodies(), *_line_ends(), *_names(), *_destinations(),
+    *_grammar(), *_sessions(),
+]  # fmt: skip
