@@ -1,8 +1,10 @@
-"""typing.get_type_hints works on the public classes, functions, methods and properties."""
+"""Type hints can be resolved at run time, and need no slow imports."""
 
 from __future__ import annotations
 
 import inspect
+import subprocess
+import sys
 import typing
 from types import ModuleType
 from typing import Any, Iterator, Tuple
@@ -13,6 +15,7 @@ import amiclient
 import amiclient.loopback
 import amiproto
 import amiproto.messaging
+from tests.readme import ROOT
 
 
 def public_objects(module: ModuleType) -> Iterator[Tuple[str, Any]]:
@@ -41,3 +44,12 @@ def test_type_hints_of_public_objects_can_be_resolved(module: ModuleType) -> Non
     if module is amiclient:
         assert hints["Client.send_message"]["return"] is amiclient.Receipt
         assert "return" in hints["Client.connected"]
+
+
+def test_import_of_amiclient_loads_no_slow_modules() -> None:
+    # Without site, which may import some of them.
+    code = f"import sys; sys.path.insert(0, {str(ROOT)!r}); import amiclient; print(*sys.modules)"
+    command = [sys.executable, "-I", "-S", "-c", code]
+    loaded = subprocess.check_output(command, universal_newlines=True).split()
+    assert "amiclient" in loaded
+    assert not {"ssl", "argparse", "json", "urllib.parse", "dataclasses"} & set(loaded)
