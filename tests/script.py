@@ -61,22 +61,16 @@ class Peer:
         """The bytes received after the last stanza that was read."""
         return self.received[self._start :]
 
-    def read_stanza(self) -> bytes:
-        """Return the next stanza with its blank line; raise EOFError at the end."""
-        while True:
-            end = self.received.find(b"\r\n\r\n", self._start) + 4
-            if end > 3:
-                stanza = self.received[self._start : end]
-                self._start = end
-                return stanza
+    def read(self) -> Dict[str, str]:
+        """Return the headers of the next action; raise EOFError at the end."""
+        while (end := self.received.find(b"\r\n\r\n", self._start)) < 0:
             data = self.sock.recv(1 << 16)
             if not data:
                 raise EOFError
             self.received += data
-
-    def read(self) -> Dict[str, str]:
-        """Return the headers of the next action."""
-        lines = self.read_stanza().decode("utf-8", "surrogateescape").split("\r\n")
+        stanza = self.received[self._start : end]
+        self._start = end + 4
+        lines = stanza.decode("utf-8", "surrogateescape").split("\r\n")
         return dict(line.split(": ", 1) for line in lines if ": " in line)
 
     def log_in(self) -> None:

@@ -221,17 +221,13 @@ def test_login_failed(server: LoopbackServer) -> None:
     "step",
     [
         send(b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n"),
-        send(b"SSH-2.0-OpenSSH_9.2\r\n"),
-        send(b"220 mail.example.org ESMTP\r\n"),
-        send(b"\r\n" * 1000),
-        send(b"x" * 5000),
-        send(b"\x00" * 300),
-        send(b"Asterisk Call Manager\r\n"),
-        repeat_forever(send(b"x" * 5000)),
+        send(b"SSH-2.0-OpenSSH_9.2\r\n"), send(b"220 mail.example.org ESMTP\r\n"),
+        send(b"\r\n" * 1000), send(b"x" * 5000), send(b"\x00" * 300),
+        send(b"Asterisk Call Manager\r\n"), repeat_forever(send(b"x" * 5000)),
         send(BANNER, b"Response: " + b"x" * 70_000),
     ],
     ids=["http", "ssh", "smtp", "blank", "long", "nul", "no version", "endless", "login"],
-)
+)  # fmt: skip
 def test_server_that_does_not_speak_ami(step: Step) -> None:
     with Script(step, read_until_eof) as script:
         with pytest.raises(NotAnAMIServer) as caught:
@@ -290,13 +286,12 @@ def test_verify_flags_for_certificate_file(
         return context
 
     monkeypatch.setattr(ssl, "create_default_context", strict)
-    if has_partial_chain:
-        monkeypatch.setattr(ssl, "VERIFY_X509_PARTIAL_CHAIN", partial_chain, raising=False)
-    else:  # as before Python 3.10
-        monkeypatch.delattr(ssl, "VERIFY_X509_PARTIAL_CHAIN", raising=False)
     expected = original().verify_flags & ~ssl.VERIFY_X509_STRICT & ~partial_chain
     if has_partial_chain:
+        monkeypatch.setattr(ssl, "VERIFY_X509_PARTIAL_CHAIN", partial_chain, raising=False)
         expected |= partial_chain
+    else:  # as before Python 3.10
+        monkeypatch.delattr(ssl, "VERIFY_X509_PARTIAL_CHAIN", raising=False)
     own, system = tls_context(SERVER_PEM), tls_context(True)
     assert isinstance(own, ssl.SSLContext) and isinstance(system, ssl.SSLContext)
     assert own.verify_flags == expected

@@ -8,7 +8,8 @@ from __future__ import annotations
 import os
 import time
 from concurrent.futures import ThreadPoolExecutor
-from typing import Callable, List, NamedTuple, Optional, Tuple
+from contextlib import closing
+from typing import Callable, Dict, List, NamedTuple, Optional, Tuple
 
 import pytest
 
@@ -66,8 +67,12 @@ class _Run(NamedTuple):
         return any(step.seconds > _TIMEOUT * 1.1 for step in self.steps)
 
 
-def _session(port: int, tag: str, tls: bool, timeout: float, stop_at_failure: bool) -> List[_Step]:
-    client = client_of(port, timeout, tls=SERVER_PEM if tls else False)
+def _run(
+    server: LoopbackServer, tag: str, tls: bool, faults: Dict[str, Direction],
+    timeout: float = 5.0, reset: bool = False, stop_at_failure: bool = False,
+) -> _Run:  # fmt: skip
+    proxy = Proxy(server.port, up=faults.get("up"), down=faults.get("down"), reset=reset)
+    client = client_of(proxy.port, timeout, tls=SERVER_PEM if tls else False)
     calls: List[Tuple[str, Callable[[], object]]] = [
         ("connect", client.connect),
         ("plain", lambda: client.send_message("pjsip:a", f"{tag} plain", "sip:b@example.org")),
@@ -76,7 +81,7 @@ def _session(port: int, tag: str, tls: bool, timeout: float, stop_at_failure: bo
         ("logoff", client.logoff),
     ]
     steps: List[_Step] = []
-    try:
+    with proxy, closing(client):
         for name, call in calls:
             start = time.monotonic()
             error: Optional[AMIError] = None
@@ -87,18 +92,7 @@ def _session(port: int, tag: str, tls: bool, timeout: float, stop_at_failure: bo
             steps.append(_Step(name, error, time.monotonic() - start))
             if error is not None and (stop_at_failure or name == "connect"):
                 break
-    finally:
-        client.close()
-    return steps
-
-
-def _run(
-    server: LoopbackServer, tag: str, tls: bool, up: Direction, down: Direction,
-    timeout: float = 5.0, stop_at_failure: bool = False, reset: bool = False,
-) -> _Run:  # fmt: skip
-    with Proxy(server.port, up=up, down=down, reset=reset) as proxy:
-        steps = _session(proxy.port, tag, tls, timeout, stop_at_failure)
-    return _Run(tag, steps, bytes(up.passed), bytes(down.passed))
+    return _Run(tag, steps, bytes(proxy.up.passed), bytes(proxy.down.passed))
 
 
 def _places(run: _Run, tls: bool, stride: int) -> List[Tuple[str, int]]:
@@ -159,12 +153,11 @@ def _check_cut(run: _Run, tls: bool) -> None:
 def test_connection_cut_at_every_byte(tls: bool, stride: int, reset: bool) -> None:
     runs: List[_Run] = []
     with LoopbackServer(tls=server_tls() if tls else None) as server:
-        whole = _run(server, "whole", tls, Direction(), Direction())
+        whole = _run(server, "whole", tls, {})
         assert [step.error for step in whole.steps] == [None] * 5
         for direction, place in _places(whole, tls, stride):
-            up = Direction(cut=place if direction == "up" else None)
-            down = Direction(cut=place if direction == "down" else None)
-            runs.append(_run(server, f"{direction} {place}", tls, up, down, reset=reset))
+            faults = {direction: Direction(cut=place)}
+            runs.append(_run(server, f"{direction} {place}", tls, faults, reset=reset))
     for run in [whole, *runs]:
         _check_cut(run, tls)
     _compare(server, [whole, *runs])
@@ -184,14 +177,13 @@ def _check_stall(run: _Run) -> None:
 @pytest.mark.parametrize("tls", [False, True], ids=["plain", "tls"])
 def test_connection_stalls_at_every_byte(tls: bool) -> None:
     with LoopbackServer(tls=server_tls() if tls else None) as server:
-        whole = _run(server, "whole", tls, Direction(), Direction())
+        whole = _run(server, "whole", tls, {})
 
         def run(job: Tuple[str, int, int]) -> _Run:
             direction, place, attempt = job
-            up = Direction(stall=place if direction == "up" else None)
-            down = Direction(stall=place if direction == "down" else None)
+            faults = {direction: Direction(stall=place)}
             tag = f"{direction} {place} {attempt}"
-            return _run(server, tag, tls, up, down, timeout=_TIMEOUT, stop_at_failure=True)
+            return _run(server, tag, tls, faults, timeout=_TIMEOUT, stop_at_failure=True)
 
         places = _places(whole, tls, _TLS_STALLS if tls else _STALLS)
         if not _THOROUGH:

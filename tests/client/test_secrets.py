@@ -119,14 +119,10 @@ def test_client_cannot_be_pickled() -> None:
 # -- Logs.
 
 
-def _lines(caplog: pytest.LogCaptureFixture) -> List[str]:
-    return [record.getMessage() for record in caplog.records]
-
-
 def test_login_is_logged(server: LoopbackServer, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG, "amiclient")
     with opened(client_of(server.port)):
-        (line,) = _lines(caplog)
+        (line,) = caplog.messages
     assert "127.0.0.1" in line and str(server.port) in line and "11.0.0" in line
 
 
@@ -146,7 +142,7 @@ def test_log_names_actions_without_their_contents(caplog: pytest.LogCaptureFixtu
         (str(caught.value.action_id), "unknown"),
         *((action_id, "Success") for action_id in ids),
     ]:
-        (line,) = [line for line in _lines(caplog) if action_id in line]
+        (line,) = [line for line in caplog.messages if action_id in line]
         assert "MessageSend" in line and outcome in line
     for word in ("words", "alice", "bob", "X-A"):
         assert word not in caplog.text
@@ -156,4 +152,4 @@ def test_failed_logoff_is_logged(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG, "amiclient")
     with Script(log_in, read_until_eof) as script, client_of(script.port, 0.1):
         pass
-    assert [line.lower()[:6] for line in _lines(caplog)] == ["logged", "logoff", "logoff"]
+    assert [line.lower()[:6] for line in caplog.messages] == ["logged", "logoff", "logoff"]
