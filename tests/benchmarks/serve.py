@@ -7,13 +7,11 @@ delay of ``--delay`` milliseconds in each direction, or a live Asterisk with ``-
 from __future__ import annotations
 
 import argparse
-import heapq
-import selectors
-import socket
+import asyncio
 import sys
+from asyncio import StreamReader, StreamWriter
 from threading import Thread
-from time import monotonic
-from typing import Dict, List, Tuple
+from typing import Tuple
 
 from amiclient.loopback import SECRET, USERNAME, LoopbackServer
 from tests.live.asterisk import AsteriskServer
@@ -22,43 +20,25 @@ from tests.live.provision import tree
 
 
 def start_proxy(target: Tuple[str, int], seconds: float) -> int:
-    """Start a proxy that delays all data, and return its port."""
-    listener = socket.create_server(("127.0.0.1", 0))
+    """Start a proxy that relays each chunk this long after it has arrived, and return its port."""
 
-    def serve() -> None:
+    async def relay(reader: StreamReader, writer: StreamWriter) -> None:
         while True:
-            near, _ = listener.accept()
-            far = socket.create_connection(target)
-            Thread(target=relay, args=(near, far, seconds), daemon=True).start()
+            data = await reader.read(1 << 16)
+            if not data:
+                break
+            loop.call_later(seconds, writer.write, data)
+        writer.close()
 
-    Thread(target=serve, daemon=True).start()
-    port: int = listener.getsockname()[1]
+    async def connected(reader: StreamReader, writer: StreamWriter) -> None:
+        far_reader, far_writer = await asyncio.open_connection(*target)
+        await asyncio.gather(relay(reader, far_writer), relay(far_reader, writer))
+
+    loop = asyncio.new_event_loop()
+    proxy = loop.run_until_complete(asyncio.start_server(connected, "127.0.0.1", 0))
+    Thread(target=loop.run_forever, daemon=True).start()
+    port: int = proxy.sockets[0].getsockname()[1]
     return port
-
-
-def relay(near: socket.socket, far: socket.socket, seconds: float) -> None:
-    """Relay data in both directions, each chunk this long after it has arrived."""
-    other: Dict[socket.socket, socket.socket] = {near: far, far: near}
-    held: List[Tuple[float, int, socket.socket, bytes]] = []
-    number = 0
-    with selectors.DefaultSelector() as selector:
-        for end in other:
-            end.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            selector.register(end, selectors.EVENT_READ, end)
-        while True:
-            wait = max(0.0, held[0][0] - monotonic()) if held else None
-            for key, _ in selector.select(wait):
-                sock: socket.socket = key.data
-                data = sock.recv(1 << 16)
-                if not data:
-                    near.close()
-                    far.close()
-                    return
-                number += 1
-                heapq.heappush(held, (monotonic() + seconds, number, other[sock], data))
-            while held and held[0][0] <= monotonic():
-                _, _, end, data = heapq.heappop(held)
-                end.sendall(data)
 
 
 def main() -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import random
 import re
-from typing import Iterator, List
+from typing import List
 
 from tests.benchmarks.common import CAPTURES
 
@@ -57,8 +57,3 @@ def chunks(parts: List[bytes], size: int = CHUNK) -> List[bytes]:
     """Return the stream of these stanzas in chunks."""
     data = b"\r\n\r\n".join(parts) + b"\r\n\r\n"
     return [data[start : start + size] for start in range(0, len(data), size)]
-
-
-def seeds() -> Iterator[int]:
-    """Yield seeds without repetition."""
-    yield from range(1, 1_000_000)

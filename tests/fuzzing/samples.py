@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import re
-from itertools import chain
 from pathlib import Path
-from typing import Dict, List, Union
-
-from tests.refusals import REFUSALS, pairs_of
+from typing import Dict, List
 
 from .loopbacks import LOGIN
-from .messages import BETWEEN
 from .reading import BANNERS
 from .sessions import Caller
 
@@ -106,25 +102,6 @@ def login_responses() -> List[bytes]:
         b"Event: X\r\n\r\nResponse: Success\r\n\r\n",
     ]
     return [BANNERS[1] + data for data in made] + made[::-1]
-
-
-def rejections() -> List[bytes]:
-    """Return messages that are rejected for various reasons, as complete inputs."""
-    made = []
-    for row in REFUSALS:
-        asked = row.asked(row.technologies[0])
-        body, from_, destination = asked["body"], asked.get("from_"), asked.get("destination")
-        action_id = asked.get("action_id")
-        has = (isinstance(body, str), *(one is not None for one in (from_, destination, action_id)))
-        fields = [asked["to"], from_, destination, action_id, body, *chain(*pairs_of(asked))]
-        if all(isinstance(field, (str, bytes, type(None))) for field in fields):
-            head = bytes([sum(1 << bit for bit, is_there in enumerate(has) if is_there), 0])
-            made.append(head + BETWEEN.join(map(_bytes_of, fields)))
-    return made
-
-
-def _bytes_of(field: Union[str, bytes, None]) -> bytes:
-    return field.encode("utf-8", "surrogatepass") if isinstance(field, str) else field or b""
 
 
 def recorded() -> List[bytes]:

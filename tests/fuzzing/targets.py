@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import ast
-import random
 import re
 from pathlib import Path
-from typing import Callable, Dict, List, NamedTuple, Sequence
+from typing import Callable, Dict, List, NamedTuple
 
 from . import connections, loopbacks, messages, samples, sessions
 from .reading import HEAD
@@ -23,8 +22,6 @@ class Target(NamedTuple):
     samples: List[List[bytes]]
     #: Tokens to insert anywhere.
     tokens: List[bytes]
-    #: Complete inputs, with heads.
-    inputs: Sequence[bytes] = ()
 
 
 _RECORDED = samples.recorded()
@@ -39,26 +36,10 @@ TARGETS: Dict[str, Target] = {
         samples.TOKENS,
     ),
     "message_send": Target(
-        messages.message_send,
-        messages.MESSAGE_HEAD,
-        [samples.MESSAGES],
-        samples.WORDS,
-        samples.rejections(),
+        messages.message_send, messages.MESSAGE_HEAD, [samples.MESSAGES], samples.WORDS
     ),
     "loopback": Target(loopbacks.loopback, HEAD, [samples.FROM_CLIENTS], samples.TOKENS),
 }
-
-
-def seeds(name: str) -> List[bytes]:
-    """Return the initial inputs of a target: complete ones, and samples with various settings."""
-    target = TARGETS[name]
-    chance = random.Random(name)
-    made = [*target.inputs]
-    for group in target.samples:
-        for number, sample in enumerate(group):
-            cuts = [chance.randrange(256) for _ in range(target.head - 1)]
-            made.append(bytes([256 * number // len(group), *cuts]) + sample)
-    return made
 
 
 #: A term of a line of the corpus: a literal, and the number of repetitions.
