@@ -42,27 +42,24 @@ def arguments_with(name: str) -> Dict[str, Any]:
 
 def options_of(values: Dict[str, Any]) -> List[str]:
     """Return options of the command, which are named after the headers."""
-    options = []
-    for name, header in HEADERS.items():
-        if name in values:
-            options += [f"--{header.lower()}", _LINES.get(name, values[name])]
-    return options
+    return [f"--{HEADERS[name].lower()}={_LINES.get(name, values[name])}" for name in values]
+
+
+KEYS = {argument: key for key, argument in field_keys().items()}
 
 
 def batch_json(values: Dict[str, Any], path: Path) -> List[str]:
-    keys = {argument: key for key, argument in field_keys().items()}
-    path.write_text(json.dumps({keys[name]: value for name, value in values.items()}))
+    path.write_text(json.dumps({KEYS[name]: value for name, value in values.items()}))
     return ["--batch", str(path)]
 
 
 def batch_csv(values: Dict[str, Any], path: Path) -> List[str]:
-    keys = {argument: key for key, argument in field_keys().items()}
     row = {}
     for name, value in values.items():
         if name == "variables":
             row.update({f"variable:{variable}": text for variable, text in value.items()})
         else:
-            row[keys[name]] = value
+            row[KEYS[name]] = value
     with path.open("w", newline="") as file:
         writer = csv.DictWriter(file, list(row))
         writer.writeheader()
@@ -89,19 +86,13 @@ DOORS: Dict[str, Door] = {
 }
 
 
-@pytest.fixture
-def server(monkeypatch: pytest.MonkeyPatch) -> Any:
-    with LoopbackServer() as running:
-        for name, value in environment(running.port).items():
-            monkeypatch.setenv(name, value)
-        yield running
-
-
 @pytest.mark.parametrize("name", HEADERS)
 @pytest.mark.parametrize("door", DOORS)
 def test_field_is_sent_and_read_back(
-    server: LoopbackServer, tmp_path: Path, door: str, name: str
+    server: LoopbackServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, door: str, name: str
 ) -> None:
+    for variable, text in environment(server.port).items():
+        monkeypatch.setenv(variable, text)
     values = arguments_with(name)
     with Client(port=server.port, username="loopback", secret="loopback") as client:
         DOORS[door](client, values, tmp_path / "batch")

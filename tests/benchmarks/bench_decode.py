@@ -6,11 +6,12 @@ Every round decodes a new stream once.
 from __future__ import annotations
 
 import statistics
+from functools import partial
 from itertools import count
 from time import process_time
-from typing import Callable, Dict, List
+from typing import Callable, Dict, List, Union
 
-from amiproto import NEED_DATA, Action, Banner, Connection, Event, Response, Role
+from amiproto import NEED_DATA, Action, Banner, Connection, Event, Response, Role, Session
 from tests.benchmarks import streams
 from tests.benchmarks.common import logged_in, options, show
 
@@ -39,14 +40,17 @@ def connected() -> Connection:
     return connection
 
 
-def cut(chunks: List[bytes]) -> None:
-    """Find every stanza, and read no header."""
-    connection = connected()
-    next_event = connection.next_event
+def drain(reader: Union[Connection, Session], chunks: List[bytes]) -> None:
+    next_event = reader.next_event
     for chunk in chunks:
-        connection.receive_data(chunk)
+        reader.receive_data(chunk)
         while next_event() is not NEED_DATA:
             pass
+
+
+def cut(chunks: List[bytes]) -> None:
+    """Find every stanza, and read no header."""
+    drain(connected(), chunks)
 
 
 def read_all(chunks: List[bytes]) -> None:
@@ -112,17 +116,10 @@ def flood(templates: List[bytes], rounds: int) -> float:
             response = Response("Success", [("Ping", "Pong")], action_id=action_id).wire[:-4]
             stanzas.insert(number * (step + 1), response)
 
-        def match(chunks: List[bytes]) -> None:
-            next_event = session.next_event
-            for chunk in chunks:
-                session.receive_data(chunk)
-                while next_event() is not NEED_DATA:
-                    pass
-            assert not session.outstanding
-
         chunks = streams.chunks(stanzas)
         base = timed(floor, chunks)
-        ratios.append(timed(match, chunks) / base)
+        ratios.append(timed(partial(drain, session), chunks) / base)
+        assert not session.outstanding
     return statistics.median(ratios)
 
 

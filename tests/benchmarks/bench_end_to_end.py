@@ -1,4 +1,4 @@
-"""One message at a time, compared with a bare socket, and the codec's share of the time.
+"""One message at a time, compared with a bare socket, and beside a thread in ``events()``.
 
 With a loopback server in another process, and with a live server if ``--asterisk`` is given.
 """
@@ -8,7 +8,11 @@ from __future__ import annotations
 import select
 import socket
 import statistics
+from threading import Thread
+from time import perf_counter, sleep
+from typing import List
 
+from amiclient import AMIError, Client
 from amiproto import ActionResult, MessageSend
 from tests.benchmarks.common import Server, interleave, logged_in, options, ratio, servers, show
 
@@ -115,11 +119,53 @@ def measure(server: Server, count: int, rounds: int) -> None:
     show("  its CPU", ratio(careful.cpu, bare.cpu), "R")
 
 
+def _listen(client: Client) -> None:
+    try:
+        for _ in client.events(timeout=None):
+            pass
+    except AMIError:
+        pass  # the client was closed
+
+
+def _times(client: Client, count: int) -> List[float]:
+    times = []
+    for _ in range(count):
+        start = perf_counter()
+        client.send_message(TO, "hello")
+        times.append(perf_counter() - start)
+    return times
+
+
+def measure_listener(server: Server, count: int) -> None:
+    """Show the median and the maximum of a call's time, with and without a listener."""
+    alone: List[float] = []
+    beside: List[float] = []
+    for _ in range(5):
+        for times, listens in ((alone, False), (beside, True)):
+            client = server.client()
+            client.connect()
+            thread = Thread(target=_listen, args=(client,))
+            if listens:
+                thread.start()
+                sleep(0.05)
+            times += _times(client, count // 5)
+            client.close()
+            if listens:
+                thread.join()
+    show(f"median of a call alone, {server.label}", statistics.median(alone) * 1e3, "ms")
+    show(f"maximum of a call alone, {server.label}", max(alone) * 1e3, "ms")
+    target = "at most 1.5"
+    medians = statistics.median(beside) / statistics.median(alone)
+    show(f"median with a listener, {server.label}", medians, "times", target)
+    show(f"maximum with a listener, {server.label}", max(beside) / max(alone), "times", target)
+
+
 def main() -> None:
     chosen = options(asterisk=True)
     count, rounds = (100, 3) if chosen.short else (1000, 15)
     for server in servers(chosen.asterisk):
         measure(server, count, rounds)
+        measure_listener(server, count)
 
 
 if __name__ == "__main__":

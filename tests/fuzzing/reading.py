@@ -28,13 +28,8 @@ from amiproto._text import to_bytes
 Reader = Union[Connection, Session]
 
 #: Banners of versions with and without raw text in the response to a command.
-BANNERS = [
-    b"Asterisk Call Manager/1.3\r\n",
-    b"Asterisk Call Manager/5.0.4\r\n",
-    b"Asterisk Call Manager/11.0.0\n",
-] * 5 + [
-    b""
-]  # the last one: the input has to contain a banner
+BANNERS = [b"Asterisk Call Manager/%s\n" % version for version in (b"1.3\r", b"5.0.4\r", b"11.0.0")]
+BANNERS = [*BANNERS * 5, b""]  # the last one: the input has to contain a banner
 
 #: The default limits, and limits low enough for inputs of some hundred bytes.
 LIMITS: List[Dict[str, int]] = [
@@ -94,12 +89,8 @@ class Reading(NamedTuple):
         return events, type(self.error), getattr(self.error, "__dict__", None)
 
 
-def _ignore(event: Any) -> None:
-    pass
-
-
 def read(
-    reader: Reader, chunks: Iterable[bytes], on_event: Callable[[Any], None] = _ignore
+    reader: Reader, chunks: Iterable[bytes], on_event: Callable[[Any], object] = repr
 ) -> Reading:
     """Decode a stream to its end.
 
