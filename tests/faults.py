@@ -168,19 +168,16 @@ class Proxy:
             data = source.recv(1 << 16)
         except OSError:
             data = b""
-        if not data:
+        if data:
+            self._pass_on(source, data)
+        else:
             self._cut(source)
-            return
-        self._pass_on(source, data)
 
     def _pass_on(self, source: socket.socket, data: bytes) -> None:
         if source not in self._routes:
             return  # already cut
         sink, way = self._routes[source]
-        while data and not self._closing:
-            size = way.room()
-            if not size:
-                break
+        while data and not self._closing and (size := way.room()):
             if way.pause:
                 time.sleep(way.pause)
             # Counted first, because the receiver may check the count immediately.
@@ -273,11 +270,10 @@ def assert_no_fd_leak() -> Iterator[None]:
     """Check that a block leaves no additional file or socket open."""
     before = count_open_fds()
     yield
-    for _ in range(100):
-        if count_open_fds() <= before:
-            break
-        time.sleep(0.02)  # for the other end of a connection
-    assert count_open_fds() <= before
+    deadline = time.monotonic() + 2.0
+    while count_open_fds() > before:  # until the other end of a connection is closed
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
 
 
 @contextmanager

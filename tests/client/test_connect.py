@@ -8,7 +8,7 @@ import socket
 import ssl
 import threading
 import time
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, Dict, Iterator, List, Union
 
@@ -53,20 +53,12 @@ from tests.script import (
 @contextmanager
 def _full_backlog() -> Iterator[int]:
     """A port that neither accepts nor refuses connections, as behind a firewall."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        listener.listen(0)
-        waiting: List[socket.socket] = []
-        try:
-            for _ in range(4):
-                sock = socket.socket()
-                sock.setblocking(False)
-                sock.connect_ex(listener.getsockname())
-                waiting.append(sock)
-            yield listener.getsockname()[1]
-        finally:
-            for sock in waiting:
-                sock.close()
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as listener, ExitStack() as stack:
+        for _ in range(4):
+            sock = stack.enter_context(socket.socket())
+            sock.setblocking(False)
+            sock.connect_ex(listener.getsockname())
+        yield listener.getsockname()[1]
 
 
 def _ping(client: Client) -> None:

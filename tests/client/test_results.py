@@ -144,8 +144,7 @@ def test_errors_are_built_in_exceptions_too() -> None:
 
 def test_action_failed_has_response() -> None:
     error = _error(ActionFailed)
-    assert isinstance(error, ActionFailed)
-    assert error.server_message == "No such thing"
+    assert isinstance(error, ActionFailed) and error.server_message == "No such thing"
     assert error.response.action_id == error.action_id == "17"
     bare = ActionFailed("no")
     assert bare.response == Response("Error") and bare.server_message == ""
