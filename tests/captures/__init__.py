@@ -110,8 +110,3 @@ def counts(messages: Sequence[Message]) -> Dict[str, int]:
         if isinstance(message, (Event, Response)):
             found[f"{kind} {message.name}"] += 1
     return dict(sorted(found.items()))
-
-
-def table(found: Dict[str, int]) -> str:
-    """Format counts as text, one per line."""
-    return "\n".join(f"{count:6} {name}" for name, count in found.items())

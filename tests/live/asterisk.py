@@ -13,7 +13,7 @@ from typing import Dict, List, Mapping, Optional, Tuple
 
 from tests.certificates import SERVER_KEY, SERVER_PEM
 from tests.live import configuration
-from tests.live.provision import read_version, system_environment
+from tests.live.provision import asterisk_command, asterisk_version, system_environment
 
 #: Seconds. A start takes one or two, and longer on a busy machine.
 _START_TIMEOUT = 60.0
@@ -54,7 +54,7 @@ class AsteriskServer:
         self.users: Dict[str, str] = dict(configuration.USERS)
         #: The certificate of the TLS port; self-signed, so it is its own CA.
         self.ca_file = SERVER_PEM
-        self.version = installed_version(place)
+        self.version = asterisk_version(place)
         self.major = int(self.version.split(".")[0])
         #: The available technologies, such as ``("sip", "pjsip")``; empty while it is stopped.
         self.technologies: Tuple[str, ...] = ()
@@ -162,16 +162,13 @@ class AsteriskServer:
         for path in (SERVER_PEM, SERVER_KEY):
             shutil.copy(path, etc)
         texts = configuration.files(self._seen_inside(scratch), self.ports)
-        for name, text in self._extra.items():
-            texts[name] = texts.get(name, "") + text
-        for name, text in texts.items():
+        for name in {*texts, *self._extra}:
+            text = texts.get(name, "") + self._extra.get(name, "")
             (etc / name).write_text(text, "utf-8")
         return scratch
 
     def _seen_inside(self, path: Path) -> str:
-        if self.place.is_dir():
-            return f"/{path.relative_to(self.place)}"
-        return str(path)
+        return f"/{path.relative_to(self.place)}" if self.place.is_dir() else str(path)
 
     def _command(self, *arguments: str) -> List[str]:
         assert self._scratch is not None, "the server is not started"
@@ -203,16 +200,6 @@ class AsteriskServer:
     def _is_running(self, module: str) -> bool:
         rows = self.cli(f"module show like {module}").splitlines()
         return any(row.startswith(module) and "Not Running" not in row for row in rows)
-
-
-def installed_version(place: Path) -> str:
-    """Return the version of a tree or a binary, such as ``16.28.0``."""
-    return read_version(asterisk_command(place))
-
-
-def asterisk_command(place: Path) -> List[str]:
-    """Return the command that runs Asterisk, in a tree or directly."""
-    return ["chroot", str(place), "asterisk"] if place.is_dir() else [str(place)]
 
 
 def _free_ports(kind: socket.SocketKind, count: int) -> List[int]:

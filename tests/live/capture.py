@@ -13,7 +13,7 @@ import socket
 import sys
 import time
 from pathlib import Path
-from typing import Callable, List, Optional, Sequence, Tuple
+from typing import Callable, Optional, Sequence, Tuple
 
 from tests.live.ami import TIMEOUT
 from tests.live.asterisk import AsteriskServer
@@ -123,7 +123,7 @@ class Recorder:
         self.eof = False
         self._server = server
         self._count = 0
-        self._socket = socket.create_connection((server.host, server.port), TIMEOUT)
+        self.socket = socket.create_connection((server.host, server.port), TIMEOUT)
         self._read_until(lambda: b"\n" in self.data, "banner")
 
     def login(self) -> None:
@@ -133,9 +133,8 @@ class Recorder:
         self._read_until(lambda: self.data.endswith(b"\r\n\r\n"), "challenge")
         found = re.search(rb"\r\nChallenge: (\d+)\r\n", self.data[start:])
         assert found, bytes(self.data[start:])
-        digest = hashlib.md5(found.group(1) + self._server.users["admin"].encode())
-        key = digest.hexdigest().encode()
-        user = (b"Username: admin", b"Key: " + key)
+        digest = hashlib.md5(found.group(1) + self._server.users["admin"].encode()).hexdigest()
+        user = (b"Username: admin", b"Key: " + digest.encode())
         self.ask(b"Action: Login", b"AuthType: MD5", *user, b"Events: on")
         self._read_until(lambda: b"Event: FullyBooted\r\n" in self.data, "login")
 
@@ -151,25 +150,17 @@ class Recorder:
         self._count += 1
         action_id = b"capture-%d" % self._count
         first, *rest = lines
-        self.send_raw(b"\r\n".join([first, b"ActionID: " + action_id, *rest, b"", b""]))
+        self.socket.sendall(b"\r\n".join([first, b"ActionID: " + action_id, *rest, b"", b""]))
         return action_id
-
-    def send_raw(self, data: bytes) -> None:
-        """Send these bytes."""
-        self._socket.sendall(data)
 
     def originate(self, channel: str, *lines: bytes) -> None:
         """Start a call between a Local channel and the application Wait."""
         self.ask(
-            b"Action: Originate",
-            b"Channel: Local/" + channel.encode(),
-            b"Application: Wait",
-            b"Data: 2",
-            b"Async: true",
+            b"Action: Originate", b"Channel: Local/" + channel.encode(),
+            b"Application: Wait", b"Data: 2", b"Async: true",
             b"Account: account-%d" % (self._count % 5),
-            b'CallerID: "Caller %d" <+4930%d>' % (self._count, 1000 + 7 * self._count),
-            *lines,
-        )
+            b'CallerID: "Caller %d" <+4930%d>' % (self._count, 1000 + 7 * self._count), *lines,
+        )  # fmt: skip
 
     def await_end_of_calls(self) -> None:
         """Wait until every channel is gone."""
@@ -190,7 +181,7 @@ class Recorder:
         return self
 
     def __exit__(self, *reason: object) -> None:
-        self._socket.close()
+        self.socket.close()
 
     def _events(self, name: str) -> int:
         return self.data.count(f"\r\n\r\nEvent: {name}\r\n".encode())
@@ -202,9 +193,9 @@ class Recorder:
             if left <= 0 or self.eof:
                 end = bytes(self.data[-500:])
                 raise TimeoutError(f"no {what} in time; the last bytes were {end!r}")
-            self._socket.settimeout(left)
+            self.socket.settimeout(left)
             try:
-                data = self._socket.recv(65536)
+                data = self.socket.recv(65536)
             except socket.timeout:
                 continue
             self.data += data
@@ -248,10 +239,10 @@ def _calls(recorder: Recorder) -> None:
 
 
 def _errors_without_action_id(recorder: Recorder) -> None:
-    recorder.send_raw(b"\r\n")
-    recorder.send_raw(b"ActionID: alone\r\n\r\n")
-    recorder.send_raw(b"Action: Ping\r\nKey: " + b"x" * 2000 + b"\r\nOther: line\r\n\r\n")
-    recorder.send_raw(b"Action: Ping\r\n" + b"Key: value\r\n" * 128 + b"\r\n")
+    send = recorder.socket.sendall
+    send(b"\r\nActionID: alone\r\n\r\n")
+    send(b"Action: Ping\r\nKey: " + b"x" * 2000 + b"\r\nOther: line\r\n\r\n")
+    send(b"Action: Ping\r\n" + b"Key: value\r\n" * 128 + b"\r\n")
     # Responses are sent in order, so this one comes after theirs.
     recorder.ask(b"Action: Ping")
 
@@ -261,10 +252,10 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
     parser = argparse.ArgumentParser(description="Record the output of live Asterisk servers.")
     parser.add_argument("folder", type=Path, help="where to write asterisk-MAJOR.bin")
     options = parser.parse_args(arguments)
-    problems: List[str] = []
-    for candidate in candidates([], False):
+    found = candidates([], provision=False)
+    problems = [candidate.problem for candidate in found if candidate.problem]
+    for candidate in found:
         if candidate.problem:
-            problems.append(candidate.problem)
             continue
         with SipPhone() as phone:
             with AsteriskServer(candidate.place, phone_port=phone.port, extra=EXTRA) as server:

@@ -55,14 +55,14 @@ def is_complete(root: Path) -> bool:
     return os.path.exists(program) and not os.path.exists(unfinished)
 
 
-def asterisk_version(root: Path) -> str:
-    """Return the version of the Asterisk in a tree, such as ``16.28.0``, by running it."""
-    return read_version(["chroot", str(root), "asterisk"])
+def asterisk_command(place: Path) -> List[str]:
+    """Return the command that runs Asterisk, in a tree or directly."""
+    return ["chroot", str(place), "asterisk"] if place.is_dir() else [str(place)]
 
 
-def read_version(command: List[str]) -> str:
-    """Return the version that an Asterisk command reports."""
-    command = [*command, "-V"]
+def asterisk_version(place: Path) -> str:
+    """Return the version of a tree or a binary, such as ``16.28.0``, by running it."""
+    command = [*asterisk_command(place), "-V"]
     try:
         done = subprocess.run(
             command,

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import List, NamedTuple, Sequence
 
 from tests import certificates
-from tests.live.asterisk import AsteriskServer, installed_version
+from tests.live.asterisk import AsteriskServer
 from tests.live.phone import SipPhone
-from tests.live.provision import SUITES, ProvisionError, ensure, is_complete, tree
+from tests.live.provision import SUITES, ProvisionError, asterisk_version, ensure, is_complete, tree
 
 
 class Live(NamedTuple):
@@ -56,7 +56,7 @@ def _inspect(place: Path) -> Candidate:
     if certificates.PROBLEM:
         return Candidate(place.name, place, certificates.PROBLEM)
     try:
-        version = installed_version(place)
+        version = asterisk_version(place)
     except ProvisionError as error:
         return Candidate(place.name, place, str(error))
     return Candidate(f"asterisk-{version.split('.')[0]}", place, "")
