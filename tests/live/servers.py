@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import List, NamedTuple, Sequence
+from typing import List, Mapping, NamedTuple, Optional, Sequence
 
 from tests import certificates
 from tests.live.asterisk import AsteriskServer
@@ -17,6 +17,10 @@ class Live(NamedTuple):
 
     server: AsteriskServer
     phone: SipPhone
+
+    def another_server(self, extra: Optional[Mapping[str, str]] = None) -> AsteriskServer:
+        """Return a server like this one, not started, with the same phone."""
+        return AsteriskServer(self.server.place, phone_port=self.phone.port, extra=extra)
 
 
 class Candidate(NamedTuple):

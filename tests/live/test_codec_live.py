@@ -60,7 +60,7 @@ AT_LEAST = {
 def forging(live: Live) -> Iterator[Live]:
     """A separate server with a queue, more modules, and dialplan that forges stanzas."""
     extra = {**EXTRA, "extensions.conf": EXTRA["extensions.conf"] + _DIALPLAN}
-    with AsteriskServer(live.server.place, phone_port=live.phone.port, extra=extra) as server:
+    with live.another_server(extra) as server:
         yield Live(server, live.phone)
 
 

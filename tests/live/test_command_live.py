@@ -66,7 +66,7 @@ def test_readme_examples(live: Live) -> None:
     settings = block("ini", "[messenger]").partition("[messenger]")[2]
     extra = {"manager.conf": f"\n[manual]{settings}"}
     phone = live.phone
-    with AsteriskServer(live.server.place, phone_port=phone.port, extra=extra) as server:
+    with live.another_server(extra) as server:
         script = block("python", "receipt = client.send_message(")
         run(script.replace("5038", str(server.port)).replace("messenger", "manual"))
         assert phone.next_message().body == b"Someone is at the door\n(the front one)"
@@ -78,7 +78,7 @@ def test_readme_examples(live: Live) -> None:
 
 def test_batch_with_a_server_killed_halfway_and_retries(live: Live, tmp_path: Path) -> None:
     mailbox = Mailbox(live.phone)
-    server = AsteriskServer(live.server.place, phone_port=live.phone.port)
+    server = live.another_server()
     server.start()
     try:
         path, out = write_batch(tmp_path / "0"), tmp_path / "1"

@@ -13,7 +13,7 @@ import ssl
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from hashlib import md5
-from typing import Dict, Iterator, List, NamedTuple, Tuple
+from typing import Any, Dict, Iterator, List, NamedTuple, Tuple
 
 import pytest
 from hypothesis import assume, given, settings
@@ -112,11 +112,8 @@ class Pair:
     def _kept(self, message: Received) -> Delivered:
         target = message.to if message.destination is None else message.destination
         uri = self.addresses.get(target, to_bytes(target))
-        lines = [
-            to_bytes(f"{name}: {value}")
-            for name, value in message.variables
-            if name.lower() not in _UNSENT
-        ]
+        variables = [one for one in message.variables if one[0].lower() not in _UNSENT]
+        lines = [to_bytes(f"{name}: {value}") for name, value in variables]
         return Delivered(uri, message.body, tuple(sorted(lines)))
 
 
@@ -144,17 +141,18 @@ def _exchange(ami: RawAMI, stanza: Stanza) -> bytes:
     return _VARYING.sub(b"...", b"".join(lines))
 
 
-def _version(live: Live) -> int:
-    """Return the newest version of the loopback server that is not newer than the real one."""
-    return max(version for version in VERSIONS if version <= live.server.major)
+def loopback_of(live: Live, **options: Any) -> LoopbackServer:
+    """Return a loopback server of the newest version that is not newer than the real one."""
+    server = live.server
+    version = max(version for version in VERSIONS if version <= server.major)
+    return LoopbackServer(
+        users=server.users, technologies=server.technologies, version=version, **options
+    )
 
 
 @pytest.fixture(scope="module")
 def pair(live: Live) -> Iterator[Pair]:
-    server = live.server
-    with LoopbackServer(
-        users=server.users, technologies=server.technologies, version=_version(live)
-    ) as loopback, logged_in(server, "admin") as marker:
+    with loopback_of(live) as loopback, logged_in(live.server, "admin") as marker:
         yield Pair(live, loopback, marker)
 
 
@@ -306,13 +304,9 @@ RECORDS = {
 
 @pytest.mark.parametrize("records", RECORDS.values(), ids=RECORDS)
 def test_tls_records(live: Live, records: List[bytes]) -> None:
-    server = live.server
-    with LoopbackServer(
-        users=server.users, technologies=server.technologies, version=_version(live),
-        tls=server_tls(),
-    ) as loopback:  # fmt: skip
+    with loopback_of(live, tls=server_tls()) as loopback:
         ours = _send_records(loopback.port, records)
-    assert ours == _send_records(server.tls_port, records)
+    assert ours == _send_records(live.server.tls_port, records)
 
 
 # ---- generated ----

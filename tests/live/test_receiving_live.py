@@ -13,6 +13,7 @@ from tests.examples.receiving import incoming
 from tests.live.asterisk import AsteriskServer
 from tests.live.phone import SipPhone
 from tests.live.servers import Live
+from tests.live.test_client_live import client_of
 from tests.readme import ROOT
 
 PHONES = ("ann", "ben")
@@ -90,14 +91,10 @@ def test_two_phones_exchange_messages(live: Live, phones: Dict[str, SipPhone]) -
         "extensions.conf": "\n" + (ROOT / "tests/examples/receiving.conf").read_text(),
     }
     received: List[Tuple[str, str, str]] = []
-    place, port = live.server.place, live.phone.port
-    with AsteriskServer(place, phone_port=port, extra=extra) as server:
-        users = server.users
+    with live.another_server(extra) as server:
         with Client(
             port=server.port, username="listener", secret="listen", events="user"
-        ) as listener, Client(
-            port=server.port, username="messenger", secret=users["messenger"]
-        ) as sender:
+        ) as listener, client_of(server) as sender:
 
             def relay() -> None:
                 for from_, to, text in incoming(listener):
