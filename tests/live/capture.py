@@ -13,7 +13,7 @@ import socket
 import sys
 import time
 from pathlib import Path
-from typing import Callable, Optional, Sequence, Tuple
+from typing import Callable, Tuple
 
 from tests.live.ami import TIMEOUT
 from tests.live.asterisk import AsteriskServer
@@ -247,11 +247,11 @@ def _errors_without_action_id(recorder: Recorder) -> None:
     recorder.ask(b"Action: Ping")
 
 
-def main(arguments: Optional[Sequence[str]] = None) -> int:
+def main() -> int:
     """Record each available server."""
     parser = argparse.ArgumentParser(description="Record the output of live Asterisk servers.")
     parser.add_argument("folder", type=Path, help="where to write asterisk-MAJOR.bin")
-    options = parser.parse_args(arguments)
+    folder: Path = parser.parse_args().folder
     found = candidates([], provision=False)
     problems = [candidate.problem for candidate in found if candidate.problem]
     for candidate in found:
@@ -260,7 +260,7 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
         with SipPhone() as phone:
             with AsteriskServer(candidate.place, phone_port=phone.port, extra=EXTRA) as server:
                 data = record(server, rounds=2)
-        path = options.folder / f"{candidate.label}.bin"
+        path = folder / f"{candidate.label}.bin"
         path.write_bytes(data)
         print(f"{path}: {len(data)} bytes from Asterisk {server.version}")
     for problem in problems:

@@ -94,7 +94,7 @@ messages = notice,warning,error
 def _manager(scratch: str, ports: Ports) -> str:
     # authlimit is above the number of connections that tests open at once. authtimeout is long
     # enough for a slow machine, and short enough for a test to wait for it.
-    text = f"""\
+    return f"""\
 [general]
 enabled = yes
 bindaddr = 127.0.0.1
@@ -107,18 +107,17 @@ webenabled = no
 authlimit = 1000
 authtimeout = 10
 displayconnects = no
+{_user("messenger", "none", "message")}
+{_user("admin", "all", "all")}
+{_user("reader", "all", "system")}
+{_user("single", "none", "message")}allowmultiplelogin = no
 """
-    text += _user("messenger", "read = none\nwrite = message\n")
-    text += _user("admin", "read = all\nwrite = all\n")
-    text += _user("reader", "read = all\nwrite = system\n")
-    text += _user("single", "read = none\nwrite = message\nallowmultiplelogin = no\n")
-    return text
 
 
-def _user(name: str, rights: str) -> str:
+def _user(name: str, read: str, write: str) -> str:
     # An unescaped semicolon starts a comment. Nothing else is escaped.
     secret = USERS[name].replace(";", "\\;")
-    return f"\n[{name}]\nsecret = {secret}\n{rights}"
+    return f"[{name}]\nsecret = {secret}\nread = {read}\nwrite = {write}\n"
 
 
 def _pjsip(ports: Ports) -> str:
