@@ -34,6 +34,7 @@ from amiclient.loopback import LoopbackServer, no_response
 from amiproto.limits import MAX_OUTSTANDING
 from tests.certificates import SERVER_PEM, server_tls
 from tests.faults import (
+    Proxy,
     buffered_results,
     client_of,
     client_over,
@@ -169,6 +170,19 @@ def test_drain_after_a_failed_write_has_a_deadline() -> None:
             time.sleep(0.05)
             error = error_within(0.3, lambda: client.ping(timeout=0.3))
             assert type(error) in (SendFailed, SendTimeout, NotConnected)
+
+
+def test_partial_tls_record_of_input_does_not_block(secure: LoopbackServer) -> None:
+    with Proxy(secure.port) as proxy:
+        with opened(client_of(proxy.port, 5.0, tls=SERVER_PEM, events="on")) as client:
+            client.ping()
+            proxy.down.stall = len(proxy.down.passed) + 7
+            secure.send_event(Event("Tick"))
+            time.sleep(0.05)
+            with pytest.raises(ResponseTimeout):
+                client.ping(timeout=0.1)
+            proxy.down.stall = None
+            client.ping()
 
 
 # -- Abandoned actions, and missing responses.
