@@ -45,9 +45,9 @@ _PARALLEL = (16, 8, 1, 1, 1)
 _EVERY_BYTE = bool(os.environ.get("AMICLIENT_EVERY_BYTE"))
 _THOROUGH = _EVERY_BYTE or bool(os.environ.get("AMICLIENT_THOROUGH"))
 _CUTS = 1 if _THOROUGH else 3
-_STALLS = 1 if _EVERY_BYTE else 7
-_TLS_CUTS = 1 if _EVERY_BYTE else 31
-_TLS_STALLS = 1 if _EVERY_BYTE else 97
+_STALLS = 1 if _EVERY_BYTE else 7 if _THOROUGH else 13
+_TLS_CUTS = 1 if _EVERY_BYTE else 31 if _THOROUGH else 61
+_TLS_STALLS = 1 if _EVERY_BYTE else 97 if _THOROUGH else 197
 
 
 class _Step(NamedTuple):
