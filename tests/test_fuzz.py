@@ -71,10 +71,6 @@ def _repeat_results(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Session, "next_event", next_event)
 
 
-def _escape_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(variables, "escape_variable", str)
-
-
 def _raise_in_a_thread(monkeypatch: pytest.MonkeyPatch) -> None:
     def parse(action: Action) -> MessageSend:
         raise IndexError(action.name)
@@ -86,7 +82,7 @@ FAULTS: Dict[str, Callable[[pytest.MonkeyPatch], None]] = {
     "client": _drop_first_line_feed,
     "server": _drop_first_line_feed,
     "session": _repeat_results,
-    "message_send": _escape_nothing,
+    "message_send": lambda patch: patch.setattr(variables, "escape_variable", str),
     "loopback": _raise_in_a_thread,
 }
 

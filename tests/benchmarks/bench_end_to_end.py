@@ -8,12 +8,13 @@ from __future__ import annotations
 import select
 import socket
 import statistics
+from contextlib import suppress
 from threading import Thread
 from time import perf_counter, sleep
 from typing import List
 
 from amiclient import AMIError, Client
-from amiproto import ActionResult, MessageSend
+from amiproto import ActionResult, MessageSend, Session
 from tests.benchmarks.common import Server, interleave, logged_in, options, ratio, servers, show
 
 LOGIN = "Action: Login\r\nUsername: {}\r\nSecret: {}\r\nEvents: off\r\n\r\n"
@@ -72,26 +73,19 @@ def message(number: int) -> MessageSend:
     return MessageSend(TO, f"{BODY} {number}", FROM, variables)
 
 
-class Codec:
-    """The codec alone: creates and sends messages, and matches their responses."""
-
-    def __init__(self) -> None:
-        self._session = logged_in()
-
-    def run(self, count: int) -> None:
-        """Send messages."""
-        session = self._session
-        for number in range(count):
-            action = session.send(message(number))
-            assert action.wire and action.action_id is not None
-            session.receive_data(RESPONSE % action.action_id.encode())
-            event = session.next_event()
-            assert isinstance(event, ActionResult) and event.response.name == "Success"
+def run_codec(session: Session, count: int) -> None:
+    """Create and send messages, and match their responses, without a connection."""
+    for number in range(count):
+        action = session.send(message(number))
+        assert action.wire and action.action_id is not None
+        session.receive_data(RESPONSE % action.action_id.encode())
+        event = session.next_event()
+        assert isinstance(event, ActionResult) and event.response.name == "Success"
 
 
 def measure(server: Server, count: int, rounds: int) -> None:
     """Compare bare socket, client and codec over connections that stay open."""
-    floor, codec = Bare(server), Codec()
+    floor, session = Bare(server), logged_in()
     with server.client() as client:
 
         def send(times: int) -> None:
@@ -103,7 +97,7 @@ def measure(server: Server, count: int, rounds: int) -> None:
                 "bare": lambda: floor.run(count),
                 "careful": lambda: floor.run_careful(count),
                 "client": lambda: send(count),
-                "codec": lambda: codec.run(count),
+                "codec": lambda: run_codec(session, count),
             },
             rounds,
         )
@@ -120,11 +114,8 @@ def measure(server: Server, count: int, rounds: int) -> None:
 
 
 def _listen(client: Client) -> None:
-    try:
-        for _ in client.events(timeout=None):
-            pass
-    except AMIError:
-        pass  # the client was closed
+    with suppress(AMIError):  # the client is closed
+        list(client.events(timeout=None))
 
 
 def _times(client: Client, count: int) -> List[float]:

@@ -133,10 +133,7 @@ def read(
 
 def fields_of(message: MessageSend) -> Tuple[Any, ...]:
     """Return the fields of a message, except its ActionID."""
-    return (
-        message.to, message.from_, message.destination, message.body, message.text,
-        message.variables, message.technology,
-    )  # fmt: skip
+    return (*message.fields, message.text, message.technology)
 
 
 def inspect(event: Any) -> None:
