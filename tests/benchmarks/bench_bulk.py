@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Callable, Dict, Iterator
 
 from amiclient import Client
@@ -28,10 +29,7 @@ def measure(server: Server, counts: Dict[int, int], rounds: int, target: str) ->
     """Compare the time per message of window 1 with that of other windows."""
     with server.client() as client:
         functions: Dict[str, Callable[[], object]] = {
-            str(window): lambda window=window: send(  # type: ignore[misc]
-                client, counts[window], window
-            )
-            for window in WINDOWS
+            str(window): partial(send, client, counts[window], window) for window in WINDOWS
         }
         times = interleave(functions, rounds)
     one = [seconds / counts[1] for seconds in times["1"].wall]

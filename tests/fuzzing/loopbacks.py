@@ -44,9 +44,8 @@ def loopback(data: bytes) -> List[str]:
         assert isinstance(response, Response) and response.action_id == message.action_id
         assert isinstance(message, Action) or response.message == message.reason
     if complete:
-        last = responses[-1] if responses else None
-        ended = last is not None and (
-            last.name == "Goodbye" or last.message == "Authentication failed"
+        ended = responses and (
+            responses[-1].name == "Goodbye" or responses[-1].message == "Authentication failed"
         )
         assert end.clean
         assert len(responses) == len(actions) or ended and len(responses) < len(actions)
