@@ -89,8 +89,11 @@ def references() -> int:
     found = 0
     for thing in gc.get_objects():
         for part in gc.get_referents(thing):
-            text = part.decode("latin-1") if isinstance(part, bytes) else part
-            found += isinstance(text, str) and SECRET in text
+            # Before Python 3.11, the attributes of an object may be in a dict that is not tracked.
+            is_untracked = isinstance(part, dict) and not gc.is_tracked(part)
+            for value in gc.get_referents(part) if is_untracked else [part]:
+                text = value.decode("latin-1") if isinstance(value, bytes) else value
+                found += isinstance(text, str) and SECRET in text
     return found
 
 
