@@ -55,14 +55,15 @@ class MessageSend(Action):
         action_id: Optional[str] = None,
     ) -> None:
         fields = MessageFields(
-            to=to_exact_str(to, "to"),
-            from_=None if from_ is None else to_exact_str(from_, "from_"),
-            destination=None if destination is None else to_exact_str(destination, "destination"),
-            body=_encode_body(body),
-            variables=() if variables is None else tuple(to_exact_pairs(variables, "variables")),
+            to_exact_str(to, "to"),
+            _encode_body(body),
+            None if from_ is None else to_exact_str(from_, "from_"),
+            () if variables is None else tuple(to_exact_pairs(variables, "variables")),
+            None if destination is None else to_exact_str(destination, "destination"),
         )
-        check_prefix(fields.target_header, fields.target)
-        get_technology(fields.target).check(fields)
+        target = fields.target
+        check_prefix(fields.target_header, target)
+        get_technology(target).check(fields)
         pairs = [("Action", "MessageSend")]
         if action_id is not None:
             action_id = to_exact_str(action_id, "action_id")
