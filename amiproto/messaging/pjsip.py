@@ -188,13 +188,14 @@ class PJSIP(SIPTechnology):
 
     def check_target(self, fields: MessageFields) -> None:
         """Reject a target that would reach another address, or the same one altered."""
-        header, target = fields.target_header, fields.target
+        target = fields.target
         rest = target[len("pjsip:") :]
         if rest[-1] == " ":
             # Such an endpoint does not exist, and yet the response is Success.
             raise InvalidAddress(
-                f"{header} must not end with a space, which would be part of the endpoint name",
-                field=header,
+                f"{fields.target_header} must not end with a space, which would be part of the "
+                "endpoint name",
+                field=fields.target_header,
             )
         endpoint, slash, after = rest.partition("/")
         if not slash:
@@ -208,7 +209,9 @@ class PJSIP(SIPTechnology):
         if not good or (slash and not (endpoint and has_endpoint)):
             parts = uri_parts(after if has_endpoint else rest)
             hint = find_hint(TARGET_HINTS, {**parts, "target": rest})
-            raise InvalidAddress(f"pjsip would alter or misroute {target!r}: {hint}", field=header)
+            raise InvalidAddress(
+                f"pjsip would alter or misroute {target!r}: {hint}", field=fields.target_header
+            )
 
     def check_to_with_destination(self, fields: MessageFields) -> None:
         """Reject a To that no version puts into the To header unchanged."""

@@ -34,14 +34,15 @@ class Technology:
 
     def check(self, fields: MessageFields) -> None:
         """Reject a message that Asterisk would alter, misroute or drop."""
+        from_, destination = fields.from_, fields.destination
         check_address("To", fields.to)
-        if fields.from_ is not None:
-            check_address("From", fields.from_)
+        if from_ is not None:
+            check_address("From", from_)
         self.check_from(fields)
-        if fields.destination is not None:
-            check_address("Destination", fields.destination)
+        if destination is not None:
+            check_address("Destination", destination)
         self.check_target(fields)
-        if fields.destination is not None:
+        if destination is not None:
             self.check_to_with_destination(fields)
         self.check_body(fields)
         self.check_variables(fields)

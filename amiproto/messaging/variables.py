@@ -18,6 +18,7 @@ from ..limits import MAX_ACTION_LINE, MAX_VARIABLES_IN_HEADER
 # these characters does (560 random values of every byte but CR, LF and NUL arrived exactly, on
 # 11.25, 16.28 and 22.10).
 _SPECIAL = re.compile(r'[\\",()\[\]]')
+_ESCAPES = {ord(character): f"\\{character}" for character in '\\",()[]'}
 
 #: The tokens of a ``Variable`` header: a backslash and the byte that it makes literal, a run of
 #: plain bytes, or a special byte.
@@ -37,7 +38,7 @@ def escape_variable(value: str) -> str:
     """
     if _SPECIAL.search(value) is None:
         return value  # the usual case, and faster than a substitution without a match
-    return _SPECIAL.sub(r"\\\g<0>", value)
+    return str.translate(value, _ESCAPES)
 
 
 def variable_headers(variables: Iterable[Pair], limit: int) -> List[Pair]:
