@@ -61,9 +61,8 @@ class MessageSend(Action):
             () if variables is None else tuple(to_exact_pairs(variables, "variables")),
             None if destination is None else to_exact_str(destination, "destination"),
         )
-        target = fields.target
-        check_prefix(fields.target_header, target)
-        get_technology(target).check(fields)
+        check_prefix(fields)
+        get_technology(fields.target).check(fields)
         pairs = [("Action", "MessageSend")]
         if action_id is not None:
             action_id = to_exact_str(action_id, "action_id")
@@ -234,16 +233,17 @@ def body_header(body: bytes) -> Pair:
 
     :raises BodyTooLong: if neither ``Body`` nor ``Base64Body`` does.
     """
-    limit = max_body_size(body)
+    plain = is_plain(body)
+    limit = MAX_BODY if plain else MAX_BASE64_BODY
     if len(body) > limit:
-        why = "" if is_plain(body) else " with line breaks or leading whitespace"
+        why = "" if plain else " with line breaks or leading whitespace"
         raise BodyTooLong(
             f"body is {len(body)} bytes; the limit{why} is {limit}",
             field="Body",
             limit=limit,
             actual=len(body),
         )
-    if is_plain(body):
+    if plain:
         return "Body", to_text(body)
     # Only padding is cut off here, which decoding does not need (11.25, 16.28, 22.10).
     return "Base64Body", to_text(b2a_base64(body, newline=False)[:_BASE64_ROOM])

@@ -167,14 +167,16 @@ def get_technology(target: str) -> Technology:
     return TECHNOLOGIES.get(target.partition(":")[0], _DEFAULT)
 
 
-def check_prefix(header: str, target: str) -> None:
-    """Check that a target starts with a technology that a server can find.
+def check_prefix(fields: MessageFields) -> None:
+    """Check that the target starts with a technology that a server can find.
 
     :raises InvalidAddress: also as :func:`check_address`.
     """
+    target = fields.target
     name, colon, rest = target.partition(":")
     if name in TECHNOLOGIES and rest:
         return
+    header = fields.target_header
     check_address(header, target)
     if not colon or not _NAME.fullmatch(name):
         address = re.sub(f"(?i)^(?:{'|'.join(TECHNOLOGIES)})[ /.,;@-]+", "", target)
