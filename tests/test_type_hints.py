@@ -52,4 +52,4 @@ def test_import_of_amiclient_loads_no_slow_modules() -> None:
     command = [sys.executable, "-I", "-S", "-c", code]
     loaded = subprocess.check_output(command, universal_newlines=True).split()
     assert "amiclient" in loaded
-    assert not {"ssl", "argparse", "json", "urllib.parse", "dataclasses"} & set(loaded)
+    assert not {"ssl", "argparse", "json", "urllib", "dataclasses"} & set(loaded)

@@ -1,8 +1,7 @@
 """The differences between the Asterisk versions that the server imitates.
 
-What all versions have in common is in :mod:`.server`. How a version
-truncates lines that are too long is in :class:`amiproto.Connection`, which knows the version by its
-banner.
+The behaviour that all versions share is in :mod:`.server`. How a version truncates lines that are too
+long is in :class:`amiproto.Connection`, which knows the version by its banner.
 """
 
 from __future__ import annotations

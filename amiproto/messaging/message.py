@@ -204,7 +204,7 @@ def _encode_body(body: Union[str, bytes]) -> bytes:
     # Raised outside of the except block, because the error above holds the text.
     raise InvalidBody(
         f"body contains a lone surrogate at index {start}, which cannot be encoded as UTF-8; "
-        "bytes are sent unchanged",
+        "pass bytes to send another encoding",
         field="Body",
     )
 
@@ -233,8 +233,8 @@ def body_header(body: bytes) -> Pair:
 
     :raises BodyTooLong: if neither ``Body`` nor ``Base64Body`` does.
     """
-    plain = is_plain(body)
-    limit = MAX_BODY if plain else MAX_BASE64_BODY
+    limit = max_body_size(body)
+    plain = limit == MAX_BODY
     if len(body) > limit:
         why = "" if plain else " with line breaks or leading whitespace"
         raise BodyTooLong(
