@@ -80,7 +80,7 @@ class SendQueue:
     :param is_tls: whether each write becomes a TLS record. Then each line is written alone:
         Asterisk polls the socket and not the TLS layer, so that what exceeds 1024 bytes of a record
         waits for the next record (11.25, 16.28, 22.10). The last CR and the last LF are written
-        separately: Asterisk 11 reads up to 1023 bytes across records, and if a read ended between
+        separately: Asterisk 11 reads up to 1024 bytes across records, and if a read ended between
         the two, the LF would stay inside the TLS layer.
     """
 

@@ -59,6 +59,11 @@ _MAX_UNKNOWN_ACTION = 511
 #: The most bytes of one read from a plain socket. How the bytes are cut makes no difference.
 _PLAIN_READ = 64 * 1024
 
+#: Bytes of one read over TLS at most. Then Asterisk polls the socket and not the TLS layer, so that
+#: the rest of a record is read only when more data arrives (11.25, 16.28, 22.10: a record of 1024
+#: bytes gets its response, one of 1025 bytes does not).
+TLS_READ = 1024
+
 #: Seconds that a read across TLS records waits for the next record. Asterisk does not wait, so
 #: that the timing decides how many records one read takes. Here it takes as many as fit, so that
 #: the same writes hang every time.
@@ -420,23 +425,22 @@ class _TLSReader:
 
     def __init__(self, sock: ssl.SSLSocket, version: Version) -> None:
         self._sock = sock
-        self._size = version.tls_read
         self._reads_across_records = version.reads_across_records
         self._is_full = False
 
     def read(self) -> bytes:
         """Return the next bytes, or none at the end of the stream."""
         self._wait(None)
-        data = chunk = self._sock.recv(self._size)
+        data = chunk = self._sock.recv(TLS_READ)
         while (
             chunk
             and self._reads_across_records
-            and len(data) < self._size
+            and len(data) < TLS_READ
             and self._wait(_NEXT_RECORD)
         ):
-            chunk = self._sock.recv(self._size - len(data))
+            chunk = self._sock.recv(TLS_READ - len(data))
             data += chunk
-        self._is_full = len(data) == self._size
+        self._is_full = len(data) == TLS_READ
         return data
 
     def must_disconnect(self) -> bool:

@@ -1,7 +1,7 @@
 """The differences between the Asterisk versions that the server imitates.
 
-The behaviour that all versions share is in :mod:`.server`. How a version truncates lines that are too
-long is in :class:`amiproto.Connection`, which knows the version by its banner.
+The behaviour that all versions share is in :mod:`.server`. How a version truncates lines that are
+too long is in :class:`amiproto.Connection`, which knows the version by its banner.
 """
 
 from __future__ import annotations
@@ -27,9 +27,6 @@ class Version:
         source). 16.28 and 22.10 do not.
     :ivar bool first_variable_wins: of several values of one variable the first counts (11.25),
         not the last (16.28, 22.10).
-    :ivar int tls_read: the maximum number of bytes of one read over TLS. After a read, the server
-        polls the socket and not the TLS layer, so that the rest of a record is read only when more
-        data arrives (all versions).
     :ivar bool reads_across_records: one read over TLS continues in the next record, and the server
         closes the connection if it responds before it has read everything (11.25). Later versions
         read from one record at a time (16.28, 22.10).
@@ -41,7 +38,6 @@ class Version:
     has_destination: bool = True
     ignores_technology_case: bool = False
     first_variable_wins: bool = False
-    tls_read: int = 1024
     reads_across_records: bool = False
 
 
@@ -54,7 +50,6 @@ VERSIONS: Dict[int, Version] = {
         has_destination=False,
         ignores_technology_case=True,
         first_variable_wins=True,
-        tls_read=1023,
         reads_across_records=True,
     ),
     16: Version("5.0.4"),

@@ -310,7 +310,7 @@ def test_interrupted_close_is_completed(
         client._state().wake()  # by a call that comes too late; does nothing
 
 
-# -- TLS records. Asterisk 11 reads up to 1023 bytes across records, and then polls the socket and
+# -- TLS records. Asterisk 11 reads up to 1024 bytes across records, and then polls the socket and
 # not the TLS layer: the rest of a partly read record waits there until the client writes again.
 
 
@@ -326,7 +326,7 @@ def _message(size: int) -> MessageSend:
 
 def test_message_of_any_size_is_read_at_once() -> None:
     with LoopbackServer(version=11, tls=server_tls()) as server:
-        for size in (1022, 1023, 1024, 1025, 1026, 2046, 2047, 2048):
+        for size in (1023, 1024, 1025, 1026, 1027, 2047, 2048, 2049, 2050):
             with client_of(server.port, 2.0, tls=SERVER_PEM) as client:
                 for _ in range(3):
                     assert client.send(_message(size)).outcome == ACCEPTED
@@ -342,7 +342,7 @@ def test_blank_line_in_one_record_would_hang(monkeypatch: pytest.MonkeyPatch) ->
 
     monkeypatch.setattr(SendQueue, "next_chunk", next_chunk)
     late = []
-    for size in (1022, 1023, 1024, 1025):
+    for size in (1023, 1024, 1025, 1026):
         with LoopbackServer(version=11, tls=server_tls()) as server:
             client = client_of(server.port, 5.0, tls=SERVER_PEM)
             client.connect()
@@ -351,7 +351,7 @@ def test_blank_line_in_one_record_would_hang(monkeypatch: pytest.MonkeyPatch) ->
             except TimeoutError:
                 late.append(size)
             client.close()
-    assert late == [1024]
+    assert late == [1025]
 
 
 def test_remove_from_send_queue() -> None:
