@@ -57,7 +57,7 @@ def test_receiving() -> None:
     sent = ("<sip:a@b>", "sip:c", 'Grüße, "quoted"\r\n\r\nResponse: Success')
     encoded = [b64encode(value.encode()).decode() for value in sent]
     headers = [("UserEvent", "MessageIn"), *zip(("From64", "To64", "Body64"), encoded)]
-    with LoopbackServer() as server, client_of(server.port, events="on") as client:
+    with LoopbackServer() as server, client_of(server.port, events="user") as client:
         server.send_event(Event("UserEvent", [("UserEvent", "Other")]))
         server.send_event(Event("UserEvent", headers))
         assert next(receiving.incoming(client)) == sent

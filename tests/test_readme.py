@@ -121,7 +121,7 @@ def test_many_messages(capsys: pytest.CaptureFixture[str]) -> None:
 def test_actions_and_events(capsys: pytest.CaptureFixture[str]) -> None:
     channels = EventList([Event("CoreShowChannel", [("Channel", "PJSIP/alice-1")])])
     text = block("python", "CoreShowChannels").replace("timeout=60", "timeout=0.1")
-    with LoopbackServer() as server, client_of(server.port, events="on") as client:
+    with LoopbackServer() as server, client_of(server.port, events="call") as client:
         server.script(channels, action="CoreShowChannels")
         server.send_event(Event("Newchannel", [("Channel", "PJSIP/bob-1")]))
         run(text, client=client)

@@ -1,4 +1,4 @@
-"""A fake Asterisk manager for tests: an AMI server on 127.0.0.1 that keeps the messages it accepts.
+"""A fake Asterisk manager for tests: an AMI server that keeps the messages it accepts.
 
 A fixture starts one for each test::
 
@@ -45,10 +45,20 @@ a function              take the :class:`amiproto.Action`; return the messages t
                         above, or None for the usual response
 ======================  ============================================================================
 
-``server.send_event(event)`` sends an event to every session that asked for events.
+An action that is refused or gets no response is not carried out. Logins work in the same way::
 
-**Versions.** Challenge, Login, Logoff, Ping and MessageSend get the responses of Asterisk 22, byte
-for byte. ``LoopbackServer(version=11)`` and ``version=16`` behave as those versions do;
+    server.script(Delay(2.0), refuse("Login Already In Use"), action="Login")
+
+As on real servers, the connection is closed after ``Login Already In Use`` and ``Authentication
+failed``, and stays open after other errors such as ``Asterisk is shutting down``. A client sends
+Challenge in front of Login unless its ``mechanism`` is ``plain``.
+
+**Events.** ``server.send_event(event)`` sends an event to the sessions that asked for events of its
+classes. The action Events, and the ``Events`` header of Login, set the event mask as on real
+servers. FullyBooted follows a login whose mask has the class ``system``.
+
+**Versions.** Challenge, Login, Logoff, Events, Ping and MessageSend get the responses of Asterisk
+22, byte for byte. ``LoopbackServer(version=11)`` and ``version=16`` behave as those versions do;
 :class:`amiclient.loopback.versions.Version` lists the differences.
 
 **Other languages.** ``python3 -m amiclient.loopback`` runs a server in the foreground. It prints

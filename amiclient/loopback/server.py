@@ -15,7 +15,7 @@ from hashlib import md5
 from selectors import EVENT_READ, DefaultSelector
 from threading import Event as Flag
 from threading import Lock, Thread
-from typing import Any, Callable, Deque, Dict, Iterable, List, Mapping, Optional, Set, Tuple, Union
+from typing import Any, Callable, Deque, Dict, Iterable, List, Mapping, Optional, Set, Tuple
 from urllib.parse import quote
 
 from amiproto import (
@@ -36,6 +36,7 @@ from amiproto._text import get_header, to_bytes
 from amiproto.messaging.technology import TECHNOLOGIES
 from amiproto.messaging.variables import effective_variables
 
+from .events import is_admitted, parse_mask
 from .script import Delay, Disconnect, EventList, Output, Received, Step
 from .versions import DEFAULT_VERSION, VERSIONS, Version
 
@@ -43,11 +44,19 @@ from .versions import DEFAULT_VERSION, VERSIONS, Version
 USERNAME = "loopback"
 SECRET = "loopback"
 
-#: Values of the Events header of a login that turn events off. Any other value turns them on.
-_EVENTS_OFF = frozenset((b"off", b"no", b"n", b"false", b"f", b"0"))
-
-#: Actions that cannot be scripted.
+#: Actions that need no login.
 _SESSION_ACTIONS = frozenset(("challenge", "login", "logoff"))
+
+#: The ends of the responses after which Asterisk closes the connection (11.25, 16.28, 22.10).
+_LAST_LINES = (
+    b"\r\nMessage: Thanks for all the fish.\r\n\r\n",
+    b"\r\nMessage: Authentication failed\r\n\r\n",
+    b"\r\nMessage: Login Already In Use\r\n\r\n",
+)
+
+#: The size of Asterisk's buffer for the ActionID line of a response to Events (16.28, 22.10; 11 by
+#: its source). The rest of a longer line, with its CR LF, is lost.
+_MAX_EVENTS_ID = 255
 
 #: The response to an unknown action, and the size of Asterisk's buffer for it (16.28 and 22.10; 11
 #: by its source).
@@ -90,8 +99,7 @@ class LoopbackServer:
       own.
     - Every user can send messages, and can log in several times at once.
     - Other actions are unknown unless they are scripted or in ``handlers``.
-    - The only events are those of :meth:`send_event`, without FullyBooted. A session receives all
-      of them, or none if its login has ``Events: off``.
+    - The only events are FullyBooted, with an uptime of 0, and those of :meth:`send_event`.
     - A failed login gets its response at once, not after a second. The number of connections and
       the time for the login are not limited. The server waits for a client that does not read, and
       for the rest of a TLS record.
@@ -104,8 +112,8 @@ class LoopbackServer:
     :param tls: an :class:`ssl.SSLContext` with a certificate, for TLS.
     :param keep: how many of the newest messages and actions to keep (int). None keeps all.
     :param handlers: a step for every action of a name, in any case; the steps are described in
-        :mod:`amiclient.loopback`. Handlers precede the built-in responses, except to Challenge,
-        Login and Logoff.
+        :mod:`amiclient.loopback`. Handlers precede the built-in responses.
+    :param host: the IP address to listen on (str): ``127.0.0.1`` or ``::1``.
     :param port: the port to listen on (int); 0 for an unused one. A server that is opened again
         uses the same port.
     :param watch: a function that is called with each action except Challenge and Login.
@@ -121,6 +129,7 @@ class LoopbackServer:
         tls: Optional[ssl.SSLContext] = None,
         keep: Optional[int] = None,
         handlers: Optional[Mapping[str, Step]] = None,
+        host: str = "127.0.0.1",
         port: int = 0,
         watch: Optional[Callable[[Action], None]] = None,
     ) -> None:
@@ -144,8 +153,8 @@ class LoopbackServer:
         self.messages: List[Received] = []
         #: The received actions except Challenge and Login, oldest first. May be cleared.
         self.actions: List[Action] = []
-        #: The address that the server listens on: always 127.0.0.1.
-        self.host = "127.0.0.1"
+        #: The IP address that the server listens on (str).
+        self.host = host
         #: The port (int); 0 until the server is opened, unless one was given.
         self.port = port
 
@@ -155,7 +164,8 @@ class LoopbackServer:
         user, secret = next(iter(self.users.items()))
         scheme = "ami" if self._tls is None else "amis"
         login = f"{quote(user, safe='')}:{quote(secret, safe='')}"
-        return f"{scheme}://{login}@{self.host}:{self.port}"
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{scheme}://{login}@{host}:{self.port}"
 
     def script(self, *steps: Step, action: str = "MessageSend") -> None:
         """Queue a step for each of the next actions of a name.
@@ -166,11 +176,16 @@ class LoopbackServer:
         self._script.setdefault(action.lower(), deque()).extend(steps)
 
     def send_event(self, event: Event) -> None:
-        """Send an event (:class:`amiproto.Event`) to every session that has turned events on."""
+        """Send an event to the sessions whose event mask admits it.
+
+        :param event: the event (:class:`amiproto.Event`). Its ``Privilege`` header names its
+            classes, as in ``("Privilege", "call,all")``. Without the header, it is sent to every
+            session that has turned any events on.
+        """
         with self._lock:
             connections = list(self._connections)
         for connection in connections:
-            if connection.wants_events:
+            if is_admitted(event, connection.event_mask):
                 try:
                     connection.write([event])
                 except OSError:
@@ -179,7 +194,8 @@ class LoopbackServer:
     def open(self) -> None:
         """Start the server, as the ``with`` statement does."""
         self._closing.clear()
-        self._listener = socket.create_server((self.host, self.port))
+        family = socket.AF_INET6 if ":" in self.host else socket.AF_INET
+        self._listener = socket.create_server((self.host, self.port), family=family)
         self.port = self._listener.getsockname()[1]
         self._start(self._accept, self._listener)
 
@@ -220,24 +236,18 @@ class LoopbackServer:
 
     def _serve(self, sock: socket.socket) -> None:
         try:
-            tls: Optional[ssl.SSLSocket] = None
             if self._tls is not None:
                 # Before Python 3.12, wrap_socket leaks a socket whose peer has disconnected.
                 sock.getpeername()
-                sock = tls = self._tls.wrap_socket(
-                    sock, server_side=True, do_handshake_on_connect=False
-                )
+                # The first write makes the handshake, when close() can already end the connection.
+                sock = self._tls.wrap_socket(sock, server_side=True, do_handshake_on_connect=False)
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            reader = _PlainReader(sock) if tls is None else _TLSReader(tls, self._version)
-            connection = _ClientConnection(sock, reader)
+            connection = _ClientConnection(sock, self._version)
             with self._lock:
                 self._connections.add(connection)
                 closing = self._closing.is_set()
             try:
                 if not closing:
-                    if tls is not None:
-                        # Not before the connection is registered, so that close() can end it.
-                        tls.do_handshake()
                     self._converse(connection)
             finally:
                 with self._lock:
@@ -260,10 +270,7 @@ class LoopbackServer:
                     break
                 # Asterisk writes each response separately.
                 responses, limit = self._handle(connection, message)
-                if connection.reader.must_disconnect():
-                    return
-                connection.write(responses, limit)
-                if connection.logged_off or limit is not None:
+                if connection.reader.must_disconnect() or connection.write(responses, limit):
                     return
 
     def _handle(
@@ -276,8 +283,8 @@ class LoopbackServer:
         name = message.name.lower()
         if name not in ("challenge", "login"):
             self._record(message)
-        if name in _SESSION_ACTIONS or not connection.logged_in:
-            return self._respond(connection, message), None
+        if not connection.logged_in and name not in _SESSION_ACTIONS:
+            return [_response(message, b"Error", b"Permission denied")], None
         step = self._next_step(name)
         result = step(message) if callable(step) else step
         if isinstance(result, (Output, EventList)):
@@ -309,14 +316,13 @@ class LoopbackServer:
         """Return the usual response to an action."""
         name = action.name.lower()
         if name == "logoff":
-            connection.logged_off = True
             return [_response(action, b"Goodbye", b"Thanks for all the fish.")]
         if name == "challenge":
             return [self._challenge(connection, action)]
         if name == "login":
-            return [self._login(connection, action)]
-        if not connection.logged_in:
-            return [_response(action, b"Error", b"Permission denied")]
+            return self._login(connection, action)
+        if name == "events":
+            return self._set_event_mask(connection, action)
         if name == "ping":
             lines = b"Ping: Pong\r\nTimestamp: %.6f\r\n" % time.time()
             return [_response(action, b"Success", lines=lines)]
@@ -332,9 +338,12 @@ class LoopbackServer:
             connection.challenge = b"%d" % int.from_bytes(os.urandom(4), "big")
         return _response(action, b"Success", lines=b"Challenge: %s\r\n" % connection.challenge)
 
-    def _login(self, connection: _ClientConnection, action: Action) -> Response:
+    # The next two run while the connection is locked for writing, so no event precedes the response.
+
+    def _login(self, connection: _ClientConnection, action: Action) -> Iterable[Message]:
         if connection.logged_in:
-            return _response(action, b"Success", b"Already authenticated")
+            yield _response(action, b"Success", b"Already authenticated")
+            return
         secret = self._secret_of(get_header(action.wire, b"Username"))
         if secret is not None and get_header(action.wire, b"AuthType").lower() == b"md5":
             key = md5(connection.challenge + secret).hexdigest().encode()
@@ -342,11 +351,22 @@ class LoopbackServer:
         else:
             valid = secret is not None and get_header(action.wire, b"Secret") == secret
         if not valid:
-            connection.logged_off = True
-            return _response(action, b"Error", b"Authentication failed")
+            yield _response(action, b"Error", b"Authentication failed")
+            return
         connection.logged_in = True
-        connection.wants_events = get_header(action.wire, b"Events").lower() not in _EVENTS_OFF
-        return _response(action, b"Success", b"Authentication accepted")
+        connection.event_mask = parse_mask(get_header(action.wire, b"Events"))
+        yield _response(action, b"Success", b"Authentication accepted")
+        if is_admitted(self._version.fully_booted, connection.event_mask):
+            yield self._version.fully_booted
+
+    def _set_event_mask(self, connection: _ClientConnection, action: Action) -> Iterable[Message]:
+        mask = parse_mask(get_header(action.wire, b"EventMask"))
+        if mask < 0:
+            yield _response(action, b"Error", b"Invalid event mask")
+            return
+        connection.event_mask = mask
+        lines = b"Events: %s\r\n" % (b"On" if mask else b"Off")
+        yield _response(action, b"Success", lines=lines, max_id_line=_MAX_EVENTS_ID)
 
     def _secret_of(self, user: bytes) -> Optional[bytes]:
         for name, secret in self.users.items():
@@ -380,56 +400,46 @@ class LoopbackServer:
 class _ClientConnection:
     """The state of one client's connection."""
 
-    def __init__(self, sock: socket.socket, reader: Union[_PlainReader, _TLSReader]) -> None:
+    def __init__(self, sock: socket.socket, version: Version) -> None:
         self.sock = sock
-        self.reader = reader
+        self.reader = _Reader(sock, version)
         self.codec = Connection(Role.SERVER)
         self.challenge = b""
         self.logged_in = False
-        self.logged_off = False
-        self.wants_events = False
+        self.event_mask = 0
         self._write_lock = Lock()
 
-    def write(self, messages: Iterable[Message], limit: Optional[int] = None) -> None:
-        """Write messages, or at most ``limit`` bytes of them. May be called from any thread."""
+    def write(self, messages: Iterable[Message], limit: Optional[int] = None) -> bool:
+        """Write messages, or at most ``limit`` bytes of them. May be called from any thread.
+
+        :return: True if the server must now close the connection.
+        """
         with self._write_lock:
-            data = b"".join([self.codec.send(message) for message in messages])[:limit]
-            if data:
-                self.sock.sendall(data)
+            data = b"".join([self.codec.send(message) for message in messages])
+            if data[:limit]:
+                self.sock.sendall(data[:limit])
+        return limit is not None or data.endswith(_LAST_LINES)
 
     def close(self) -> None:
         """Shut down the connection, which ends the thread that reads from it."""
         _shut_down(self.sock)
 
 
-class _PlainReader:
-    """Reads from a plain socket."""
+class _Reader:
+    """Reads from a socket, and over TLS as Asterisk does: it polls the socket, not the TLS layer.
 
-    def __init__(self, sock: socket.socket) -> None:
-        self._sock = sock
-
-    def read(self) -> bytes:
-        """Return the next bytes, or none at the end of the stream."""
-        return self._sock.recv(_PLAIN_READ)
-
-    def must_disconnect(self) -> bool:
-        """Return False: a response never ends a plain connection."""
-        return False
-
-
-class _TLSReader:
-    """Reads from a TLS socket as Asterisk does: it polls the socket, not the TLS layer.
-
-    It waits for the rest of a record, where Asterisk closes the connection.
+    It waits for the rest of a TLS record, where Asterisk closes the connection.
     """
 
-    def __init__(self, sock: ssl.SSLSocket, version: Version) -> None:
+    def __init__(self, sock: socket.socket, version: Version) -> None:
         self._sock = sock
         self._reads_across_records = version.reads_across_records
         self._is_full = False
 
     def read(self) -> bytes:
         """Return the next bytes, or none at the end of the stream."""
+        if not isinstance(self._sock, ssl.SSLSocket):
+            return self._sock.recv(_PLAIN_READ)
         self._wait(None)
         data = chunk = self._sock.recv(TLS_READ)
         while (
@@ -446,11 +456,14 @@ class _TLSReader:
     def must_disconnect(self) -> bool:
         """Return True if this version closes the connection instead of sending a response.
 
-        Asterisk 11 does so if it has not read all received data.
+        Asterisk 11 does so over TLS if it has not read all received data.
         """
-        if not (self._reads_across_records and self._is_full):
-            return False
-        return self._sock.pending() > 0 or self._wait(0.0)
+        return (
+            isinstance(self._sock, ssl.SSLSocket)
+            and self._reads_across_records
+            and self._is_full
+            and (self._sock.pending() > 0 or self._wait(0.0))
+        )
 
     def _wait(self, seconds: Optional[float]) -> bool:
         with DefaultSelector() as selector:
@@ -467,12 +480,18 @@ def _shut_down(sock: socket.socket) -> None:
         pass  # The client has disconnected.
 
 
-def _response(action: Message, name: bytes, message: bytes = b"", lines: bytes = b"") -> Response:
+def _response(
+    action: Message,
+    name: bytes,
+    message: bytes = b"",
+    lines: bytes = b"",
+    max_id_line: Optional[int] = None,
+) -> Response:
     # Built from bytes because the server echoes the ActionID unchanged, even a bare CR in it.
     action_id = get_header(action.wire, b"ActionID")
     wire = b"Response: %s\r\n" % name
     if action_id:
-        wire += b"ActionID: %s\r\n" % action_id
+        wire += (b"ActionID: %s\r\n" % action_id)[:max_id_line]
     if message:
         wire += b"Message: %s\r\n" % message
     return Response.from_wire(wire + lines + b"\r\n")

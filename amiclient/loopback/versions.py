@@ -9,6 +9,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Dict
 
+from amiproto import Event
+
+_SYSTEM = ("Privilege", "system,all")
+_BOOTED = ("Status", "Fully Booted")
+
 
 @dataclass(frozen=True)
 class Version:
@@ -30,6 +35,8 @@ class Version:
     :ivar bool reads_across_records: one read over TLS continues in the next record, and the server
         closes the connection if it responds before it has read everything (11.25). Later versions
         read from one record at a time (16.28, 22.10).
+    :ivar fully_booted: the event after a login whose event mask has the class ``system``, if the
+        server has started (:class:`amiproto.Event`). 11.25 sends neither Uptime nor LastReload.
     """
 
     ami: str
@@ -39,6 +46,9 @@ class Version:
     ignores_technology_case: bool = False
     first_variable_wins: bool = False
     reads_across_records: bool = False
+    fully_booted: Event = Event(
+        "FullyBooted", [_SYSTEM, ("Uptime", "0"), ("LastReload", "0"), _BOOTED]
+    )
 
 
 #: The known versions, by the major version of Asterisk.
@@ -51,6 +61,7 @@ VERSIONS: Dict[int, Version] = {
         ignores_technology_case=True,
         first_variable_wins=True,
         reads_across_records=True,
+        fully_booted=Event("FullyBooted", [_SYSTEM, _BOOTED]),
     ),
     16: Version("5.0.4"),
     22: Version("11.0.0"),

@@ -129,7 +129,7 @@ def test_many_threads_signals_and_forks() -> None:
         assert os.waitpid(child, 0)[1] == 0
 
     with LoopbackServer() as server:
-        client = client_of(server.port, 5.0, events="on")
+        client = client_of(server.port, 5.0, events="user")
         client.connect()
         old = signal.signal(signal.SIGALRM, _interrupt_client)
         # Coverage has a lock, which would stay locked after an interrupt, and in a forked child.

@@ -147,7 +147,7 @@ def test_failed_write_means_not_sent(steps: Tuple[Step, ...]) -> None:
 
 def test_input_before_a_failed_write_is_read(server: LoopbackServer) -> None:
     sock = socket.create_connection((server.host, server.port))
-    with opened(client_over(sock, events="on")) as client:
+    with opened(client_over(sock, events="user")) as client:
         connection = client._state().open_connection
         server.send_event(Event("Tick"))
         assert select.select([sock], [], [], 10.0)[0]
@@ -174,7 +174,7 @@ def test_drain_after_a_failed_write_has_a_deadline() -> None:
 
 def test_partial_tls_record_of_input_does_not_block(secure: LoopbackServer) -> None:
     with Proxy(secure.port) as proxy:
-        with opened(client_of(proxy.port, 5.0, tls=SERVER_PEM, events="on")) as client:
+        with opened(client_of(proxy.port, 5.0, tls=SERVER_PEM, events="user")) as client:
             client.ping()
             proxy.down.stall = len(proxy.down.passed) + 7
             secure.send_event(Event("Tick"))

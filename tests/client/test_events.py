@@ -48,7 +48,7 @@ def _tick(number: int) -> Event:
 
 
 def test_events_are_in_order_and_end_by_timeout(server: LoopbackServer) -> None:
-    with client_of(server.port, events="on") as client:
+    with client_of(server.port, events="user") as client:
         for number in range(5):
             server.send_event(_tick(number))
         seen = [event.headers["Number"] for event in client.events(timeout=0.1)]
@@ -168,7 +168,7 @@ def _listen(client: Client, events: List[Any]) -> threading.Thread:
 def test_no_event_is_lost_during_calls(tls: Union[bool, str]) -> None:
     events: List[Any] = []
     with LoopbackServer(tls=server_tls() if tls else None) as server:
-        with opened(client_of(server.port, 5.0, events="on", tls=tls)) as client:
+        with opened(client_of(server.port, 5.0, events="user", tls=tls)) as client:
             thread = _listen(client, events)
 
             def call(first: int) -> None:
@@ -198,7 +198,7 @@ def test_calls_do_not_wait_for_a_listener(server: LoopbackServer) -> None:
         call()
         return time.perf_counter() - start
 
-    with opened(client_of(server.port, events="on")) as client:
+    with opened(client_of(server.port, events="user")) as client:
         thread = _listen(client, [])
         assert statistics.median(seconds_of(client.ping) for _ in range(200)) < 0.02
         start = time.monotonic()
@@ -214,7 +214,7 @@ def test_calls_do_not_wait_for_a_listener(server: LoopbackServer) -> None:
 
 def test_listener_ends_by_its_timeout_during_calls(server: LoopbackServer) -> None:
     stop = threading.Event()
-    with client_of(server.port, 5.0, events="on") as client:
+    with client_of(server.port, 5.0, events="user") as client:
 
         def call() -> None:
             while not stop.is_set():
@@ -229,7 +229,7 @@ def test_listener_ends_by_its_timeout_during_calls(server: LoopbackServer) -> No
 
 
 def test_two_listeners_do_not_spin(server: LoopbackServer) -> None:
-    with client_of(server.port, events="on") as client:
+    with client_of(server.port, events="user") as client:
         thread = start_thread(lambda: list(client.events(timeout=0.3)))
         time.sleep(0.05)
         start = time.process_time()
@@ -243,7 +243,7 @@ def test_two_listeners_do_not_spin(server: LoopbackServer) -> None:
 def test_close_and_connect_end_a_listener(server: LoopbackServer, reconnect: bool) -> None:
     # After a new connect(), it would miss the events between the two connections.
     events: List[Any] = []
-    with opened(client_of(server.port, events="on")) as client:
+    with opened(client_of(server.port, events="user")) as client:
         thread = _listen(client, events)
         start = time.monotonic()
         if not reconnect:

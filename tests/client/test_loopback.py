@@ -55,7 +55,7 @@ def _talk(server: LoopbackServer, *parts: bytes, expect: int) -> List[bytes]:
     return rest.split(b"\r\n\r\n")[:-1]
 
 
-_LOGIN = b"Action: Login\r\nUsername: loopback\r\nSecret: loopback\r\n\r\n"
+_LOGIN = b"Action: Login\r\nUsername: loopback\r\nSecret: loopback\r\nEvents: off\r\n\r\n"
 
 
 def _read_all(sock: socket.socket) -> bytes:
@@ -359,19 +359,6 @@ def test_program_usage(
     assert (out + err).startswith("usage: python3 -m amiclient.loopback [-h] [--port PORT]\n")
 
 
-def test_events_are_sent_only_to_sessions_with_events_on() -> None:
-    with LoopbackServer() as server:
-        with client_of(server.port, events="on") as one, client_of(server.port) as other:
-            not_logged_in = socket.create_connection((server.host, server.port), 5.0)
-            banner = not_logged_in.recv(1000)
-            server.send_event(Event("Tick"))
-            server.send_event(Event("Tick"))
-            assert len(list(one.events(timeout=0.2))) == 2
-            assert list(other.events(timeout=0.05)) == []
-    with not_logged_in:
-        assert (banner + _read_all(not_logged_in)).count(b"\n") == 1
-
-
 def test_event_to_a_disconnected_client_is_ignored() -> None:
     in_handler, finish = threading.Event(), threading.Event()
 
@@ -381,7 +368,7 @@ def test_event_to_a_disconnected_client_is_ignored() -> None:
 
     with LoopbackServer(handlers={"Ping": handler}) as server:
         with socket.create_connection((server.host, server.port), 5.0) as sock:
-            sock.sendall(_LOGIN + b"Action: Ping\r\n\r\n")
+            sock.sendall(_LOGIN.replace(b"off", b"on") + b"Action: Ping\r\n\r\n")
             assert in_handler.wait(10.0)
             # Closes by a reset; the server's thread, in the handler, does not notice it.
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
@@ -424,25 +411,6 @@ def test_failed_login_ends_the_connection(login: bytes) -> None:
         # can overtake the response.
         responses = _talk(server, login, expect=2)
     assert responses == [b"Response: Error\r\nMessage: Authentication failed"]
-
-
-def test_login_actions_cannot_be_scripted() -> None:
-    handlers = {name: refuse("scripted") for name in ("Challenge", "Login", "Logoff", "Ping")}
-    with LoopbackServer(handlers=handlers) as server:
-        responses = _talk(
-            server,
-            b"Action: Ping\r\n\r\n",
-            b"Action: Challenge\r\nAuthType: MD5\r\n\r\n",
-            _LOGIN,
-            b"Action: Ping\r\n\r\n",
-            b"Action: Logoff\r\n\r\n",
-            expect=5,
-        )
-    words = [response.rpartition(b": ")[2] for response in responses]
-    del words[1]  # the challenge
-    assert words == [
-        b"Permission denied", b"Authentication accepted", b"scripted", b"Thanks for all the fish.",
-    ]  # fmt: skip
 
 
 def test_unclosed_server_does_not_block_exit() -> None:

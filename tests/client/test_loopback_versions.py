@@ -19,7 +19,7 @@ from tests.faults import client_of
 ALL = sorted(VERSIONS)
 EACH = pytest.mark.parametrize("version", ALL)
 
-LOGIN = b"Action: Login\r\nUsername: loopback\r\nSecret: loopback\r\n\r\n"
+LOGIN = b"Action: Login\r\nUsername: loopback\r\nSecret: loopback\r\nEvents: off\r\n\r\n"
 PING = b"Action: Ping\r\nActionID: ping\r\n\r\n"
 SEND = b"Action: MessageSend\r\nTo: sip:a\r\n"
 

@@ -57,7 +57,7 @@ class ClientMachine(RuleBasedStateMachine):
         self.server = LoopbackServer()
         self.server.open()
         self.proxy = Proxy(self.server.port)
-        self.client = client_of(self.proxy.port, _LONG, events="on", max_events=_MAX_EVENTS)
+        self.client = client_of(self.proxy.port, _LONG, events="user", max_events=_MAX_EVENTS)
         #: The outcome of each message by its text, in the order of sending.
         self.outcomes: Dict[str, str] = {}
         self.action_ids: Dict[str, str] = {}

@@ -8,13 +8,13 @@ from contextlib import contextmanager
 from typing import Iterator, List, Sequence, Tuple
 
 from amiclient.loopback import SECRET, USERNAME, LoopbackServer, Received
-from amiproto import Action, Banner, Connection, Response, Role, parse_message_send
+from amiproto import Action, Banner, Connection, Event, Response, Role, parse_message_send
 from amiproto.messaging.variables import effective_variables
 
 from .reading import read, split_input
 
 #: A login at the loopback server.
-LOGIN = f"Action: Login\r\nUsername: {USERNAME}\r\nSecret: {SECRET}\r\n\r\n".encode()
+LOGIN = f"Action: Login\r\nUsername: {USERNAME}\r\nSecret: {SECRET}\r\nEvents: off\r\n\r\n".encode()
 
 #: Seconds to wait for the server.
 _TIMEOUT = 10.0
@@ -35,7 +35,8 @@ def loopback(data: bytes) -> List[str]:
     assert reading.error is None
     if not complete and len(reading.events) < 2:
         return reading.names()  # even the banner was lost
-    banner, *responses, end = reading.events
+    banner, *messages, end = reading.events
+    responses = [message for message in messages if not isinstance(message, Event)]
     assert isinstance(banner, Banner)
     reader = Connection(Role.SERVER)
     reader.send(banner)
