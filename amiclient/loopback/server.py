@@ -97,7 +97,7 @@ class LoopbackServer:
       ``Message failed to send.`` to an address that the technology cannot use.
     - Variables keep the order of the action. The SIP headers of Asterisk have an order of their
       own.
-    - Every user can send messages, and can log in several times at once.
+    - Every user can send messages, receives every event, and can log in several times at once.
     - Other actions are unknown unless they are scripted or in ``handlers``.
     - The only events are FullyBooted, with an uptime of 0, and those of :meth:`send_event`.
     - A failed login gets its response at once, not after a second. The number of connections and

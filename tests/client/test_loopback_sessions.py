@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import sys
 import threading
 import time
 from contextlib import contextmanager
@@ -264,12 +265,15 @@ def test_no_event_precedes_the_response_to_a_login(server: LoopbackServer) -> No
             server.send_event(Event("Tick"))
 
     thread = start_thread(send_events)
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
     try:
-        for _ in range(100):
+        for _ in range(200):
             with connect(server) as sock:
                 sock.sendall(LOGIN + b"Events: call\r\n\r\n")
                 assert read(sock, 1)[0] == ACCEPTED
     finally:
+        sys.setswitchinterval(interval)
         stop.set()
         thread.join()
 

@@ -7,6 +7,16 @@ from typing import Dict, List, NamedTuple
 
 from tests.live.configuration import USERS
 
+#: Values of an event mask: words, classes, names in front of a comma, and numbers.
+EVENT_MASKS = [
+    b"", b"on", b"YES", b"T", b"off", b"False", b"n", b"all", b"all,call", b"none", b"none,user",
+    b"call", b"call,user", b"user,", b"user ,cdr", b"call, user", b"usr", b"USER", b"on ", b" on",
+    b"user\0,call", b"sys,cdr", b"u,call", b"a,cdr", b",", b",call", b"systems,cdr", b"n,call",
+    b"system,security", b"hookresponse", b"message", b"0", b"1", b"000", b"0064", b"64", b"66",
+    b"%d" % 2**30, b"%d" % (2**31 - 1), b"%d" % 2**31, b"%d" % (2**32 - 1), b"%d" % 2**32,
+    b"%d" % (2**32 + 65), b"%d" % (2**63 - 1), b"%d" % 2**63, b"9" * 900, b"-1", b"+1", b"\xb2",
+]  # fmt: skip
+
 
 class Stanza(NamedTuple):
     """Bytes to send over one connection."""
@@ -410,10 +420,26 @@ def _sessions() -> List[Stanza]:
     ]
 
 
+def _event_masks() -> List[Stanza]:
+    """Return stanzas for a user who receives no events: only the responses count."""
+    masks = {
+        **{repr(mask): b"EventMask: " + mask for mask in EVENT_MASKS},
+        "none": b"X: y", "twice": b"EventMask: off\r\nEventMask: on",
+    }  # fmt: skip
+    return _named({
+        **{f"event mask: {name}": action(b"Action: Events", b"ActionID: e", line) + PING
+           for name, line in masks.items()},
+        **{f"event mask: ActionID of {size} bytes": b"".join(
+            action(b"aCTION: eVENTS", b"ActionID: " + b"i" * size, b"EventMask: " + mask)
+            for mask in (b"on", b"off", b"")
+        ) + PING for size in (67, 242, 243, 244, 245, 246, 300, 1000)},
+    })  # fmt: skip
+
+
 #: Each takes a second, because the server delays its response.
 FAILED_LOGINS = _failed_logins()
 
 STANZAS: List[Stanza] = [
     *_overlong(), *_many_lines(), *_bodies(), *_line_ends(), *_names(), *_destinations(),
-    *_grammar(), *_sessions(),
+    *_grammar(), *_sessions(), *_event_masks(),
 ]  # fmt: skip

@@ -10,25 +10,37 @@ import os
 import re
 import socket
 import ssl
+import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from hashlib import md5
-from typing import Any, Dict, Iterator, List, NamedTuple, Tuple
+from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Tuple
 
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from amiclient.loopback import EventList, LoopbackServer, Output, Received
+from amiclient.loopback import EventList, LoopbackServer, Output, Received, refuse
 from amiclient.loopback.versions import VERSIONS
-from amiproto import Response
+from amiproto import Event, Response
 from amiproto._text import to_bytes
 from amiproto.messaging._sip import RESERVED_VARIABLES
 from tests.certificates import server_tls
 from tests.live.ami import TIMEOUT, RawAMI, connected, logged_in
+from tests.live.configuration import USERS
 from tests.live.phone import SipMessage
 from tests.live.servers import Live
-from tests.live.stanzas import FAILED_LOGINS, PING, STANZAS, TO, Stanza, action, login, send
+from tests.live.stanzas import (
+    EVENT_MASKS,
+    FAILED_LOGINS,
+    PING,
+    STANZAS,
+    TO,
+    Stanza,
+    action,
+    login,
+    send,
+)
 
 #: The number of generated examples for each server.
 EXAMPLES = int(os.environ.get("AMICLIENT_LIVE_EXAMPLES") or 150)
@@ -50,7 +62,10 @@ _OWN_HEADERS = frozenset(
 _UNSENT = RESERVED_VARIABLES | {"content-type"}
 
 #: Values that are different each time.
-_VARYING = re.compile(rb"(?<=\nTimestamp: )\d{10,}\.\d{6}(?=\r\n)|(?<=\nChallenge: )\d+(?=\r\n)")
+_VARYING = re.compile(
+    rb"(?<=\nTimestamp: )\d{10,}\.\d{6}(?=\r\n)"
+    rb"|(?<=\nChallenge: )\d+(?=\r\n)|(?<=\nUptime: )\d+(?=\r\n)|(?<=\nLastReload: )\d+(?=\r\n)"
+)
 
 
 class Delivered(NamedTuple):
@@ -185,6 +200,7 @@ def test_failed_logins(pair: Pair) -> None:
 def _log_in_by_challenge(port: int, secret: str) -> List[bytes]:
     """Return the stanzas of a login that succeeds, and of one that fails."""
     transcript = []
+    off = b"Events: off"  # the real user receives no events
 
     def ask(ami: RawAMI, *lines: bytes) -> bytes:
         ami.send(*lines)
@@ -200,7 +216,7 @@ def _log_in_by_challenge(port: int, secret: str) -> List[bytes]:
         first = challenge(ami)
         assert first.isdigit() and challenge(ami) == first
         key = md5(first + secret.encode()).hexdigest().encode()
-        ask(ami, b"Action: Login", b"AuthType: mD5", b"Username: MESSENGER", b"Key: " + key)
+        ask(ami, b"Action: Login", b"AuthType: mD5", b"Username: MESSENGER", b"Key: " + key, off)
         assert challenge(ami) == first
         ask(ami, b"Action: Ping")
     with connected("127.0.0.1", port) as ami:
@@ -215,6 +231,111 @@ def test_login_by_challenge(pair: Pair) -> None:
     real = _log_in_by_challenge(pair.live.server.port, secret)
     assert real == _log_in_by_challenge(pair.loopback.port, secret)
     assert b"Authentication accepted" in real[2] and b"Authentication failed" in real[-1]
+
+
+def _transcript(port: int, *stanzas: bytes) -> List[bytes]:
+    """Return the responses to stanzas on one connection, and what follows the last up to the end.
+
+    Each response is awaited before the next stanza is sent.
+    """
+    with connected("127.0.0.1", port) as ami:
+        responses = []
+        for raw in stanzas:
+            ami.socket.sendall(raw)
+            responses.append(_VARYING.sub(b"...", ami.read_stanza()))
+        with suppress(OSError):
+            ami.socket.shutdown(socket.SHUT_WR)
+        return [*responses, ami.stream.read()]
+
+
+_CHALLENGE = action(b"Action: Challenge", b"AuthType: MD5", b"Username: single")
+_LOGOFF = action(b"Action: Logoff", b"ActionID: off")
+
+
+def test_login_already_in_use(pair: Pair) -> None:
+    for raw, name in ((_CHALLENGE, "Challenge"), (login("single"), "Login")):
+        with logged_in(pair.live.server, "single"):
+            # The Ping has no response: the server has closed the connection.
+            real = _transcript(pair.live.server.port, raw)
+        pair.loopback.script(refuse("Login Already In Use"), action=name)
+        assert _transcript(pair.loopback.port, raw) == real
+        assert real[0].endswith(b"Message: Login Already In Use\r\n\r\n")
+
+
+def test_logins_during_shutdown(pair: Pair) -> None:
+    stanzas = [_CHALLENGE, login("admin"), login("admin"), _LOGOFF]
+    with pair.live.another_server() as server, logged_in(server, "admin") as ami:
+        # The server waits for the end of a call.
+        ami.ask(
+            b"Action: Originate", b"Channel: Local/wait@capture", b"Application: Wait",
+            b"Data: 5", b"Async: true",
+        )  # fmt: skip
+        response = b""
+        while b"Wait(5)" not in response:
+            ami.send(b"Action: Command", b"Command: core show channels")
+            response = ami.read_stanza()
+        ami.send(b"Action: Command", b"Command: core stop gracefully")  # no response
+        while b"Permission denied" in _transcript(server.port, PING)[0]:
+            time.sleep(0.02)
+        real = _transcript(server.port, *stanzas)
+    for name in ("Challenge", "Login", "Login", "Logoff"):
+        pair.loopback.script(refuse("Asterisk is shutting down"), action=name)
+    assert _transcript(pair.loopback.port, *stanzas) == real
+    assert real == [
+        *[b"Response: Error\r\nMessage: Asterisk is shutting down\r\n\r\n"] * 3,
+        b"Response: Error\r\nActionID: off\r\nMessage: Asterisk is shutting down\r\n\r\n",
+        b"",
+    ]
+
+
+# ---- events ----
+
+
+def _event_names(port: int, mask: bytes, send_event: Callable[[], object]) -> List[List[bytes]]:
+    """Return what a session sees of FullyBooted and of a UserEvent.
+
+    The lists are: after a login with this mask; after ``send_event``; after an action Events with
+    the same mask in a session without events, with its response; and after ``send_event`` again.
+    """
+
+    def ask(ami: RawAMI, *raw: bytes) -> List[bytes]:
+        ami.socket.sendall(b"".join(raw) + PING)
+        stanzas = []
+        while not stanzas or b"Ping: Pong" not in stanzas[-1]:
+            stanzas.append(_VARYING.sub(b"...", ami.read_stanza()))
+        # Every login causes a SuccessfulAuth, of the class security, in every session.
+        return [stanza for stanza in stanzas if b"Event: SuccessfulAuth" not in stanza]
+
+    secret = b"Secret: " + USERS["admin"].encode()
+    start = (b"Action: Login", b"Username: admin", secret)
+    with connected("127.0.0.1", port) as ami, connected("127.0.0.1", port) as other:
+        seen = [ask(ami, action(*start, b"Events: " + mask))]
+        send_event()
+        seen.append(ask(ami))
+        ask(other, action(*start, b"Events: off"))
+        seen.append(ask(other, action(b"Action: Events", b"EventMask: " + mask)))
+        send_event()
+        seen.append(ask(other))
+    return seen
+
+
+@pytest.mark.parametrize("mask", EVENT_MASKS)
+def test_event_mask(pair: Pair, mask: bytes) -> None:
+    with connected(pair.live.server.host, pair.live.server.port) as observer:
+        observer.socket.sendall(login("admin"))
+        observer.read_stanza()
+        observer.ask(b"Action: Events", b"EventMask: user")
+
+        def send_user_event() -> bytes:
+            # Once one session has received it, it is in the queues of all.
+            observer.send(b"Action: UserEvent", b"UserEvent: Any")
+            stanzas = [observer.read_stanza(), observer.read_stanza()]
+            return next(stanza for stanza in stanzas if stanza.startswith(b"Event: "))
+
+        event = Event.from_wire(send_user_event())
+        real = _event_names(pair.live.server.port, mask, send_user_event)
+    ours = _event_names(pair.loopback.port, mask, lambda: pair.loopback.send_event(event))
+    assert ours == real
 
 
 # ---- differences between versions ----
@@ -332,6 +453,7 @@ def _line(name: bytes, values: st.SearchStrategy[bytes]) -> st.SearchStrategy[by
 _ACTIONS = st.one_of(
     _line(b"Action", st.sampled_from([b"MessageSend"] * 6 + [
         b"mESSAGEsEND", b"Ping", b"", b"NoSuch %s", b"Challenge", b"Login", b"Logoff",
+        b"Events", b"Events",
         b"MessageSend ", b"Ping\0",
     ])),
     st.just(b"Action: MessageSend"),
@@ -359,6 +481,10 @@ _OTHERS = st.one_of(
     _line(b"Base64Body", _joined(
         [b"QUJD", b"eg==", b"=", b"a", b"-_", b" ", b"\0", b"AA", b"/+", b"\xff", b"\r"], 8)),
     _line(b"ActionID", _joined([b"id", b" ", b"\r", b"\0", b"\xff", b":", b"i" * 60], 5)),
+    _line(b"EventMask", st.one_of(
+        st.sampled_from(EVENT_MASKS),
+        _joined([b"a", b"s", b"user", b"all", b"cdr", b"on", b",", b",", b" ", b"1", b"9"], 8),
+    )),
     _line(b"AuthType", st.sampled_from([b"MD5", b"md5", b"", b"SHA"])),
     st.builds(
         lambda name, size, tail: name.ljust(size, b"x") + tail,
