@@ -1,6 +1,7 @@
 """Event masks: which events a session receives.
 
-The rules are those of Asterisk (16.28 and 22.10; 11 by its source).
+The rules are those of Asterisk (16.28 and 22.10; 11 by its source, but without the class
+``security``).
 """
 
 from __future__ import annotations
@@ -33,8 +34,8 @@ def parse_mask(value: bytes) -> int:
     ``all``. Unknown names and capitals are ignored.
 
     :param value: a number, a word such as ``on`` in any case, or class names (bytes).
-    :return: the mask (int), or :data:`DEFAULT_MASK` if the value is empty or a number over 2**31 - 1
-        that is negative in 32 bits.
+    :return: the mask (int), or :data:`DEFAULT_MASK` if the value is empty, or a number that is
+        negative as a signed integer of 32 bits.
     """
     if not value:
         return DEFAULT_MASK

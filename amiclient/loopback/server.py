@@ -338,7 +338,7 @@ class LoopbackServer:
             connection.challenge = b"%d" % int.from_bytes(os.urandom(4), "big")
         return _response(action, b"Success", lines=b"Challenge: %s\r\n" % connection.challenge)
 
-    # The next two run while the connection is locked for writing, so no event precedes the response.
+    # The next two run while the connection is locked for writing: no event precedes the response.
 
     def _login(self, connection: _ClientConnection, action: Action) -> Iterable[Message]:
         if connection.logged_in:

@@ -185,10 +185,11 @@ MASKS = [
     (b"on", EVERY), (b"YES", EVERY), (b"all", EVERY), (b"all,call", EVERY), (b"off", []),
     (b"False", []), (b"none", []), (b"", None), (b"call", ["call", "plain"]),
     (b"call,user", ["call", "user", "both", "plain"]), (b"user,", ["user", "plain"]),
-    (b"user ,cdr", ["plain"]), (b"usr", []), (b"USER", []), (b"on ", []), (b"user\0,call",
-    ["user", "plain"]), (b"none,user", ["user", "plain"]),
+    (b"user ,cdr", ["plain"]), (b"usr", []), (b"USER", []), (b"on ", []),
+    (b"user\0,call", ["user", "plain"]), (b"none,user", ["user", "plain"]),
     # A name in front of a comma stands for each class that starts with it.
-    (b"sys,cdr", ["system", "plain"]), (b"a,cdr", EVERY), (b",", EVERY), (b"systems,cdr", ["plain"]),
+    (b"sys,cdr", ["system", "plain"]), (b"a,cdr", EVERY), (b",", EVERY),
+    (b"systems,cdr", ["plain"]),
     # Numbers
     (b"1", ["system", "plain"]), (b"0", []), (b"66", ["call", "user", "both", "plain"]),
     (b"0064", ["user", "plain"]), (b"%d" % (2**30), ["plain"]), (b"%d" % (2**31 - 1), EVERY),

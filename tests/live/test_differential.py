@@ -300,7 +300,7 @@ def _event_names(port: int, mask: bytes, send_event: Callable[[], object]) -> Li
 
     def ask(ami: RawAMI, *raw: bytes) -> List[bytes]:
         ami.socket.sendall(b"".join(raw) + PING)
-        stanzas = []
+        stanzas: List[bytes] = []
         while not stanzas or b"Ping: Pong" not in stanzas[-1]:
             stanzas.append(_VARYING.sub(b"...", ami.read_stanza()))
         # Every login causes a SuccessfulAuth, of the class security, in every session.
