@@ -7,7 +7,7 @@ import os
 import socket
 from typing import Any, Optional, Protocol, Tuple, Union
 
-from ._transport import Deadline, Expired, Transport
+from ._transport import Deadline, Expired, Transport, is_eof, raise_from_handler
 from .exceptions import ConnectError, ConnectTimeout, TLSError
 
 #: The AMI port and the AMI TLS port, by default, in every version of Asterisk.
@@ -21,28 +21,14 @@ class SSLContext(Protocol):
     For annotations only: ``import amiclient`` does not import :mod:`ssl`, which takes 5 ms.
     """
 
-    def wrap_socket(
-        self,
-        sock: socket.socket,
-        server_side: bool = False,
-        do_handshake_on_connect: bool = True,
-        suppress_ragged_eofs: bool = True,
-        server_hostname: Optional[str] = None,
-    ) -> socket.socket:
+    def wrap_socket(self, sock: socket.socket, *args: Any, **options: Any) -> socket.socket:
         """Return the socket with TLS."""
         ...
 
 
-class PathLike(Protocol):
-    """An :class:`os.PathLike` of str, which Python 3.8 cannot write as a type at run time."""
-
-    def __fspath__(self) -> str:
-        """Return the path."""
-        ...
-
-
-#: The type of the argument ``tls`` of :class:`amiclient.Client`, which may also be None.
-TLS = Union[bool, str, PathLike, SSLContext]
+#: The type of the argument ``tls`` of :class:`amiclient.Client`, which may also be None. Python 3.8
+#: cannot write ``os.PathLike[str]`` as a type at run time.
+TLS = Union[bool, str, os.PathLike, SSLContext]  # type: ignore[type-arg]
 
 
 def tls_context(tls: TLS) -> SSLContext:
@@ -76,47 +62,39 @@ def tls_context(tls: TLS) -> SSLContext:
 def open_transport(transport: Transport, host: str, port: int, deadline: Deadline) -> None:
     """Connect a transport to a host, without TLS.
 
-    The lookup of a name cannot be interrupted by any portable means; the deadline is checked when
+    The lookup of a name takes as long as the system's resolver allows; the deadline is checked when
     it is done. Each address of the host gets its share of the remaining time.
 
     :raises ConnectError: if the host has no address, or no address accepts the connection.
     :raises ConnectTimeout: if the deadline passes.
-    :raises Closed: if another thread has requested to close the transport.
     """
     try:
         addresses = socket.getaddrinfo(host, port, 0, socket.SOCK_STREAM)
     except (OSError, ValueError) as error:
+        raise_from_handler(error)
         raise ConnectError(f"cannot resolve host {host!r}: {error}", field="host") from error
     failure: Optional[BaseException] = None
     for number, (family, kind, protocol, _, address) in enumerate(addresses):
-        seconds = _remaining(deadline, host, port)
+        seconds = deadline.remaining()
+        if seconds == 0.0:
+            break
         if seconds is not None:
             seconds /= len(addresses) - number  # so that a silent address leaves time for others
         try:
-            transport.attach(socket.socket(family, kind, protocol))
-        except OSError as error:
-            failure = error  # such as from a kernel without IPv6
-            continue
-        try:
+            transport.attach(socket.socket(family, kind, protocol))  # or the kernel has no IPv6
             _connect(transport, address, Deadline(seconds))
+            set_socket_options(transport.sock)
+            return
         except (OSError, Expired) as error:
+            raise_from_handler(error)
             failure = error
-            continue
-        set_socket_options(transport.sock)
-        return
-    _remaining(deadline, host, port)
+    if deadline.remaining() == 0.0:
+        raise ConnectTimeout(f"timed out while connecting to {host} port {port}")
     raise ConnectError(
         f"cannot connect to {host} port {port}: {failure}; check that Asterisk is running, and "
         "bindaddr, port and tlsenable in manager.conf",
         field="port",
     ) from failure
-
-
-def _remaining(deadline: Deadline, host: str, port: int) -> Optional[float]:
-    seconds = deadline.remaining()
-    if seconds == 0.0:
-        raise ConnectTimeout(f"timed out while connecting to {host} port {port}")
-    return seconds
 
 
 def _connect(transport: Transport, address: Tuple[Any, ...], deadline: Deadline) -> None:
@@ -130,6 +108,13 @@ def _connect(transport: Transport, address: Tuple[Any, ...], deadline: Deadline)
         raise OSError(code, os.strerror(code))
 
 
+#: Keepalive after 60 s of silence, every 10 s, 6 times; and as long for data that is not
+#: acknowledged (ms). Not every system has every option.
+_TCP_OPTIONS = (
+    ("TCP_KEEPIDLE", 60), ("TCP_KEEPINTVL", 10), ("TCP_KEEPCNT", 6), ("TCP_USER_TIMEOUT", 120_000)
+)  # fmt: skip
+
+
 def set_socket_options(sock: socket.socket) -> None:
     """Disable Nagle's algorithm and enable keepalive, if the socket is a TCP socket."""
     try:
@@ -137,8 +122,12 @@ def set_socket_options(sock: socket.socket) -> None:
         # and with TLS to every line.
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    except OSError:
-        pass  # another kind of socket, or a broken one, which its first use will show
+        for name, value in _TCP_OPTIONS:
+            if hasattr(socket, name):
+                sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
+    except OSError as error:
+        raise_from_handler(error)
+        # Another kind of socket, or a broken one, which its first use will show.
 
 
 def start_tls(
@@ -148,7 +137,6 @@ def start_tls(
 
     :raises TLSError: if the handshake fails, or the certificate is not trusted.
     :raises ConnectTimeout: if the deadline passes.
-    :raises Closed: if another thread has requested to close the transport.
     """
     import ssl
 
@@ -171,9 +159,11 @@ def start_tls(
             f"the certificate of {server_name} is not trusted: {error.verify_message}", field="tls"
         ) from error
     except (OSError, ValueError) as error:
+        raise_from_handler(error)
         raise TLSError(
             f"TLS handshake with {server_name} failed: {error}; check tlsenable and tlsbindaddr in "
-            "manager.conf, and that this is the TLS port"
+            "manager.conf, and that this is the TLS port",
+            retryable=is_eof(error) or isinstance(error, ConnectionError),
         ) from error
 
 

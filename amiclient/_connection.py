@@ -8,9 +8,11 @@ lock and the current connection, which the threads of a process share.
 from __future__ import annotations
 
 import logging
+import sys
 from collections import deque
 from time import monotonic
-from typing import Callable, Deque, Dict, Iterable, Optional, Tuple, TypeVar, Union
+from types import GeneratorType
+from typing import Any, Callable, Deque, Dict, List, Optional, Type, Union
 
 from amiproto import (
     NEED_DATA,
@@ -20,25 +22,23 @@ from amiproto import (
     EndOfStream,
     Event,
     LocalProtocolError,
-    LoginFailed,
     RemoteProtocolError,
     Response,
     Session,
     UnknownMessage,
 )
-from amiproto.limits import MAX_OUTSTANDING
 
-from ._lock import FairLock, LockTimeout, Waiter
-from ._transport import Closed, Deadline, Expired, Transport
-from .exceptions import EventOverflow, ReentrantCall
-from .results import not_connected_error, unanswered_error
+from ._lock import Claim, FairLock, LockTimeout
+from ._transport import MAX_TIMEOUT, Closed, Deadline, Expired, Transport
+from .exceptions import EventOverflow, ReentrantCall, SendTimeout
+from .results import unanswered_error
 
 logger = logging.getLogger("amiclient")
 
 #: What :meth:`amiclient.Client.events` yields; each has ``name`` and ``headers``.
 UnsolicitedMessage = Union[Event, Response, UnknownMessage]
 
-T = TypeVar("T")
+Owner = Optional["GeneratorType[Any, Any, Any]"]
 
 #: The default number of events to buffer; at some kilobytes each, tens of megabytes at most.
 MAX_EVENTS = 10_000
@@ -47,24 +47,44 @@ MAX_EVENTS = 10_000
 #: thousand; much larger ones may be an attack.
 MAX_EVENT_BYTES = 32 * 1024 * 1024
 
-#: Reads (16 MiB, more than a socket buffers) before an action is sent or after a write failed. A
-#: peer that keeps sending is alive, but must not block the call.
+#: Reads (16 MiB, more than a socket buffers) before an action is sent or after a write failed, for
+#: a peer that keeps sending must not block the call.
 _MAX_DRAIN_READS = 256
 
-#: Seconds that a thread which closes the client waits for the lock before it asks again for the
-#: connection to be closed, because another thread may have reconnected.
-_CLOSE_RETRY = 0.05
+#: Seconds that close() waits for the call that uses the connection, at most. A call that looks up a
+#: host cannot be interrupted.
+CLOSE_WAIT = 0.05
+
+#: Why a connection has ended, or none is opened.
+CLOSED = "the client was closed"
+
+#: Why the connection ended, if the server did not respond to a Ping.
+_NO_PONG = "no response to the health check"
 
 
 class PendingAction:
-    """An action that waits for its response."""
+    """An action that waits for its response.
 
-    __slots__ = ("action_id", "name", "start")
+    :param owner: the generator that waits for the result, or None for a call. Once it has ended,
+        for whatever reason, the action is cancelled.
+    """
 
-    def __init__(self, action_id: str, name: str) -> None:
-        self.action_id = action_id
+    __slots__ = ("name", "action_id", "wire", "start", "result", "is_cancelled", "_owner")
+
+    def __init__(self, name: str, action_id: str, wire: bytes, owner: Owner = None) -> None:
         self.name = name
+        self.action_id = action_id
+        self.wire = wire
         self.start = monotonic()
+        #: The result, once it has arrived.
+        self.result: Optional[ActionResult] = None
+        #: Set by any thread to stop waiting; if the action is not sent yet, it never is.
+        self.is_cancelled = False
+        self._owner = owner
+
+    def is_wanted(self) -> bool:
+        """Return False if the action was cancelled or its generator has ended."""
+        return not self.is_cancelled and (self._owner is None or self._owner.gi_frame is not None)
 
     def log(self, outcome: str) -> None:
         """Log the outcome and the elapsed time, never the content."""
@@ -74,7 +94,7 @@ class PendingAction:
         )  # fmt: skip
 
 
-class SendQueue:
+class SendQueue(Deque[PendingAction]):
     """The actions that are not completely written, oldest first.
 
     :param is_tls: whether each write becomes a TLS record. Then each line is written alone:
@@ -85,54 +105,38 @@ class SendQueue:
     """
 
     def __init__(self, is_tls: bool) -> None:
+        super().__init__()
         self._is_tls = is_tls
-        self._queue: Deque[Tuple[str, bytes]] = deque()
         self._offset = 0  # bytes of the oldest action that are written
-
-    def __bool__(self) -> bool:
-        return bool(self._queue)
-
-    def __contains__(self, action_id: str) -> bool:
-        return any(queued == action_id for queued, _ in self._queue)
-
-    def append(self, action_id: str, wire: bytes) -> None:
-        """Add an action."""
-        self._queue.append((action_id, wire))
 
     def next_chunk(self) -> bytes:
         """Return what to write next, in one write."""
-        first = self._queue[0][1]
+        first = self[0].wire
         start = self._offset
         if self._is_tls:
             end = first.find(b"\n", start) + 1
             if end == len(first) and end - start == 2:
                 end -= 1
             return first[start:end]
-        if len(self._queue) == 1:
+        if len(self) == 1:
             return first[start:]
-        return b"".join([wire for _, wire in self._queue])[start:]
+        return b"".join([pending.wire for pending in self])[start:]
 
     def advance(self, count: int) -> None:
         """Remove the bytes that were written (their number, int)."""
         self._offset += count
-        while self._queue and self._offset >= len(self._queue[0][1]):
-            self._offset -= len(self._queue.popleft()[1])
+        while self and self._offset >= len(self[0].wire):
+            self._offset -= len(self.popleft().wire)
 
-    def remove(self, action_id: str) -> bool:
+    def cancel(self, pending: PendingAction) -> bool:
         """Remove an action; return True if a part of it was written."""
-        for index, (queued, _) in enumerate(self._queue):
-            if queued == action_id:
-                del self._queue[index]
-                return index == 0 and self._offset > 0
-        raise KeyError(action_id)
+        is_partly_sent = pending is self[0] and self._offset > 0
+        self.remove(pending)
+        return is_partly_sent
 
 
 class EventBuffer:
-    """Events in order, up to a limit; those beyond it are dropped and counted.
-
-    :param max_events: the number of events to keep (int).
-    :param max_bytes: their size on the wire (int).
-    """
+    """Events in order, up to a number and a size on the wire; the rest is dropped and counted."""
 
     def __init__(self, max_events: int, max_bytes: int) -> None:
         self._max_events = max_events
@@ -154,16 +158,9 @@ class EventBuffer:
             self._events.append(event)
             self._bytes = size
 
-    def popleft(self) -> Optional[UnsolicitedMessage]:
-        """Return and remove the oldest event, or return None.
-
-        :raises EventOverflow: once, if events were dropped.
-        """
-        if self._events:
-            event = self._events.popleft()
-            self._bytes -= len(event.wire)
-            return event
-        if self._dropped:
+    def popleft(self) -> UnsolicitedMessage:
+        """Return and remove the oldest event, or raise EventOverflow where events were dropped."""
+        if not self._events:
             dropped, self._dropped = self._dropped, 0
             raise EventOverflow(
                 f"{dropped} events were dropped; the buffer holds {self._max_events} events and "
@@ -171,148 +168,127 @@ class EventBuffer:
                 limit=self._max_events,
                 actual=dropped,
             )
-        return None
+        event = self._events.popleft()
+        self._bytes -= len(event.wire)
+        return event
 
 
 class AMIConnection:
-    """A connection in use; it cannot be used again after it has failed.
+    """A connection in use; it cannot be used again after it has failed. Calls need the lock.
 
-    Any thread may call :meth:`cancel` and :meth:`pop_result` at any time; the other methods need
-    the lock.
+    Methods that wait raise Expired if their deadline passes, and Closed if the connection ends,
+    which they close then, also because the server violated the protocol.
 
-    :param transport: a connected transport, owned by the connection from then on.
-    :param session: a new session.
-    :param events: the buffer for events.
+    :param health_check_interval: seconds without data (float), or None for no health checks.
     """
 
-    def __init__(self, transport: Transport, session: Session, events: EventBuffer) -> None:
+    def __init__(
+        self,
+        transport: Transport,
+        session: Session,
+        events: EventBuffer,
+        health_check_interval: Optional[float],
+    ) -> None:
         self.transport = transport
         self.events = events
         #: Why nothing can be sent any more, or None.
         self.failure: Optional[str] = None
         self._session = session
         self._send_queue = SendQueue(transport.is_tls)
-        self._results: Dict[str, ActionResult] = {}
-        self._cancelled: Deque[str] = deque()
+        self._pending: Dict[str, PendingAction] = {}
+        self._interval = MAX_TIMEOUT if health_check_interval is None else health_check_interval
+        self._last_received = monotonic()
+        #: The deadline of the health check for which :meth:`next_event` waits, or None.
+        self._ping_end: Optional[Deadline] = None
 
-    def cancel(self, action_ids: Iterable[str]) -> None:
-        """Stop waiting for actions; unsent ones are removed before the next write."""
-        self._cancelled.extend(action_ids)
-
-    def pop_result(self, action_id: str) -> Optional[ActionResult]:
-        """Return the result of an action, once, or None if it has not arrived."""
-        return self._results.pop(action_id, None)
-
-    def close(self, reason: str) -> None:
+    def close(self, reason: str, expected: bool = False) -> None:
         """Close the connection; later calls fail with the first reason given."""
         if self.failure is None:
             self.failure = self.transport.close_reason or reason
+            if not expected and self._session.logged_in and self.transport.close_reason is None:
+                logger.warning("the connection ended: %s", reason)
         self.transport.close()
 
     def log_in(self, deadline: Deadline) -> None:
-        """Read the banner and log in.
-
-        :raises Expired, Closed: as :meth:`pump`.
-        :raises LoginFailed: if the server rejects the login.
-        """
-        failure: Optional[LoginFailed] = None
-        try:
-            while not self._session.logged_in:
-                self.pump(deadline)
-                self._queue_login()
-        except LoginFailed as error:
-            failure = error
-        if failure is not None:
-            # Without the original traceback: a server may echo the secret, and the variables of
-            # those frames hold its message.
-            try:
-                raise failure.with_traceback(None)
-            finally:
-                del failure  # breaks the reference cycle through the new traceback
+        """Read the banner and log in; raise LoginFailed if the server rejects that."""
+        while not self._session.logged_in:
+            self.pump(deadline)
+            self._queue_login()
 
     def _queue_login(self) -> None:
         # Its own function: with the mechanism "plain" the data holds the secret, so it must not be
         # in a frame through which an exception passes.
         data = self._session.data_to_send()
         if data:
-            self._send_queue.append("", data)
+            self._send_queue.append(PendingAction("Login", "", data))
 
-    def call(self, action: Action, deadline: Deadline) -> ActionResult:
-        """Send an action and wait for its result.
-
-        :raises NotSent, OutcomeUnknown, LocalProtocolError: as :meth:`amiclient.Client.send`.
-        """
-        self.check_alive(deadline)
-        pending = self.enqueue(action)
-        while True:
-            reason: Union[Expired, Closed, None] = None
-            try:
-                self.pump(deadline)
-            except (Expired, Closed) as error:
-                reason = error.with_traceback(None)  # its traceback refers to this frame: a cycle
-            result = self.pop_result(pending.action_id)  # may have arrived just before the end
-            if result is not None:
-                pending.log(result.response.name)
-                return result
-            if reason is not None:
-                raise self.abandon(pending, reason) from reason
-
-    def check_alive(self, deadline: Deadline) -> None:
-        """Process pending input, so that a dead connection is noticed before sending.
-
-        :raises SendFailed: if the connection has ended.
-        :raises SendTimeout: if no time is left.
-        """
+    def is_alive(self, deadline: Deadline) -> bool:
+        """Process pending input, and check the health if it is due; return False if it ended."""
+        if self.failure is not None:
+            return False
         try:
             self._drain(deadline)
+            self._remove_unwanted()
             if deadline.remaining() == 0.0:
                 raise Expired
-        except (Expired, Closed) as error:
-            raise unanswered_error(error, sent=False) from error
-
-    def enqueue(self, action: Action) -> PendingAction:
-        """Add an action that the next :meth:`pump` or :meth:`flush` writes.
-
-        :raises LocalProtocolError: as :meth:`amiproto.Session.send`.
-        :raises SendFailed: if too many responses are missing for another action to be sent.
-        """
-        try:
-            action = self._session.send(action)
-        except LocalProtocolError as error:
-            is_full = type(error) is LocalProtocolError and error.limit == MAX_OUTSTANDING
-            if not is_full or len(self._session.outstanding) > MAX_OUTSTANDING // 2:
-                raise
-            # The callers of most of these actions have timed out, and no response has arrived
-            # late: the server hangs.
-            self.close(f"{error.limit} actions have no response")
-            raise unanswered_error(Closed(self.failure), sent=False) from error
-        assert action.action_id is not None
-        self._send_queue.append(action.action_id, action.wire)
-        return PendingAction(action.action_id, action.name)
-
-    def flush(self, deadline: Deadline) -> None:
-        """Write as much as possible without waiting; :attr:`failure` is set if that fails.
-
-        :param deadline: limits the reading of pending input after a failure.
-        """
-        try:
-            self._write(deadline)
+            if self._idle_time() <= 0.0:
+                self._ping(deadline)
         except Closed:
-            pass
+            return False
+        return self.failure is None
+
+    def call(self, action: Action, deadline: Deadline) -> ActionResult:
+        """Send an action and wait for its result; raise as :meth:`amiclient.Client.send`."""
+        pending = self.enqueue(action)
+        reason: Union[Expired, Closed]
+        try:
+            result = self.wait(pending, deadline)
+            pending.log(result.response.name)
+            if result.response.name == "Goodbye":
+                self.close("the client logged off", expected=True)
+            return result
+        except (Expired, Closed) as error:
+            reason = error.with_traceback(None)  # its traceback refers to this frame: a cycle
+        raise self.abandon(pending, reason) from reason
+
+    def enqueue(self, action: Action, owner: Owner = None) -> PendingAction:
+        """Add an action for the next :meth:`write`; raise as :meth:`amiproto.Session.send`."""
+        action = self._session.send(action)
+        pending = PendingAction(action.name, action.action_id or "", action.wire, owner)
+        self._pending[pending.action_id] = pending
+        self._send_queue.append(pending)
+        return pending
+
+    def wait(self, pending: PendingAction, deadline: Deadline) -> ActionResult:
+        """Wait for the result of an action."""
+        while pending.result is None:
+            try:
+                self.pump(deadline)
+            except (Expired, Closed):
+                if pending.result is None:  # it may have arrived just before the end
+                    raise
+        return pending.result
+
+    def _ping(self, deadline: Deadline) -> None:
+        """Send Ping and wait for the response; without one, the connection has ended."""
+        try:
+            self.wait(self.enqueue(Action("Ping")), deadline)
+        except Expired:
+            self.close(_NO_PONG)
+            raise
+
+    def _idle_time(self) -> float:
+        """Return the seconds until the next health check (0 or less if it is due)."""
+        return self._last_received + self._interval - monotonic()
 
     def pump(self, deadline: Deadline) -> None:
-        """Write as much as possible, wait for data, and process it.
+        """Write as much as possible, wait for data or for another thread, and process the data."""
+        self.write(deadline)
+        self._receive(bool(self._send_queue), deadline)
 
-        Returns without data if another thread interrupted the wait.
-
-        :raises Expired: if the deadline passes first.
-        :raises Closed: if the connection has ended, or the server violated the protocol.
-        """
+    def _receive(self, write: bool, deadline: Deadline) -> None:
         try:
-            self._write(deadline)
-            if self.failure is not None:  # earlier, or because a partly sent action was cancelled
-                raise Closed(self.failure)
-            data = self.transport.receive_before(bool(self._send_queue), deadline)
+            data = self.transport.receive_before(write, deadline)
             if data is not None:
                 self._feed(data)
         except Closed as error:
@@ -321,41 +297,58 @@ class AMIConnection:
             raise
 
     def next_event(
-        self, deadline: Deadline, has_waiters: Callable[[], bool]
+        self, deadline: Deadline, has_waiters: Callable[[], bool], ping_timeout: Optional[float]
     ) -> Optional[UnsolicitedMessage]:
         """Wait for the next event; None if another call waits for the lock.
 
-        :raises Expired, Closed: as :meth:`pump`.
-        :raises EventOverflow: if events were dropped.
+        :param ping_timeout: seconds to wait for the response to a health check (float or None).
         """
         while not self.events:
             if has_waiters():
                 return None
-            self.pump(deadline)
+            idle, remaining = self._idle_time(), deadline.remaining()
+            if idle <= 0.0 and self._ping_end is None:
+                self.enqueue(Action("Ping"))
+                self._ping_end = Deadline(ping_timeout)
+            # A deadline may pass before that of the Ping: then the next call waits for the rest.
+            check = self._ping_end or Deadline(idle)
+            seconds = check.remaining()
+            is_first = remaining is None or seconds is not None and seconds <= remaining
+            try:
+                self.pump(check if is_first else deadline)
+            except Expired:
+                if not is_first:
+                    raise
+                if self._ping_end is not None:
+                    self.close(_NO_PONG)
+                    raise Closed(self.failure) from None
         return self.events.popleft()
 
     def abandon(self, pending: PendingAction, reason: Union[Expired, Closed]) -> AMIError:
-        """Stop waiting for an action and return the exception that says whether it was sent."""
-        sent = self._cancel(pending.action_id)
+        """Stop waiting for an action and return the exception; if it was sent, close."""
+        sent = pending not in self._send_queue
+        if sent:
+            self.close("a response did not arrive in time")
+        else:
+            self._remove(pending)
         error = unanswered_error(reason, sent, pending.action_id)
         pending.log(error.outcome)
         return error
 
-    def _cancel(self, action_id: str) -> bool:
-        """Stop waiting for an action; return True if its last byte was sent."""
-        if action_id in self._send_queue:
-            if self._send_queue.remove(action_id) or self.transport.has_partial_record:
-                # The server would take the next action for the rest of this one.
-                self.close("an action was cancelled after a part of it was sent")
-            self._session.cancel(action_id)
-            return False
-        self._session.abandon(action_id)
-        self._results.pop(action_id, None)
-        return True
+    def _remove(self, pending: PendingAction) -> None:
+        if self._send_queue.cancel(pending) or self.transport.has_partial_record:
+            # The server would take the next action for the rest of this one.
+            self.close("an action was cancelled after a part of it was sent")
+        del self._pending[pending.action_id]
+        self._session.cancel(pending.action_id)
 
-    def _write(self, deadline: Deadline) -> None:
-        while self._cancelled:
-            self._cancel(self._cancelled.popleft())
+    def _remove_unwanted(self) -> None:
+        for pending in [p for p in self._send_queue if not p.is_wanted()]:
+            self._remove(pending)
+
+    def write(self, deadline: Deadline) -> None:
+        """Write as much as possible without waiting; read what is pending after a failure."""
+        self._remove_unwanted()
         while self._send_queue and self.failure is None:
             try:
                 count = self.transport.send(self._send_queue.next_chunk())
@@ -369,31 +362,24 @@ class AMIConnection:
             if not count:
                 return
             self._send_queue.advance(count)
+        if self.failure is not None:  # earlier, or because a partly sent action was cancelled
+            raise Closed(self.failure)
 
     def _drain(self, deadline: Deadline) -> None:
-        """Process pending input, without waiting for more.
-
-        :raises Closed: if the connection has ended, or the server violated the protocol.
-        """
+        """Process pending input, without waiting for more."""
         try:
             for _ in range(_MAX_DRAIN_READS):
-                if not self.transport.readable():
-                    return
-                data = self.transport.receive()
-                if data is None:
-                    return
-                self._feed(data)
+                self._receive(False, Deadline(0.0))
                 if deadline.remaining() == 0.0:
                     return
-        except Closed as error:
-            self.close(str(error))
-            error.args = (self.failure,)
-            raise
+        except Expired:
+            pass  # there is none
 
     def _feed(self, data: bytes) -> None:
         session = self._session
         try:
             if data:
+                self._last_received, self._ping_end = monotonic(), None
                 session.receive_data(data)
             else:
                 session.receive_eof()
@@ -402,13 +388,15 @@ class AMIConnection:
                 if event is NEED_DATA:
                     return
                 if isinstance(event, ActionResult):
-                    if self._send_queue and event.action_id in self._send_queue:
+                    pending = self._pending[event.action_id]
+                    if self._send_queue and pending in self._send_queue:
                         # It cannot be genuine. If it were accepted, the rest of the action would
                         # still be sent.
                         raise RemoteProtocolError(
                             "received a response to an action that is not completely sent"
                         )
-                    self._results[event.action_id] = event
+                    del self._pending[event.action_id]
+                    pending.result = event
                 elif isinstance(event, (Event, Response, UnknownMessage)):
                     self.events.add(event)
                 elif isinstance(event, EndOfStream):
@@ -420,7 +408,7 @@ class AMIConnection:
 class ClientState:
     """The lock and the connection that the threads of a client share; one for each process."""
 
-    def __init__(self) -> None:
+    def __init__(self, closed: bool = False) -> None:
         self.lock = FairLock()
         #: The transport, from when it is being connected.
         self.transport: Optional[Transport] = None
@@ -428,56 +416,21 @@ class ClientState:
         self.connection: Optional[AMIConnection] = None
         #: The version in the banner of the server, once it has been received.
         self.server_version: Optional[str] = None
+        #: Whether the client was closed: no call connects then, except connect() and ``with``.
+        self.closed = closed
+        #: An entry for each ``with`` statement that uses the client; list operations are atomic.
+        self.users: List[None] = []
+        #: Set while a call uses the connection. If a call finds it set, the last one was
+        #: interrupted at an unknown point, and its connection is closed.
+        self.in_use = False
 
     @property
-    def open_connection(self) -> AMIConnection:
-        """The connection, if it is open as far as is known.
-
-        :raises NotConnected: if it is not.
-        """
+    def is_connected(self) -> bool:
+        """Whether there is a connection, open as far as is known."""
         connection = self.connection
-        if connection is None or connection.failure is not None:
-            raise not_connected_error(None if connection is None else connection.failure)
-        return connection
-
-    def run_locked(self, work: Callable[[], T], deadline: Deadline, is_listener: bool = False) -> T:
-        """Call a function while holding the lock, and return its result.
-
-        The state stays consistent if a signal handler raises at any point. An unexpected exception
-        closes the connection, because it can strike between an operation on the socket and the
-        note of it. The cleanup is attempted twice, because the handler can raise during the first.
-
-        :param is_listener: whether the function only waits for events, so that other calls
-            interrupt it.
-        :raises LockTimeout: if the deadline passes before the lock is acquired.
-        :raises ReentrantCall: if this thread is already in a call.
-        """
-        lock = self.lock
-        waiter = Waiter(self.wake if is_listener else None)
-        if lock.is_used_by(waiter.thread):
-            raise ReentrantCall(
-                "called from a signal handler or __del__ during another call of the same thread; "
-                "nothing was sent"
-            )
-        try:
-            try:
-                lock.acquire(waiter, deadline)
-                return work()
-            except (AMIError, Expired, Closed):
-                raise
-            except BaseException:
-                self._close_interrupted(waiter)
-                raise
-            finally:
-                lock.release(waiter)
-        except BaseException:
-            self._close_interrupted(waiter)
-            lock.release(waiter)
-            raise
-
-    def _close_interrupted(self, waiter: Waiter) -> None:
-        if self.lock.is_held_by(waiter):
-            self.close_locked("a call was interrupted")
+        if connection is None or connection.failure is not None or self.closed:
+            return False
+        return not self.in_use or self.lock.is_held()
 
     def wake(self) -> None:
         """Interrupt the current wait, so that a listener releases the lock."""
@@ -488,30 +441,62 @@ class ClientState:
     def close_locked(self, reason: str) -> None:
         """Close the connection, if there is one; the caller holds the lock."""
         if self.connection is not None:
-            self.connection.close(reason)
+            self.connection.close(reason, expected=True)
         if self.transport is not None:
             self.transport.close()
-
-    def close(self, reason: str) -> None:
-        """Close the connection from any thread, and interrupt the call that uses it."""
-        try:
-            self._close(reason)
-        except BaseException:  # raised by a signal handler: finish nevertheless
-            self._close(reason)
-            raise
-
-    def _close(self, reason: str) -> None:
-        while True:
-            if self.transport is not None:
-                self.transport.request_close(reason)
-            try:
-                self.run_locked(lambda: self._reset(reason), Deadline(_CLOSE_RETRY))
-                return
-            except LockTimeout:
-                pass  # another call got the lock first, and may have reconnected
-            except ReentrantCall:
-                return  # the interrupted call notices the request and closes
-
-    def _reset(self, reason: str) -> None:
-        self.close_locked(reason)
         self.connection = self.transport = None
+
+    def close(self) -> None:
+        """Close the client from any thread; the call that uses the connection, if any, fails."""
+        self.closed = True
+        transport = self.transport
+        if transport is not None:
+            transport.request_close(CLOSED)
+        try:
+            with Call(self, Deadline(CLOSE_WAIT)):
+                self.close_locked(CLOSED)
+        except (LockTimeout, ReentrantCall):
+            pass  # the call that holds the lock closes the connection when it ends
+
+
+#: The exceptions that a call raises with its connection in a known state. After any other one the
+#: connection was closed, or a signal handler may have raised it.
+_CLEAN = (Expired, Closed, LocalProtocolError, SendTimeout, EventOverflow)
+
+
+class Call(Claim):
+    """A ``with`` statement that holds the lock while it uses the connection.
+
+    A signal handler may raise at any point. Nothing is cleaned up then: the lock counts as released
+    when the frame of the ``with`` statement has ended, and the next call closes the connection.
+
+    :param is_listener: whether the call only waits for events, so that other calls interrupt it.
+    """
+
+    __slots__ = ("_state", "_deadline")
+
+    def __init__(self, state: ClientState, deadline: Deadline, is_listener: bool = False) -> None:
+        super().__init__(state.wake if is_listener else None)
+        self._state = state
+        self._deadline = deadline
+
+    def __enter__(self) -> None:
+        state = self._state
+        if state.lock.is_used_by_this_thread():
+            raise ReentrantCall(
+                "called from a signal handler or __del__ during another call of the same thread; "
+                "nothing was sent"
+            )
+        self.frame = sys._getframe(1)
+        state.lock.acquire(self, self._deadline)
+        if state.in_use and not (state.connection and state.connection.failure):
+            state.close_locked("a call was interrupted")
+        state.in_use = True
+
+    def __exit__(self, kind: Optional[Type[BaseException]], *_: object) -> None:
+        state = self._state
+        if kind is None or issubclass(kind, _CLEAN):
+            state.in_use = False
+        if state.closed:
+            state.close_locked(CLOSED)
+        state.lock.release(self)

@@ -1,103 +1,103 @@
-"""A fair lock for the threads that share a connection, safe against signal handlers.
+"""A fair lock for the threads that share a connection, which no exception can leave held.
 
-Calls get it in the order in which they asked for it, except that a call which only listens for
-events releases it as soon as another call waits (``on_contention``).
-
-A lock of :mod:`threading` is not enough: if a signal handler raises between the acquisition and the
-following ``try``, or while a ``with`` block exits, the lock stays held. Here each call has a
-:class:`Waiter`, and :meth:`FairLock.release` does nothing if that waiter neither holds the lock nor
-waits for it. A call can therefore always release, however often and wherever it was interrupted.
+A signal handler can raise between any two bytecodes, also in a ``finally`` block that releases a
+lock. A claim to this lock therefore belongs to the call that made it: a claim that was not released
+is void as soon as the frame of its call has ended.
 """
 
 from __future__ import annotations
 
 from _thread import allocate_lock, get_ident
-from collections import deque
-from typing import Callable, Deque, Dict, Optional
+from types import FrameType
+from typing import Callable, Dict, Optional
 
 from ._transport import Deadline, Expired
 
-#: The only key of the dictionary with the holder: ``setdefault`` acquires the lock atomically.
-_HOLDER = "holder"
+#: Seconds after which a waiting call checks again whether the calls before it still run.
+_CHECK_INTERVAL = 0.05
 
 
 class LockTimeout(Expired):
     """The deadline passed while other calls held the lock."""
 
 
-class Waiter:
-    """A call that waits for the lock or holds it.
+class Claim:
+    """The claim of one call to a :class:`FairLock`.
 
     :param on_contention: for a call that only listens: a function that any other thread may call to
         make it release the lock. None for a call that keeps the lock until it is done.
     """
 
-    __slots__ = ("thread", "on_contention", "_bell")
+    __slots__ = ("on_contention", "thread", "frame", "bell")
 
     def __init__(self, on_contention: Optional[Callable[[], None]] = None) -> None:
-        self.thread = get_ident()
         self.on_contention = on_contention
-        self._bell = allocate_lock()
+        self.thread = get_ident()
+        #: The frame that has to be executing while the claim is valid; None if it is not.
+        self.frame: Optional[FrameType] = None
+        #: Released to wake the call while it waits for the lock.
+        self.bell = allocate_lock()
 
-    def notify(self) -> None:
-        """Wake this waiter; several calls count as one."""
+    def is_running(self) -> bool:
+        """Return False if the claim was released, or its call has ended without releasing it."""
+        if self.frame is None:
+            return False
         try:
-            self._bell.release()
-        except RuntimeError:
-            pass  # it was notified already
-
-    def wait(self, seconds: Optional[float]) -> None:
-        """Wait for :meth:`notify`, for at most the given time; None waits without limit."""
-        self._bell.acquire(timeout=-1 if seconds is None else seconds)
+            self.frame.clear()  # it may be alive in a traceback; only an executing one refuses
+        except (AttributeError, RuntimeError):  # AttributeError: released meanwhile
+            return self.frame is not None
+        return False
 
 
 class FairLock:
     """A lock that is granted first come, first served."""
 
     def __init__(self) -> None:
-        self._holder: Dict[str, Waiter] = {}
-        self._waiting: Deque[Waiter] = deque()
+        # In the order of arrival; the first one that still runs holds the lock. Adding and removing
+        # a key is atomic.
+        self._claims: Dict[Claim, None] = {}
 
     def has_waiters(self) -> bool:
         """Return True if a call waits that does more than listen."""
-        return any(waiter.on_contention is None for waiter in list(self._waiting))
+        return any(claim.on_contention is None for claim in list(self._claims)[1:])
 
-    def is_held_by(self, waiter: Waiter) -> bool:
-        """Return True if the waiter holds the lock."""
-        return self._holder.get(_HOLDER) is waiter
+    def is_held(self) -> bool:
+        """Return True if a call holds the lock."""
+        return any(claim.is_running() for claim in list(self._claims))
 
-    def is_used_by(self, thread: int) -> bool:
-        """Return True if a call of the thread holds the lock or waits for it."""
-        return any(waiter.thread == thread for waiter in [*self._holder.values(), *self._waiting])
+    def is_used_by_this_thread(self) -> bool:
+        """Return True if the calling thread is in a call that holds the lock or waits for it."""
+        thread = get_ident()
+        return any(c.thread == thread and c.is_running() for c in list(self._claims))
 
-    def acquire(self, waiter: Waiter, deadline: Deadline) -> None:
-        """Acquire the lock; :meth:`release` must follow, even after an exception.
-
-        :raises LockTimeout: if the deadline passes first.
-        """
-        holder = self._holder
-        if not self._waiting and holder.setdefault(_HOLDER, waiter) is waiter:
-            return
-        waiter.wait(0)  # from here on, wait() lasts until notify()
-        self._waiting.append(waiter)
-        while self._waiting[0] is not waiter or holder.setdefault(_HOLDER, waiter) is not waiter:
-            current = holder.get(_HOLDER)
-            if current is not None and current.on_contention and waiter.on_contention is None:
-                current.on_contention()
-            remaining = deadline.remaining()
-            if remaining == 0.0:
+    def acquire(self, claim: Claim, deadline: Deadline) -> None:
+        """Acquire the lock for a claim with a frame; raise LockTimeout at the deadline."""
+        self._claims[claim] = None
+        while True:
+            holder = self._first_running(claim)
+            if holder is claim:
+                return
+            if holder.on_contention is not None and claim.on_contention is None:
+                holder.on_contention()
+            seconds = deadline.remaining()
+            if seconds == 0.0:
+                self.release(claim)
                 raise LockTimeout
-            waiter.wait(remaining)
-        self._waiting.remove(waiter)
+            claim.bell.acquire(timeout=min(_CHECK_INTERVAL, seconds or _CHECK_INTERVAL))
 
-    def release(self, waiter: Waiter) -> None:
-        """Release the lock, or stop waiting for it, and wake the next waiter."""
-        if self.is_held_by(waiter):
-            del self._holder[_HOLDER]
-        if self._waiting:
-            if waiter in self._waiting:
-                self._waiting.remove(waiter)
+    def _first_running(self, claim: Claim) -> Claim:
+        for other in list(self._claims):
+            if other is claim or other.is_running():
+                return other
+            self._claims.pop(other, None)
+        return claim
+
+    def release(self, claim: Claim) -> None:
+        """Release the lock, or stop waiting for it, and wake the next call."""
+        claim.frame = None
+        self._claims.pop(claim, None)
+        for other in list(self._claims)[:1]:
             try:
-                self._waiting[0].notify()
-            except IndexError:
-                pass  # the last one has stopped waiting
+                other.bell.release()
+            except RuntimeError:
+                pass  # it does not wait yet, or was woken already

@@ -10,19 +10,20 @@ import warnings
 from collections import deque
 from operator import length_hint
 from time import monotonic
-from typing import Callable, Deque, Generator, Generic, Iterable, Iterator, Optional, Union
+from types import GeneratorType
+from typing import Callable, Deque, Generator, Generic, Iterable, Optional, TypeVar, Union, cast
 
 from amiproto import ActionResult, AMIError, LocalProtocolError, MessageSend
+from amiproto.messaging import MessageFields
 
-from ._connection import AMIConnection, ClientState, PendingAction
+from ._connection import AMIConnection, Call, ClientState, Owner, PendingAction
 from ._lock import LockTimeout
 from ._transport import Closed, Deadline, Expired
-from .exceptions import SendFailed
+from .exceptions import ActionFailed, OutcomeUnknown, ReentrantCall
 from .results import (
     MessageLike,
     MessageT,
     SendResult,
-    not_connected_error,
     receipt_of,
     unanswered_error,
 )
@@ -30,6 +31,10 @@ from .results import (
 #: The largest window. On loopback, 32 was as fast as more. A quarter of MAX_OUTSTANDING leaves room
 #: for abandoned actions.
 MAX_WINDOW = 1024
+
+T = TypeVar("T")
+
+_ARGUMENTS = frozenset((*MessageFields._fields, "action_id"))
 
 #: Seconds to wait for the lock while a result can be returned.
 _LOCK_WAIT = 0.05
@@ -42,22 +47,22 @@ _SLOW_CALLER = 0.001
 class _Entry(Generic[MessageT]):
     """A message whose result has not been returned yet."""
 
-    __slots__ = ("item", "message", "pending", "deadline", "postponed", "result")
+    __slots__ = ("item", "message", "pending", "result")
 
-    def __init__(self, item: MessageT, postponed: float) -> None:
+    def __init__(self, item: MessageT) -> None:
         self.item = item
         self.message: Optional[MessageSend] = None
         self.pending: Optional[PendingAction] = None
-        #: The deadline of the response; set when the message can be sent.
-        self.deadline: Optional[Deadline] = None
-        #: How much of the time in the caller's code the deadline takes into account (seconds).
-        self.postponed = postponed
         self.result: Optional[SendResult[MessageT]] = None
         given: MessageLike = item
         try:
-            self.message = given if isinstance(given, MessageSend) else MessageSend(**given)
+            if not isinstance(given, MessageSend):
+                given = MessageSend(**{name: given[name] for name in given if name in _ARGUMENTS})
+            self.message = given
         except LocalProtocolError as error:
             self.fail(error)
+        except TypeError as error:
+            self.fail(LocalProtocolError(f"not a message: {error}"))
 
     def fail(self, error: AMIError) -> None:
         self.result = SendResult(self.item, None, error)
@@ -67,7 +72,7 @@ class _Entry(Generic[MessageT]):
         self.pending.log(result.response.name)
         try:
             self.result = SendResult(self.item, receipt_of(result))
-        except AMIError as error:
+        except (ActionFailed, OutcomeUnknown) as error:
             self.fail(error)
 
 
@@ -75,25 +80,30 @@ class SendPipeline(Generic[MessageT]):
     """The messages of one :meth:`amiclient.Client.send_messages`.
 
     :param current_state: returns the state of the client in the current process.
+    :param ready: returns its connection, connecting if necessary.
     """
 
     def __init__(
         self,
         current_state: Callable[[], ClientState],
+        ready: Callable[[ClientState, Deadline], AMIConnection],
         messages: Iterable[MessageT],
         window: int,
         timeout: Optional[float],
     ) -> None:
         self._current_state = current_state
+        self._ready = ready
         self._state = current_state()
-        self._connection = self._state.open_connection
+        #: None until a result is requested.
+        self.connection: Optional[AMIConnection] = None
         self._iterator = iter(messages)
-        self._window = 1 if self._connection.transport.is_tls else window
+        self._window = window
         self._timeout = timeout
+        #: The generator of :meth:`run`.
+        self.owner: Owner = None
         self._entries: Deque[_Entry[MessageT]] = deque()
         self._exhausted = False
         self._iterator_error: Optional[Exception] = None
-        self._postponed = 0.0  # seconds in the caller's code so far
         self._read_count = 0
 
     def describe_unfinished(self) -> str:
@@ -108,31 +118,20 @@ class SendPipeline(Generic[MessageT]):
             f"not sent: {'unknown' if unsent < 0 else unsent}"
         )
 
-    def cancel(self) -> None:
-        """Stop waiting for results, and do not send the remaining messages."""
-        self._cancel_pending()
+    def discard(self) -> None:
+        """Forget the unread results and the remaining messages."""
         self._entries.clear()
         self._exhausted = True
 
     def run(self) -> Generator[SendResult[MessageT], None, None]:
-        """Yield the results."""
-        # Cancelled twice, because a signal handler can raise during the first.
-        try:
-            try:
-                yield from self._results()
-            finally:
-                self._cancel_pending()
-        except BaseException:
-            self._cancel_pending()
-            raise
-
-    def _cancel_pending(self) -> None:
-        entries = list(self._entries)
-        self._connection.cancel([entry.pending.action_id for entry in entries if entry.pending])
-
-    def _results(self) -> Iterator[SendResult[MessageT]]:
+        """Yield the results. When this generator ends, unsent actions are cancelled."""
         entries = self._entries
         is_slow = False
+        try:
+            self._connect()
+        except AMIError:
+            self.discard()
+            raise
         while True:
             if is_slow or not entries or entries[0].result is None:
                 self._read_messages()
@@ -145,11 +144,24 @@ class SendPipeline(Generic[MessageT]):
             self._read_count += 1
             start = monotonic()
             yield result
-            elapsed = monotonic() - start
-            self._postponed += elapsed
-            is_slow = elapsed > _SLOW_CALLER
+            is_slow = monotonic() - start > _SLOW_CALLER
         if self._iterator_error is not None:
             raise self._iterator_error
+
+    def _connect(self) -> None:
+        state = self._state
+        # Without the lock if another thread holds it: its call may take long.
+        is_used = state.lock.is_held() and state.is_connected
+        self.connection = state.connection if is_used else None
+        if self.connection is None:
+            deadline = Deadline(self._timeout)
+            try:
+                with Call(state, deadline):
+                    self.connection = self._ready(state, deadline)
+            except Expired as error:
+                raise unanswered_error(error, sent=False) from None
+        if self.connection.transport.is_tls:
+            self._window = 1
 
     def _read_messages(self) -> None:
         # Without the lock: the caller's iterable may block.
@@ -158,138 +170,132 @@ class SendPipeline(Generic[MessageT]):
             start = monotonic()
             try:
                 item = next(self._iterator)
-                elapsed = monotonic() - start
-                self._postponed += elapsed
-                entries.append(_Entry(item, self._postponed))
+                entries.append(_Entry(item))
             except StopIteration:
                 self._exhausted = True
                 return
             except Exception as error:  # raised after the results of the messages before it
                 self._exhausted, self._iterator_error = True, error
                 return
-            if elapsed > _SLOW_CALLER:
+            if monotonic() - start > _SLOW_CALLER:
                 self._exchange(wait=False)
                 if entries[0].result is not None:
                     return
 
     def _exchange(self, wait: bool) -> None:
         """Send messages and collect results; with ``wait``, until the first is complete."""
-        first = next((entry for entry in self._entries if entry.result is None), None)
-        if first is None:
+        if all(entry.result for entry in self._entries):
             return
+        connection = self.connection
+        assert connection is not None
         if self._current_state() is not self._state:
-            self._connection.close("the connection belongs to the parent process")
-            self._collect(wait=False)
+            connection.close("the connection belongs to the parent process", expected=True)
+            self._collect(connection, Closed(connection.failure))
             return
-        for entry in self._entries:
-            if entry.deadline is None:
-                entry.deadline = Deadline(self._timeout)
-                entry.postponed = self._postponed
-        deadline = self._deadline_of(first) if wait else Deadline(_LOCK_WAIT)
+        deadline = Deadline(self._timeout if wait else _LOCK_WAIT)
         try:
-            self._state.run_locked(lambda: self._exchange_locked(deadline, wait), deadline)
+            with Call(self._state, deadline):
+                self._exchange_locked(connection, deadline, wait)
         except LockTimeout as error:
             if wait:
-                self._abandon_without_lock(first, error)
+                self._abandon_first(error)
 
-    def _deadline_of(self, entry: _Entry[MessageT]) -> Deadline:
-        assert entry.deadline is not None
-        entry.deadline.postpone(self._postponed - entry.postponed)
-        entry.postponed = self._postponed
-        return entry.deadline
-
-    def _exchange_locked(self, deadline: Deadline, wait: bool) -> None:
-        connection = self._connection
-        if connection.failure is None:
-            try:
-                connection.check_alive(Deadline(None))
-            except SendFailed:
-                pass  # _enqueue() fails every message that is not sent yet
-        for entry in self._entries:
-            if entry.result is None and entry.pending is None:
-                self._enqueue(connection, entry)
-        connection.flush(deadline)
-        self._collect(wait)
-
-    def _enqueue(self, connection: AMIConnection, entry: _Entry[MessageT]) -> None:
-        assert entry.message is not None
-        try:
-            if connection.failure is not None:
-                raise not_connected_error(connection.failure)
-            entry.pending = connection.enqueue(entry.message)
-        except AMIError as error:
-            entry.fail(error)
-
-    def _collect(self, wait: bool) -> None:
-        """Collect results; with ``wait``, until the first message has one."""
-        connection = self._connection
+    def _exchange_locked(self, connection: AMIConnection, deadline: Deadline, wait: bool) -> None:
         reason: Union[Expired, Closed, None] = None
-        if connection.failure is not None:
-            reason = Closed(connection.failure)
-        first = self._entries[0]
-        for entry in self._entries:
-            while entry.result is None:
-                pending = entry.pending
-                result = None if pending is None else connection.pop_result(pending.action_id)
-                if result is not None:
-                    entry.complete(result)
-                elif reason is not None:
-                    if pending is None:
-                        entry.fail(not_connected_error(connection.failure))
-                    else:
-                        entry.fail(connection.abandon(pending, reason))
-                    reason = Closed(connection.failure)
-                elif not wait or entry is not first:
-                    return
-                else:
-                    try:
-                        connection.pump(self._deadline_of(entry))
-                    except (Expired, Closed) as error:
-                        # Responses arrive in order: the remaining ones will not arrive either.
-                        reason = error.with_traceback(None)
-                        connection.close("a response did not arrive in time")
+        try:
+            if connection.is_alive(Deadline(self._timeout)):
+                self._enqueue(connection)
+            first = self._entries[0].pending
+            if wait and first is not None:
+                connection.wait(first, deadline)
+            else:
+                connection.write(deadline)
+        except (Expired, Closed) as error:
+            # Responses arrive in order: the remaining ones will not arrive either.
+            reason = error.with_traceback(None)
+            connection.close("a response did not arrive in time")
+        self._collect(connection, reason)
 
-    def _abandon_without_lock(self, entry: _Entry[MessageT], reason: LockTimeout) -> None:
+    def _enqueue(self, connection: AMIConnection) -> None:
+        for entry in self._entries:
+            if entry.message and not entry.result and not entry.pending:
+                try:
+                    entry.pending = connection.enqueue(entry.message, self.owner)
+                except LocalProtocolError as error:
+                    entry.fail(error)
+
+    def _collect(self, connection: AMIConnection, reason: Union[Expired, Closed, None]) -> None:
+        """Collect results; with a reason, no more will arrive."""
+        for entry in self._entries:
+            pending = entry.pending
+            if entry.result is not None:
+                continue
+            if pending is not None and pending.result is not None:
+                entry.complete(pending.result)
+            elif reason is None:
+                return
+            else:
+                entry.fail(
+                    unanswered_error(reason, sent=False)
+                    if pending is None
+                    else connection.abandon(pending, reason)
+                )
+                reason = Closed(connection.failure)
+
+    def _abandon_first(self, reason: LockTimeout) -> None:
         # Another thread still holds the lock.
+        entry = self._entries[0]
         pending = entry.pending
         if pending is None:
             entry.fail(unanswered_error(reason, sent=False))
-            return
-        result = self._connection.pop_result(pending.action_id)
-        if result is not None:
-            entry.complete(result)
-            return
-        self._connection.cancel([pending.action_id])
-        entry.fail(unanswered_error(Expired(), sent=True, action_id=pending.action_id))
+        elif pending.result is not None:
+            entry.complete(pending.result)
+        else:
+            pending.is_cancelled = True
+            entry.fail(unanswered_error(Expired(), sent=True, action_id=pending.action_id))
 
 
 class SendResults(Generic[MessageT]):
     """The results of :meth:`amiclient.Client.send_messages`: an iterator of :class:`SendResult`.
 
     Messages are sent only while the caller iterates. Iterate to the end or call :meth:`close`;
-    otherwise a :class:`ResourceWarning` counts the unfinished messages.
+    otherwise a :class:`ResourceWarning` counts the unfinished messages, or a RuntimeWarning if
+    there was no iteration at all.
     """
 
     def __init__(self, pipeline: SendPipeline[MessageT]) -> None:
         # Separate objects: the running generator must not refer to this one, or __del__ would wait
         # for the garbage collector.
         self._pipeline = pipeline
-        self._results = pipeline.run()
+        # For type checkers: what a generator function returns has the attributes of its type.
+        self._results = cast("GeneratorType[SendResult[MessageT], None, None]", pipeline.run())
+        pipeline.owner = self._results
 
     def __iter__(self) -> SendResults[MessageT]:
         return self
 
     def __next__(self) -> SendResult[MessageT]:
-        return next(self._results)
+        return self._run(self._results.__next__)
+
+    def _run(self, method: Callable[[], T]) -> T:
+        try:
+            return method()
+        except ValueError as error:
+            assert error.__traceback__ is not None
+            if error.__traceback__.tb_next is not None:  # raised by the iterable of the caller
+                raise
+        raise ReentrantCall("another thread is reading the results")
 
     def close(self) -> None:
-        """Stop sending.
+        """Stop sending; up to a window of messages are in flight and may be delivered.
 
-        Up to a window of messages may be in flight and may be delivered. The remaining ones are not
-        read from the iterable.
+        :raises ReentrantCall: if another thread is waiting for a result.
         """
-        self._results.close()
-        self._pipeline.cancel()
+        self._run(self._results.close)
+        self._pipeline.discard()
+
+    def __repr__(self) -> str:
+        return f"<SendResults {self._pipeline.describe_unfinished() or 'finished'}>"
 
     def __del__(self) -> None:
         self._results.close()
@@ -297,5 +303,5 @@ class SendResults(Generic[MessageT]):
         if unfinished:
             warnings.warn(
                 f"send_messages() was not iterated to the end ({unfinished})",
-                ResourceWarning,
+                ResourceWarning if self._pipeline.connection else RuntimeWarning,
             )

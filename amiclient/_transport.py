@@ -11,16 +11,18 @@ from __future__ import annotations
 import select
 import socket
 from time import monotonic
-from typing import Callable, List, Optional, Tuple, Type
+from typing import List, Optional, Tuple
 
-#: Waits for the socket and the waker; returns the file descriptors that are ready.
-WaitFunction = Callable[[bool, Optional[float]], List[int]]
+from .exceptions import ConnectError
 
 #: Bytes to read at once. The responses to a window of messages are some kilobytes.
 _READ_SIZE = 64 * 1024
 
 #: Timeouts from here on count as none: 23 days. poll() cannot wait for 25 days.
 MAX_TIMEOUT = 2_000_000.0
+
+#: The exceptions that mean that the socket is not ready, also with TLS.
+_WOULD_BLOCK = ("BlockingIOError", "InterruptedError", "SSLWantReadError", "SSLWantWriteError")
 
 #: The exceptions that mean the end of the stream with TLS. A peer that closes without TLS's
 #: close_notify, as Asterisk does, ends the stream too.
@@ -42,6 +44,22 @@ class CloseRequested(Closed):
     """Another thread has requested to close the connection."""
 
 
+def raise_from_handler(error: BaseException) -> None:
+    """Raise an OSError again if a signal handler raised it, such as ``TimeoutError()``.
+
+    Errors of the system have a number. A handler may run just after the system has done its work,
+    so that its exception tells nothing about the socket.
+    """
+    if isinstance(error, OSError) and error.errno is None:
+        raise error
+
+
+def is_eof(error: BaseException) -> bool:
+    """Return True if an exception of the TLS layer means the end of the stream."""
+    name, reason = type(error).__name__, getattr(error, "reason", None)
+    return name in _EOF_ERRORS or reason == _OPENSSL_3_EOF
+
+
 class Deadline:
     """The point in time by which a call has to end.
 
@@ -56,11 +74,6 @@ class Deadline:
             self._end = monotonic() + timeout
         self._passed = False
 
-    def postpone(self, seconds: float) -> None:
-        """Extend the deadline by time spent in the caller's code (seconds, float)."""
-        if self._end is not None:
-            self._end += seconds
-
     def remaining(self) -> Optional[float]:
         """Return the seconds left (float, never below 0), or None for no limit."""
         if self._end is None:
@@ -69,12 +82,10 @@ class Deadline:
         return seconds if seconds > 0.0 else 0.0
 
     def next_wait(self) -> Optional[float]:
-        """Return :meth:`remaining` for the next of several waits; 0 is returned only once.
+        """Return :meth:`remaining` for one of several waits; 0 is returned once, then it raises.
 
         Data that arrives by the deadline is still read, but a peer that never stops sending cannot
         extend the call.
-
-        :raises Expired: if no time was left for the wait before this one.
         """
         if self._passed:
             raise Expired
@@ -90,8 +101,13 @@ class Waker:
     about to write to one could write to another file with the same descriptor.
     """
 
+    _pair: Tuple[socket.socket, ...] = ()  # for __del__, if __init__ fails
+
     def __init__(self) -> None:
-        self._inner, self._outer = socket.socketpair()
+        try:
+            self._pair = self._inner, self._outer = socket.socketpair()
+        except OSError as error:
+            raise ConnectError(f"cannot create a pair of sockets: {error}") from error
         self._inner.setblocking(False)
         self._outer.setblocking(False)
 
@@ -111,22 +127,21 @@ class Waker:
         self._inner.recv(4096)
 
     def __del__(self) -> None:
-        self._inner.close()
-        self._outer.close()
+        for sock in self._pair:
+            sock.close()
 
 
 class Transport:
     """A stream socket, from before it is connected until it is closed.
 
-    :meth:`wake` and :meth:`request_close` may be called by any thread; everything else only by the
-    thread that uses the connection.
+    Any thread may call :meth:`wake` and :meth:`request_close`, and only the thread that uses the
+    connection the rest. Methods that wait raise Expired if the time passes, CloseRequested after
+    :meth:`request_close`, and Closed if the connection is broken.
     """
 
     def __init__(self) -> None:
         self._sock: Optional[socket.socket] = None
         self._waker: Optional[Waker] = Waker()
-        self._wait: Optional[WaitFunction] = None
-        self._would_block: Tuple[Type[BaseException], ...] = (BlockingIOError, InterruptedError)
         #: Whether the connection uses TLS.
         self.is_tls = False
         #: Whether TLS holds a record that is not completely written. It is written first.
@@ -146,13 +161,7 @@ class Transport:
         if old is not None:
             old.close()
         sock.setblocking(False)
-        if hasattr(sock, "getpeercert"):
-            import ssl
-
-            self.is_tls = True
-            self._would_block += (ssl.SSLWantReadError, ssl.SSLWantWriteError)
-        assert self._waker is not None
-        self._wait = (_poll if hasattr(select, "poll") else _select)(sock, self._waker)
+        self.is_tls = hasattr(sock, "getpeercert")
 
     def wake(self) -> None:
         """Interrupt the current wait of another thread, or else its next one."""
@@ -178,12 +187,10 @@ class Transport:
         """Wait until the socket is readable or, if ``write``, writable.
 
         :return: False if another thread interrupted the wait.
-        :raises Expired: if the time passes first.
-        :raises CloseRequested: if another thread has requested to close the connection.
         """
-        assert self._wait is not None and self._waker is not None
+        assert self._waker is not None
         if self.close_reason is None:
-            ready = self._wait(write, seconds)
+            ready = _wait(self.sock.fileno(), self._waker.fileno(), write, seconds)
             if not ready:
                 raise Expired
             if ready != [self._waker.fileno()]:
@@ -193,30 +200,16 @@ class Transport:
             raise CloseRequested(self.close_reason)
         return False
 
-    def readable(self) -> bool:
-        """Return True if data or the end of the stream can be read without waiting."""
-        if self.is_tls and self._sock.pending():  # type: ignore[union-attr]
-            return True
-        try:
-            return self.wait(False, 0.0)
-        except Expired:
-            return False
-
     def receive(self) -> Optional[bytes]:
-        """Read the available data: ``b""`` at the end of the stream, None if nothing is available.
-
-        :raises Closed: if the connection is broken.
-        """
+        """Read the available data: ``b""`` at the end of the stream, None if there is none."""
         assert self._sock is not None
         try:
             return self._sock.recv(_READ_SIZE)
-        except self._would_block:
-            return None
         except OSError as error:
-            if (
-                type(error).__name__ in _EOF_ERRORS
-                or getattr(error, "reason", None) == _OPENSSL_3_EOF
-            ):
+            raise_from_handler(error)
+            if type(error).__name__ in _WOULD_BLOCK:
+                return None
+            if is_eof(error):
                 return b""
             raise Closed(f"reading failed: {error}") from error
 
@@ -225,8 +218,6 @@ class Transport:
 
         :param write: whether to return None as soon as the socket is writable.
         :return: None also if another thread interrupted the wait.
-        :raises Expired: if the deadline passes first.
-        :raises Closed: if the connection is broken, or another thread has requested to close it.
         """
         while True:
             seconds = deadline.next_wait()
@@ -241,43 +232,30 @@ class Transport:
                 return data
 
     def send(self, data: bytes) -> int:
-        """Write as much as possible without waiting; return the number of bytes (int).
-
-        :raises Closed: if the connection is broken.
-        """
+        """Write as much as possible without waiting; return the number of bytes (int)."""
         assert self._sock is not None
         try:
             count = self._sock.send(data)
             self.has_partial_record = False
             return count
-        except self._would_block:
-            self.has_partial_record = self.is_tls
-            return 0
         except OSError as error:
             data = b""  # it may hold a secret, and error reports show the variables of this frame
+            raise_from_handler(error)
+            if type(error).__name__ in _WOULD_BLOCK:
+                self.has_partial_record = self.is_tls
+                return 0
             raise Closed(f"writing failed: {error}") from error
 
 
-def _poll(sock: socket.socket, waker: Waker) -> WaitFunction:
-    reading = select.poll()
-    both = select.poll()
-    for poll, events in ((reading, select.POLLIN), (both, select.POLLIN | select.POLLOUT)):
-        poll.register(sock, events)
-        poll.register(waker, select.POLLIN)
-
-    def wait(write: bool, timeout: Optional[float]) -> List[int]:
-        # Rounded up: a wait that ends a fraction of a millisecond early would spin.
-        milliseconds = None if timeout is None else int(timeout * 1000.0) + (timeout > 0.0)
-        return [number for number, _ in (both if write else reading).poll(milliseconds)]
-
-    return wait
-
-
-def _select(sock: socket.socket, waker: Waker) -> WaitFunction:
-    def wait(write: bool, timeout: Optional[float]) -> List[int]:
-        writing = [sock.fileno()] if write else []
-        # Some systems report a refused connection as an exceptional condition.
-        found = select.select([sock.fileno(), waker.fileno()], writing, writing, timeout)
-        return [number for ready in found for number in ready]
-
-    return wait
+def _wait(sock: int, waker: int, write: bool, seconds: Optional[float]) -> List[int]:
+    """Return those of two file descriptors that are ready."""
+    if not hasattr(select, "poll"):  # Windows reports a refused connection as exceptional
+        writing = [sock] if write else []
+        ready, *others = select.select([sock, waker], writing, writing, seconds)
+        return sum(others, ready)
+    poll = select.poll()
+    poll.register(sock, select.POLLIN | select.POLLOUT * write)
+    poll.register(waker, select.POLLIN)
+    # Rounded up: a wait that ends a fraction of a millisecond early would spin.
+    milliseconds = None if seconds is None else int(seconds * 1000.0) + (seconds > 0.0)
+    return [number for number, _ in poll.poll(milliseconds)]

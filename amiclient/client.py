@@ -5,10 +5,11 @@ from __future__ import annotations
 import logging
 import os
 import socket
-from types import TracebackType
+import sys
+from enum import Enum
 from typing import Any, Dict, Iterable, Iterator, Optional, Tuple, Type, Union
 
-from amiproto import MD5, Action, ActionResult, AMIError, Login, MessageSend, Session
+from amiproto import MD5, Action, ActionResult, AMIError, Login, LoginFailed, MessageSend, Session
 from amiproto.headers import Pairs
 
 from ._connect import (
@@ -21,22 +22,24 @@ from ._connect import (
     tls_context,
 )
 from ._connection import (
+    CLOSE_WAIT,
+    CLOSED,
     MAX_EVENT_BYTES,
     MAX_EVENTS,
     AMIConnection,
+    Call,
     ClientState,
     EventBuffer,
     UnsolicitedMessage,
 )
 from ._lock import LockTimeout
 from ._pipeline import MAX_WINDOW, SendPipeline, SendResults
-from ._transport import Closed, Deadline, Expired, Transport
-from .exceptions import ConnectError, NotConnected
+from ._transport import MAX_TIMEOUT, Closed, CloseRequested, Deadline, Expired, Transport
+from .exceptions import ConnectError, ConnectionLost, NotConnected, ReentrantCall
 from .results import (
     MessageT,
     Receipt,
     connect_ended_error,
-    events_ended_error,
     receipt_of,
     response_error,
     unanswered_error,
@@ -48,19 +51,18 @@ logger = logging.getLogger("amiclient")
 _LOGOFF_TIMEOUT = 2.0
 
 
-class ClientTimeout:
+class ClientTimeout(Enum):
     """The type of :data:`CLIENT_TIMEOUT`, for annotations."""
 
-    def __repr__(self) -> str:
-        return "CLIENT_TIMEOUT"
+    CLIENT_TIMEOUT = "CLIENT_TIMEOUT"
 
-    def __reduce__(self) -> str:
-        return "CLIENT_TIMEOUT"
+    def __repr__(self) -> str:
+        return self.name
 
 
 #: The default of every ``timeout``: use the timeout of the client. Code that wraps a call can pass
 #: it on.
-CLIENT_TIMEOUT = ClientTimeout()
+CLIENT_TIMEOUT = ClientTimeout.CLIENT_TIMEOUT
 
 Timeout = Union[float, None, ClientTimeout]
 
@@ -68,19 +70,21 @@ Timeout = Union[float, None, ClientTimeout]
 class Client:
     """A client of one Asterisk server, to send messages and other actions.
 
-    Use it in a ``with`` statement, or call :meth:`connect` and :meth:`close`. After a failure,
-    :meth:`connect` opens a new connection.
+    A call connects if it has to, and again after the connection has ended, within its own timeout;
+    if that fails, nothing was sent (:class:`amiproto.NotSent`). After :meth:`close`, calls raise
+    :class:`NotConnected` until :meth:`connect` or a ``with`` statement. A ``with`` statement of a
+    connected client joins it, and the last one to end closes it.
 
     Each call ends within its ``timeout``. If it fails, it raises an :class:`amiproto.AMIError`
     whose ``outcome`` says whether the action may have been carried out. No action is sent twice. A
-    call that is interrupted, for example by Ctrl-C, either has had no effect or closes the
-    connection.
+    call that is interrupted, for example by Ctrl-C, may have been carried out; what is unsent then
+    is never sent, and the next call works, over a new connection if necessary.
 
     Threads may share a client. Their calls are carried out one at a time, first come, first served;
     the wait for other calls counts towards the timeout. A thread that waits for :meth:`events` lets
     other calls go first. :meth:`close` ends a call of another thread, even :meth:`connect`. After
-    a fork, the child has to call :meth:`connect`. A signal handler or ``__del__`` that calls the
-    client during a call of the same thread gets :class:`ReentrantCall`.
+    a fork, the child has its own connection. A signal handler or ``__del__`` that calls the client
+    during a call of the same thread gets :class:`ReentrantCall`.
 
     :param host: host name or IP address (str).
     :param port: TCP port (int, 1 to 65535); None for 5038, or 5039 with TLS.
@@ -91,7 +95,12 @@ class Client:
         such as a tunnel (:class:`socket.socket`, with TLS or without). The client owns it and can
         connect only once.
     :param timeout: seconds for :meth:`connect`, and for each call that does not set a timeout
-        (float); None for no limit.
+        (float); None for no limit. The lookup of a host name takes as long as the system's resolver
+        allows.
+    :param health_check_interval: seconds without data from the server after which Ping is sent
+        before the next action, and while :meth:`events` waits (float); None for never. Without a
+        response within the timeout (in :meth:`events`, that of the client), the connection has
+        ended, and the action is not sent.
     :param tls: False or None for no TLS; True to trust the CAs of the system; the path of a PEM
         file with the certificate to trust, a CA's or the server's own; or an
         :class:`ssl.SSLContext`, which is used unchanged.
@@ -101,7 +110,8 @@ class Client:
     :param max_events: events to buffer while :meth:`events` is not called (int).
     :param max_event_bytes: size of that buffer in bytes on the wire (int).
     :raises TypeError, ValueError: for an invalid argument.
-    :raises LocalProtocolError: for a username or secret that AMI cannot carry.
+    :raises LocalProtocolError: for a username or secret that AMI cannot carry, or an event mask
+        that Asterisk would ignore.
     """
 
     def __init__(
@@ -113,6 +123,7 @@ class Client:
         secret: Union[str, bytes],
         sock: Optional[socket.socket] = None,
         timeout: Optional[float] = 10.0,
+        health_check_interval: Optional[float] = 30.0,
         tls: Optional[TLS] = False,
         tls_hostname: Optional[str] = None,
         mechanism: str = MD5,
@@ -126,15 +137,20 @@ class Client:
         default_port = DEFAULT_PORT if self._tls is None else DEFAULT_TLS_PORT
         self.port = default_port if port is None else _check_number(port, "port", 1, 65535)
         self.timeout = _check_timeout(timeout)
+        self._health_check_interval = _check_timeout(health_check_interval, "health_check_interval")
+        if sock is not None and self._tls is not None and tls_hostname is None:
+            raise ValueError("tls_hostname is required with sock and tls")
         name = host if tls_hostname is None else _check_text(tls_hostname, "tls_hostname")
         self._tls_hostname = name
         self._mechanism = mechanism
-        self._event_mask = _check_text(events, "events")
+        self._event_mask = events
         self._username = _check_text(username, "username")
-        self._secret = _check_secret(secret)
+        Login(username, secret, mechanism=mechanism, events=events)  # raises if invalid
+        if not secret:
+            raise ValueError("secret is empty; Asterisk rejects a login without one")
+        self._secret = secret if isinstance(secret, str) else bytes(secret)
         self._max_events = _check_number(max_events, "max_events", 0)
         self._max_event_bytes = _check_number(max_event_bytes, "max_event_bytes", 0)
-        Login(username, self._secret, mechanism=mechanism, events=events)  # raises if invalid
         self._sock = sock
         self._is_over_sock = sock is not None
         # By process id: the child of a fork has none of the threads that may hold the lock, and
@@ -146,9 +162,9 @@ class Client:
         """Return a client for a URL, as in configuration files and environment variables.
 
         ``ami://user:secret@host:5038?timeout=5``, or ``amis://`` for TLS. Percent-encode reserved
-        characters in the username and the secret. The options are ``timeout`` (seconds or
-        ``none``), ``mechanism``, ``events``, ``max_events``, and for ``amis`` also ``cafile`` (the
-        path for ``tls``) and ``tls_hostname``.
+        characters in the username and the secret. The options are ``timeout`` and
+        ``health_check_interval`` (seconds or ``none``), ``mechanism``, ``events``, ``max_events``,
+        and for ``amis`` also ``cafile`` (the path for ``tls``) and ``tls_hostname``.
 
         :raises ValueError: if the URL is invalid; the error never contains the secret.
         """
@@ -159,12 +175,11 @@ class Client:
     @property
     def connected(self) -> bool:
         """True if the client is connected, as far as is known without asking the server."""
-        connection = self._state().connection
-        return connection is not None and connection.failure is None
+        return self._state().is_connected
 
     @property
     def server_version(self) -> Optional[str]:
-        """The AMI version in the banner of the server (str), or None before the first one."""
+        """The AMI version in the server's banner (str), or None before the first login."""
         return self._state().server_version
 
     def connect(self) -> None:
@@ -176,35 +191,34 @@ class Client:
         :raises NotAnAMIServer: if the server does not speak AMI.
         :raises LoginFailed: if the server rejects the username or secret.
         """
-        deadline = Deadline(self.timeout)
-        state = self._state()
-        try:
-            state.run_locked(lambda: self._open(state, deadline), deadline)
-        except LockTimeout as error:
-            raise connect_ended_error(error, self._where) from None
+        self._connect_locked(join=False)
 
     def close(self) -> None:
-        """Close the connection immediately, without Logoff; a closed client stays closed.
+        """Close the connection immediately, without Logoff.
 
-        A call of another thread fails with an exception. If a signal handler closes the client
-        during a call of the same thread, that call fails when the handler returns.
+        Calls raise :class:`NotConnected` until :meth:`connect` or a ``with`` statement. A call of
+        another thread fails at once, or after its lookup of the host. If a signal handler closes
+        the client during a call of the same thread, that call fails when the handler returns.
         """
-        self._state().close("the client was closed")
+        self._state().close()
         sock, self._sock = self._sock, None
         if sock is not None:
             sock.close()
 
     def logoff(self, *, timeout: Timeout = CLIENT_TIMEOUT) -> None:
-        """Log off (``Action: Logoff``), wait for the response, and close the connection."""
+        """Log off (``Action: Logoff``), wait for the response, and close the connection.
+
+        :raises NotConnected: if the client is not connected.
+        """
         try:
-            self._call(Action("Logoff"), timeout, then_close=True)
+            self._call(Action("Logoff"), timeout)
         finally:
             self.close()
 
     def send_message(
         self,
         to: str,
-        body: Union[str, bytes] = "",
+        body: Union[str, bytes],
         from_: Optional[str] = None,
         variables: Optional[Pairs] = None,
         destination: Optional[str] = None,
@@ -222,8 +236,7 @@ class Client:
         :raises ActionFailed: if the server returned an error.
         :raises OutcomeUnknown: if it was sent and no response arrived.
         """
-        message = MessageSend(to, body, from_, variables, destination)
-        return receipt_of(self._execute(message, timeout))
+        return self.send(MessageSend(to, body, from_, variables, destination), timeout=timeout)
 
     def send(self, message: MessageSend, *, timeout: Timeout = CLIENT_TIMEOUT) -> Receipt:
         """Send a message object; otherwise as :meth:`send_message`.
@@ -249,22 +262,22 @@ class Client:
         from the iterable when they can be sent, at most ``window`` ahead of the last result. An
         exception of the iterable is raised after the results of the messages before it.
 
-        Messages are sent only while results are requested, none before the first request. While the
-        caller works on a result or on the next message, up to ``window`` messages are in flight and
-        no timeout runs. If iteration stops early, these may still be delivered and the rest is not
-        sent; :class:`SendResults` warns then.
+        The first request for a result connects if necessary, and only while results are requested,
+        messages are sent. While the caller works on a result or on the next message, up to
+        ``window`` messages are in flight and no timeout runs. If iteration stops early, these may
+        still be delivered and the rest is not sent; :class:`SendResults` warns then.
 
         :param messages: an iterable of :class:`amiproto.MessageSend`, or of mappings with the
-            arguments of :meth:`send_message`.
+            arguments of :meth:`send_message`; other keys are ignored.
         :param window: the maximum number of messages in flight (int, 1 to 1024). Over TLS it is
             always 1, because Asterisk does not read ahead there.
-        :param timeout: seconds to wait for each response (float), from when the message can be
-            sent; None for no limit.
-        :return: an iterator of :class:`SendResult`.
-        :raises NotConnected: if the client is not connected; nothing is read from the iterable.
+        :param timeout: seconds to wait for each result (float); None for no limit.
+        :return: an iterator of :class:`SendResult`. The first request raises a :class:`NotSent` if
+            the client cannot connect; nothing is read from the iterable then.
         """
         _check_number(window, "window", 1, MAX_WINDOW)
-        return SendResults(SendPipeline(self._state, messages, window, self._seconds(timeout)))
+        seconds = self._seconds(timeout)
+        return SendResults(SendPipeline(self._state, self._ready, messages, window, seconds))
 
     def send_action(self, action: Action, *, timeout: Timeout = CLIENT_TIMEOUT) -> ActionResult:
         """Send any action and wait for the response, and for the events if it is a list.
@@ -276,6 +289,8 @@ class Client:
         :return: an :class:`amiproto.ActionResult`.
         :raises NotSent, ActionFailed, OutcomeUnknown, LocalProtocolError: as :meth:`send_message`.
         """
+        if not isinstance(action, Action):
+            raise TypeError(f"action must be an Action, not {type(action).__name__}")
         return self._call(action, timeout)
 
     def command(self, text: str, *, timeout: Timeout = CLIENT_TIMEOUT) -> Tuple[str, ...]:
@@ -300,38 +315,43 @@ class Client:
 
         Messages that belong to no action of this client are yielded as well: an
         :class:`amiproto.UnknownMessage`, or an :class:`amiproto.Response` that matches no pending
-        action. Each has ``name`` and ``headers``. Calls of other threads interrupt the wait, which
-        goes on afterwards.
+        action. Each has ``name`` and ``headers``.
 
         :param timeout: seconds to wait for each event (float); None for no limit.
         :raises EventOverflow: if events were dropped, after those in the buffer. Call this method
             again to continue.
-        :raises ConnectionLost: if the connection ends, or another thread closes or reconnects the
-            client.
-        :raises NotConnected: if the client is not connected.
+        :raises ConnectionLost: once, if the connection ends, or another thread closes or reconnects
+            the client. Call this method again to reconnect.
+        :raises NotSent: if the client cannot connect.
         """
         return self._events(self._seconds(timeout))
 
     def __enter__(self) -> Client:
-        self.connect()
+        self._connect_locked(join=True)
         return self
 
-    def __exit__(
-        self,
-        kind: Optional[Type[BaseException]],
-        value: Optional[BaseException],
-        traceback: Optional[TracebackType],
-    ) -> None:
-        if kind is not None or not self.connected:
-            self.close()
+    def __exit__(self, kind: Optional[Type[BaseException]], *_: object) -> None:
+        state = self._state()
+        del state.users[-1:]
+        if state.users:  # other ``with`` statements
             return
-        timeout = _LOGOFF_TIMEOUT
+        timeout = _LOGOFF_TIMEOUT if kind is None else CLOSE_WAIT
+        deadline = Deadline(timeout if self.timeout is None else min(self.timeout, timeout))
         try:
-            self.logoff(timeout=timeout if self.timeout is None else min(self.timeout, timeout))
-        except AMIError as error:
+            with Call(state, deadline):
+                if state.users:  # another thread has joined meanwhile
+                    return
+                state.closed = True
+                if kind is None and state.connection and state.connection.failure is None:
+                    state.connection.call(Action("Logoff"), deadline)
+        except (LockTimeout, ReentrantCall):
+            self.close()
+        except (AMIError, Expired) as error:
             logger.debug("logoff failed: %s", error)
 
     def __repr__(self) -> str:
+        if "_states" not in vars(self):  # in the traceback of a failed __init__()
+            return "<Client, not initialized>"
         status = "connected" if self.connected else "closed"
         return f"<Client {self._username!r} at {self._where}, {status}>"
 
@@ -347,70 +367,97 @@ class Client:
 
     def _state(self) -> ClientState:
         pid = os.getpid()
-        # setdefault() is atomic: threads that come here at the same time get the same object.
-        return self._states.get(pid) or self._states.setdefault(pid, ClientState())
+        state = self._states.get(pid)
+        if state is None:
+            closed = any(other.closed for other in list(self._states.values()))
+            # setdefault() is atomic: threads that come here at the same time get the same object.
+            state = self._states.setdefault(pid, ClientState(closed))
+        return state
 
-    def _execute(self, action: Action, timeout: Timeout, then_close: bool = False) -> ActionResult:
+    def _connect_locked(self, join: bool) -> None:
+        """Connect; with ``join``, use an open connection and count the ``with`` statement."""
+        deadline = Deadline(self.timeout)
+        state = self._state()
+        try:
+            with Call(state, deadline):
+                state.closed = False
+                if not join or not state.is_connected:
+                    self._open(state, deadline)
+                if join:
+                    state.users.append(None)
+        except LockTimeout as error:
+            raise connect_ended_error(error, self._where) from None
+
+    def _ready(
+        self, state: ClientState, deadline: Deadline, reconnect: bool = True
+    ) -> AMIConnection:
+        """Return an open connection; connect if there is none or it has ended."""
+        connection = state.connection
+        if not state.closed and connection and connection.is_alive(deadline):
+            return connection
+        if state.closed or not reconnect:
+            raise NotConnected(CLOSED if state.closed else "not connected")
+        return self._open(state, deadline)
+
+    def _execute(self, action: Action, timeout: Timeout) -> ActionResult:
         """Send an action and return its result, for any response."""
         deadline = Deadline(self._seconds(timeout))
         state = self._state()
-
-        def call() -> ActionResult:
-            try:
-                return state.open_connection.call(action, deadline)
-            finally:
-                if then_close:
-                    state.close_locked("the client logged off")
-
+        reconnect = action.name.lower() != "logoff"
         try:
-            return state.run_locked(call, deadline)
-        except LockTimeout as error:
+            with Call(state, deadline):
+                connection = self._ready(state, deadline, reconnect)
+                return connection.call(action, deadline)
+        except Expired as error:
             raise unanswered_error(error, sent=False) from None
 
-    def _call(self, action: Action, timeout: Timeout, then_close: bool = False) -> ActionResult:
+    def _call(self, action: Action, timeout: Timeout) -> ActionResult:
         """Send an action and return its result, unless the response means that it failed."""
-        result = self._execute(action, timeout, then_close)
+        result = self._execute(action, timeout)
         name = result.response.name
         if name == "Error" or name == "Goodbye" and action.name.lower() != "logoff":
             raise response_error(result)
         return result
 
     def _events(self, timeout: Optional[float]) -> Iterator[UnsolicitedMessage]:
-        deadline = Deadline(timeout)
-        previous: Optional[AMIConnection] = None
-
-        def listen() -> Optional[UnsolicitedMessage]:
-            nonlocal previous
-            connection = state.connection
-            if connection is None or not connection.events:
-                connection = state.open_connection
-            if previous not in (None, connection):
-                # Events between the two connections were lost.
-                raise Closed("the client was reconnected")
-            previous = connection
-            return connection.next_event(deadline, state.lock.has_waiters)
-
+        connection: Optional[AMIConnection] = None
         while True:
-            state = self._state()
+            deadline = Deadline(timeout)
+            event = None
             try:
-                event = state.run_locked(listen, deadline, is_listener=True)
+                while event is None:  # None: another call needed the connection
+                    state = self._state()
+                    with Call(state, deadline, is_listener=True):
+                        if connection is None:
+                            connection = self._listen(state, deadline)
+                        event = connection.next_event(
+                            deadline, state.lock.has_waiters, self.timeout
+                        )
             except Expired:
                 return
             except Closed as error:
-                raise events_ended_error(error) from error
-            if event is not None:  # None: another call needed the connection
-                yield event
-                deadline = Deadline(timeout)
+                message = f"the connection ended while waiting for events: {error}"
+                raise ConnectionLost(message) from error
+            yield event
 
-    def _open(self, state: ClientState, deadline: Deadline) -> None:
+    def _listen(self, state: ClientState, deadline: Deadline) -> AMIConnection:
+        """Return the connection whose events are next; connect if there is none."""
+        connection = state.connection
+        if connection is None or connection.failure is not None and not connection.events:
+            limit = Deadline(self.timeout) if deadline.remaining() is None else deadline
+            connection = self._ready(state, limit)
+        return connection
+
+    def _open(self, state: ClientState, deadline: Deadline) -> AMIConnection:
         for pid in list(self._states):
             if self._states[pid] is not state:  # a copy; the parent process keeps its own
                 self._states.pop(pid).close_locked("the connection belongs to the parent process")
         state.close_locked("the client was reconnected")
-        state.connection = None
-        state.transport = transport = Transport()
-        reason: Union[Expired, Closed, None] = None
+        reason: Union[Expired, Closed, LoginFailed]
         try:
+            state.transport = transport = Transport()
+            if state.closed:  # meanwhile; from here on, close() asks the transport
+                raise CloseRequested(CLOSED)
             self._connect(transport, deadline)
             session = Session(
                 self._username,
@@ -420,23 +467,19 @@ class Client:
                 events=self._event_mask,
             )
             events = EventBuffer(self._max_events, self._max_event_bytes)
-            connection = AMIConnection(transport, session, events)
-            try:
-                connection.log_in(deadline)
-            finally:
-                banner = session.banner
-                state.server_version = None if banner is None else banner.version
+            connection = AMIConnection(transport, session, events, self._health_check_interval)
+            connection.log_in(deadline)
+            state.server_version = session.banner.version if session.banner else None
             state.connection = connection
-        except AMIError:
-            transport.close()
-            raise
-        except (Expired, Closed) as error:
-            transport.close()
+            logger.info("connected to %s, AMI %s", self._where, state.server_version)
+            return connection
+        except BaseException as error:
+            state.close_locked("the login failed")
+            if not isinstance(error, (Expired, Closed, LoginFailed)):
+                raise
             reason = error.with_traceback(None)
-        if reason is not None:
-            # Raised here and not above, because the frames of that traceback may hold the secret.
-            raise connect_ended_error(reason, self._where)
-        logger.debug("logged in at %s, AMI %s", self._where, state.server_version)
+        # Raised here and not above, because the frames of that traceback may hold the secret.
+        raise connect_ended_error(reason, self._where)
 
     def _connect(self, transport: Transport, deadline: Deadline) -> None:
         if self._is_over_sock:
@@ -458,26 +501,21 @@ class Client:
             start_tls(transport, context, self._tls_hostname, deadline)
 
 
-# Arguments are checked when they are given, not when they are used.
-
-
-def _check_timeout(timeout: Any) -> Optional[float]:
+def _check_timeout(timeout: Any, name: str = "timeout") -> Optional[float]:
     if timeout is None:
         return None
     if isinstance(timeout, bool) or not isinstance(timeout, (int, float)):
-        raise TypeError(f"timeout must be a number or None, not {type(timeout).__name__}")
+        raise TypeError(f"{name} must be a number or None, not {type(timeout).__name__}")
     if not timeout >= 0:  # also true of NaN
-        raise ValueError(f"timeout is {timeout}; the minimum is 0")
-    return float(timeout)
+        raise ValueError(f"{name} is {timeout}; the minimum is 0")
+    return float(min(timeout, MAX_TIMEOUT))
 
 
-def _check_number(number: Any, name: str, minimum: int, maximum: Optional[int] = None) -> int:
+def _check_number(number: Any, name: str, minimum: int, maximum: int = sys.maxsize) -> int:
     if isinstance(number, bool) or not isinstance(number, int):
         raise TypeError(f"{name} must be an int, not {type(number).__name__}")
-    if number < minimum:
-        raise ValueError(f"{name} is {number}; the minimum is {minimum}")
-    if maximum is not None and number > maximum:
-        raise ValueError(f"{name} is {number}; the maximum is {maximum}")
+    if not minimum <= number <= maximum:
+        raise ValueError(f"{name} is {number}; the limits are {minimum} and {maximum}")
     return number
 
 
@@ -487,11 +525,3 @@ def _check_text(text: Any, name: str) -> str:
     if not text:
         raise ValueError(f"{name} is empty")
     return text
-
-
-def _check_secret(secret: Any) -> Union[str, bytes]:
-    if not isinstance(secret, (str, bytes, bytearray, memoryview)):
-        raise TypeError(f"secret must be a str or bytes, not {type(secret).__name__}")
-    if not len(secret):
-        raise ValueError("secret is empty; Asterisk rejects a login without one")
-    return secret if isinstance(secret, str) else bytes(secret)

@@ -10,11 +10,11 @@ They extend the exceptions of the codec, :mod:`amiproto.exceptions`::
     │   │   └── TLSError         no TLS, or the certificate is not trusted
     │   ├── ConnectTimeout       no connection, or no login, within the timeout
     │   ├── NotAnAMIServer       the server does not speak AMI
-    │   ├── NotConnected         the client is not connected in this process
+    │   ├── NotConnected         the client was closed
     │   ├── ReentrantCall        this thread is already in a call of this client
     │   ├── SendFailed           the connection ended before the action was sent
     │   └── SendTimeout          timeout before the action was sent
-    ├── ActionFailed             the server returned an error; the action was not carried out
+    ├── ActionFailed             the server returned an error; a message was not sent
     ├── OutcomeUnknown           sent, but no response; the action may have been carried out
     │   ├── ConnectionLost       the connection ended before the response
     │   └── ResponseTimeout      no response within the timeout
@@ -33,6 +33,16 @@ from typing import Optional
 from amiproto import Response
 from amiproto.exceptions import FAILED, SHUTTING_DOWN, UNKNOWN, AMIError, NotSent
 
+#: What Asterisk answers before the modules are loaded: AMI accepts logins earlier (11.25, 16.28,
+#: 22.10: for 0.01 to 0.2 s after a start). Nothing was carried out.
+TECHNOLOGY_NOT_FOUND = "Message technology not found."
+
+#: What Asterisk answers if the endpoint does not exist, or its AOR has no contact: the same message
+#: arrives after a REGISTER (11.25, 16.28, 22.10). Nothing was carried out.
+SEND_FAILED = "Message failed to send."
+
+_TEMPORARY = (SHUTTING_DOWN, TECHNOLOGY_NOT_FOUND, SEND_FAILED)
+
 
 class ConnectError(NotSent, ConnectionError):
     """The connection could not be established, or ended before the login was complete. Retryable.
@@ -46,7 +56,8 @@ class ConnectError(NotSent, ConnectionError):
 class TLSError(ConnectError):
     """The server does not use TLS, or its certificate is not trusted or is for another name.
 
-    Not retryable: the configuration has to change.
+    Not retryable, because the configuration has to change, unless the server closed the connection
+    during the handshake.
     """
 
     retryable = False
@@ -70,17 +81,15 @@ class NotAnAMIServer(NotSent):
 
 
 class NotConnected(NotSent):
-    """The client is not connected: call ``connect()``, or use a ``with`` statement.
-
-    Retryable after connecting.
-    """
+    """The client was closed. Retryable after ``connect()`` or in a ``with`` statement."""
 
 
 class ReentrantCall(NotSent, RuntimeError):
     """A signal handler or ``__del__`` called the client during another call of the same thread.
 
     The other call goes on. Retryable when it has ended. In a signal handler, set a flag and send
-    later, or use another client.
+    later, or use another client. The handler must catch the exceptions of clients: one that leaves
+    it ends the other call, whose message may have been sent.
     """
 
 
@@ -89,9 +98,11 @@ class SendTimeout(NotSent, TimeoutError):
 
 
 class ActionFailed(AMIError):
-    """The server returned ``Response: Error``: the action was not carried out.
+    """The server returned ``Response: Error``.
 
-    Not retryable, unless the server is shutting down: the next one may carry it out.
+    A MessageSend was not carried out then; another action may have been, at least in part: an
+    Originate fails after the dialplan has run (22.10). Retryable if the same call may succeed
+    later: while the server is shutting down or starting, and if the endpoint has no contact yet.
 
     :ivar response: the :class:`amiproto.Response`; ``Response("Error")`` if the exception was
         created from its message alone.
@@ -104,14 +115,13 @@ class ActionFailed(AMIError):
         self,
         message: str = "",
         *,
-        response: Optional[Response] = None,
+        response: Response = Response("Error"),
         action_id: Optional[str] = None,
     ) -> None:
-        response = Response("Error") if response is None else response
-        server_message = response.message
-        super().__init__(message, action_id=action_id, retryable=server_message == SHUTTING_DOWN)
         self.response = response
-        self.server_message = server_message
+        self.server_message = response.message
+        is_temporary = self.server_message in _TEMPORARY
+        super().__init__(message, action_id=action_id, retryable=is_temporary)
 
 
 class OutcomeUnknown(AMIError):
@@ -133,7 +143,7 @@ class ConnectionLost(OutcomeUnknown, ConnectionError):
 class ResponseTimeout(OutcomeUnknown, TimeoutError):
     """No response within the timeout. Not retryable.
 
-    The connection stays open; a response that arrives later is discarded.
+    The connection is closed: a session is one thread of the server, and no response would follow.
     """
 
 

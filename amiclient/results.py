@@ -1,19 +1,5 @@
 """Receipts, results, and which exception a call raises.
 
-===========================  ===========  ==================================
-what happened                fully sent?  result
-===========================  ===========  ==================================
-response ``Success``         yes          :class:`Receipt`
-response ``Error``           yes          ``ActionFailed``: not carried out
-any other response           yes          ``OutcomeUnknown``
-timeout                      yes          ``ResponseTimeout``: unknown
-timeout                      no           ``SendTimeout``: not sent
-timeout waiting for a lock   no           ``SendTimeout``: not sent
-connection ended             yes          ``ConnectionLost``: unknown
-connection ended             no           ``SendFailed``: not sent
-no connection                no           ``NotConnected``: not sent
-===========================  ===========  ==================================
-
 An action that is not fully sent is not carried out: the server waits for its empty last line.
 Whether an ``ActionFailed`` is retryable is decided in :mod:`amiclient.exceptions`.
 """
@@ -22,17 +8,26 @@ from __future__ import annotations
 
 from typing import Any, Dict, Generic, Literal, Mapping, NamedTuple, Optional, TypeVar, Union
 
-from amiproto import UNKNOWN, ActionResult, AMIError, MessageSend, RemoteProtocolError, Response
+from amiproto import (
+    UNKNOWN,
+    ActionResult,
+    AMIError,
+    LoginFailed,
+    MessageSend,
+    RemoteProtocolError,
+    Response,
+)
 
 from ._lock import LockTimeout
 from ._transport import Closed, CloseRequested, Expired
 from .exceptions import (
+    SEND_FAILED,
+    TECHNOLOGY_NOT_FOUND,
     ActionFailed,
     ConnectError,
     ConnectionLost,
     ConnectTimeout,
     NotAnAMIServer,
-    NotConnected,
     OutcomeUnknown,
     ResponseTimeout,
     SendFailed,
@@ -96,9 +91,11 @@ class SendResult(_SendResult, Generic[MessageT]):
 
     @property
     def to(self) -> str:
-        """The recipient, ``to`` of the message (str)."""
-        message: MessageLike = self.message
-        return message.to if isinstance(message, MessageSend) else str(message["to"])
+        """The recipient, ``to`` of the message (str), or "" if it has none."""
+        message: Any = self.message
+        if isinstance(message, MessageSend):
+            return message.to
+        return str(message.get("to", "")) if isinstance(message, Mapping) else ""
 
     @property
     def outcome(self) -> Outcome:
@@ -111,6 +108,13 @@ class SendResult(_SendResult, Generic[MessageT]):
     def retryable(self) -> bool:
         """True if sending the same message again is safe and may succeed."""
         return self.error is not None and self.error.retryable
+
+    def unwrap(self) -> Receipt:
+        """Return the receipt, or raise the error."""
+        if self.error is not None:
+            raise self.error
+        assert self.receipt is not None
+        return self.receipt
 
     def to_dict(self) -> Dict[str, Any]:
         """Return the dict of the receipt or of the error, and ``to`` (str)."""
@@ -126,11 +130,16 @@ def _result_dict(
     return result
 
 
-def receipt_of(result: ActionResult) -> Receipt:
-    """Return the receipt for the response to a message.
+#: The probable causes of errors, by the message of the response (11.25, 16.28, 22.10).
+_HINTS = {
+    "Permission denied": "; check write in manager.conf; MessageSend needs the class message",
+    TECHNOLOGY_NOT_FOUND: "; its module is not loaded, or not yet; Asterisk 21 has no sip any more",
+    SEND_FAILED: "; the endpoint does not exist, or has no registered contact",
+}
 
-    :raises ActionFailed, OutcomeUnknown: for any response except Success.
-    """
+
+def receipt_of(result: ActionResult) -> Receipt:
+    """Return the receipt for a Success; raise :func:`response_error` for any other response."""
     if result.response.name != "Success":
         raise response_error(result)
     return Receipt(result.action_id, result.response)
@@ -140,9 +149,11 @@ def response_error(result: ActionResult) -> Union[ActionFailed, OutcomeUnknown]:
     """Return the exception for a response that does not mean success."""
     response, action_id = result.response, result.action_id
     if response.name == "Error":
-        return ActionFailed(
-            f"the action failed: {response.message!r}", response=response, action_id=action_id
-        )
+        # Of an unknown command, the first line of the output is the reason (22.10).
+        reasons = ": ".join(map(repr, (response.message, *response.output[:1])))
+        hint = _HINTS.get(response.message, "")
+        message = f"the action failed: {reasons}{hint}"
+        return ActionFailed(message, response=response, action_id=action_id)
     return OutcomeUnknown(
         f"unexpected response {response.name}: {response.message!r}; the action may have been "
         "carried out",
@@ -158,41 +169,28 @@ def unanswered_error(
     :param reason: why the call stopped waiting.
     :param sent: whether the last byte of the action was sent.
     """
-    if isinstance(reason, LockTimeout):
-        return SendTimeout(
-            "timed out waiting for a call of another thread; the action was not sent",
-            action_id=action_id,
-        )
-    if isinstance(reason, Expired):
-        if sent:
-            return ResponseTimeout(
-                "timed out waiting for the response; the action may have been carried out",
-                action_id=action_id,
-            )
-        return SendTimeout("timed out before the action was sent", action_id=action_id)
+    when = "before the action was sent"
     if sent:
-        return ConnectionLost(
-            f"the connection ended before the response arrived: {reason}; the action may have been "
-            "carried out",
-            action_id=action_id,
-        )
-    return SendFailed(
-        f"the connection ended before the action was sent: {reason}", action_id=action_id
-    )
-
-
-def not_connected_error(reason: Optional[str]) -> NotConnected:
-    """Return the exception for a call without a connection.
-
-    :param reason: why the connection has ended, or None if this process never opened one.
-    """
-    return NotConnected("not connected" if reason is None else f"not connected: {reason}")
+        when = "before the response arrived; the action may have been carried out"
+    if isinstance(reason, Expired):
+        what = " waiting for a call of another thread" if isinstance(reason, LockTimeout) else ""
+        timeout = ResponseTimeout if sent else SendTimeout
+        return timeout(f"timed out{what} {when}", action_id=action_id)
+    closed = ConnectionLost if sent else SendFailed
+    return closed(f"the connection ended ({reason}) {when}", action_id=action_id)
 
 
 def connect_ended_error(
-    reason: Union[Expired, Closed], where: str
-) -> Union[ConnectTimeout, NotAnAMIServer, ConnectError]:
-    """Return the exception for a connection that ended, or took too long, before the login."""
+    reason: Union[Expired, Closed, LoginFailed], where: str
+) -> Union[ConnectTimeout, NotAnAMIServer, ConnectError, LoginFailed]:
+    """Return the exception for a connection that ended, or took too long, before the login.
+
+    For LoginFailed it is a new one, as the frames of its traceback hold what a server echoed.
+    """
+    if isinstance(reason, LoginFailed):
+        return LoginFailed(
+            str(reason), server_message=reason.server_message, action_id=reason.action_id
+        )
     if isinstance(reason, LockTimeout):
         return ConnectTimeout("timed out waiting for a call of another thread")
     if isinstance(reason, Expired):
@@ -209,8 +207,3 @@ def connect_ended_error(
             "expects TLS"
         )
     return ConnectError(message)
-
-
-def events_ended_error(reason: Closed) -> ConnectionLost:
-    """Return the exception for a connection that ended during a wait for events."""
-    return ConnectionLost(f"the connection ended while waiting for events: {reason}")

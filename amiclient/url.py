@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Dict
 
 #: The query parameters of ``ami`` and ``amis``, and those of ``amis`` alone.
-_OPTIONS = ("timeout", "mechanism", "events", "max_events")
+_OPTIONS = ("timeout", "health_check_interval", "mechanism", "events", "max_events")
 _TLS_OPTIONS = ("cafile", "tls_hostname")
 
 
@@ -60,7 +60,7 @@ def parse_url(url: str) -> Dict[str, Any]:
 
 def _parse_option(name: str, text: str) -> Any:
     try:
-        if name == "timeout":
+        if name in ("timeout", "health_check_interval"):
             return None if text == "none" else float(text)
         return int(text) if name == "max_events" else text
     except ValueError:

@@ -28,7 +28,7 @@ Failure = Literal["not_sent", "failed", "unknown"]
 
 #: Outcome of an action that was not sent. A retry is safe.
 NOT_SENT: Literal["not_sent"] = "not_sent"
-#: Outcome of an action to which the server responded with an error. It was not carried out.
+#: Outcome of an action to which the server responded with an error. A message was not sent then.
 FAILED: Literal["failed"] = "failed"
 #: Outcome of an action that may have been sent, but has no response.
 UNKNOWN: Literal["unknown"] = "unknown"
@@ -36,6 +36,10 @@ UNKNOWN: Literal["unknown"] = "unknown"
 #: Message text of every response while the server shuts down. It carries out none of these actions;
 #: another server may, or the same one after its restart (11.25, 16.28, 22.10).
 SHUTTING_DOWN = "Asterisk is shutting down"
+
+#: What a server with ``allowmultiplelogin=no`` answers while the user has another session, and on
+#: 16.28 for a moment after that one has ended (11.25, 16.28, 22.10).
+LOGIN_IN_USE = "Login Already In Use"
 
 
 class AMIError(Exception):
@@ -192,7 +196,7 @@ class RemoteProtocolError(ProtocolError):
 class LoginFailed(NotSent, ProtocolError):
     """The server rejected the username or the secret.
 
-    Retryable only if the server is shutting down.
+    Retryable only if the server is shutting down, or the user has another session.
 
     :ivar str server_message: the server's message text, mostly ``"Authentication failed"``.
     """
@@ -202,8 +206,8 @@ class LoginFailed(NotSent, ProtocolError):
     def __init__(
         self, message: str = "", *, server_message: str = "", action_id: Optional[str] = None
     ) -> None:
-        is_shutting_down = server_message == SHUTTING_DOWN
-        super().__init__(message, action_id=action_id, retryable=is_shutting_down)
+        is_temporary = server_message in (SHUTTING_DOWN, LOGIN_IN_USE)
+        super().__init__(message, action_id=action_id, retryable=is_temporary)
         self.server_message = server_message
 
 

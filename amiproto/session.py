@@ -12,7 +12,14 @@ from typing import Dict, List, NamedTuple, Optional, Tuple, TypeVar, Union
 
 from ._text import is_encodable, to_bytes, to_exact_bytes, to_exact_str, to_text
 from .connection import NEED_DATA, Connection, EndOfStream, NeedData, Role
-from .exceptions import InvalidHeader, LocalProtocolError, LoginFailed, RemoteProtocolError
+from .exceptions import (
+    LOGIN_IN_USE,
+    SHUTTING_DOWN,
+    InvalidHeader,
+    LocalProtocolError,
+    LoginFailed,
+    RemoteProtocolError,
+)
 from .headers import REDACTED
 from .limits import (
     MAX_BACKLOG,
@@ -36,6 +43,38 @@ PLAIN = "plain"
 #: Response headers whose values the server generates itself. The stanza after one with only these
 #: headers cannot be part of a header value.
 _SERVER_HEADERS = frozenset({"response", "actionid", "message", "ping", "timestamp", "challenge"})
+
+
+#: The classes of events that Asterisk knows, and the words for all, none and a switch (16.28,
+#: 22.10). It ignores any other word, capitals and blanks included: the login succeeds, and no event
+#: is ever sent.
+_EVENT_CLASSES = frozenset(
+    "system call log verbose command agent user config dtmf reporting cdr dialplan originate agi cc"
+    " aoc test security message all none".split()
+)
+_EVENT_SWITCHES = frozenset("on off yes no true false".split())
+
+
+def _check_event_mask(events: str) -> str:
+    if events in _EVENT_SWITCHES or events.isascii() and events.isdigit():
+        return events
+    for word in events.split(","):
+        if word not in _EVENT_CLASSES:
+            raise LocalProtocolError(
+                f"events has an unknown class {word!r}; expected on, off, or lower-case classes "
+                "such as call,system",
+                field="events",
+            )
+    return events
+
+
+#: The probable causes of a failed login, by the message of the response, or else by the step.
+_HINTS = {
+    LOGIN_IN_USE: "; the user has another session, and manager.conf allowmultiplelogin=no",
+    SHUTTING_DOWN: "",
+    "challenge": '; if the server has no Challenge, use mechanism="plain", which sends the secret',
+    "login": "; check the username, the secret, and the permit and deny lines of manager.conf",
+}
 
 
 class Login:
@@ -70,7 +109,7 @@ class Login:
         self._username = to_exact_str(username, "username")
         self._secret = _encode_secret(secret)
         self._mechanism = mechanism
-        self._events = to_exact_str(events, "events")
+        self._events = _check_event_mask(to_exact_str(events, "events"))
         self._is_last_step = mechanism == PLAIN
         self._plain_action()  # raises now if the username or secret cannot be sent
 
@@ -88,9 +127,10 @@ class Login:
         challenge = response.headers.get("Challenge", "")
         if response.name != "Success" or not (self._is_last_step or challenge):
             server_message = self._redact(response.message or response.name)
+            default = "login" if self._is_last_step else "challenge"
+            hint = _HINTS.get(server_message, _HINTS[default])
             raise LoginFailed(
-                f"login as {self._username!r} failed: {server_message!r}; check the username, the "
-                "secret, and the permit and deny lines of manager.conf",
+                f"login as {self._username!r} failed: {server_message!r}{hint}",
                 server_message=server_message,
                 action_id=response.action_id,
             )

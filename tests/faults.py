@@ -6,7 +6,9 @@ sockets end with its ``with`` block.
 
 from __future__ import annotations
 
+import ctypes
 import gc
+import os
 import select
 import signal
 import socket
@@ -26,6 +28,9 @@ from amiclient.loopback import SECRET, USERNAME
 
 #: Buffer size of a socket that is meant to fill up quickly, in bytes.
 SMALL_BUFFER = 4096
+
+#: The socket options SO_ATTACH_FILTER and SO_DETACH_FILTER of Linux.
+_ATTACH_FILTER, _DETACH_FILTER = 26, 27
 
 
 def client_of(port: int, timeout: Optional[float] = 10.0, **options: object) -> Client:
@@ -117,6 +122,18 @@ class Proxy:
     def cut(self) -> None:
         """Cut every open connection."""
         self._waker.send(b"c")
+
+    def drop_packets(self, drop: bool = True) -> None:
+        """Drop all packets silently, also those of new connections, or stop dropping (Linux)."""
+        program = ctypes.create_string_buffer(struct.pack("HBBI", 0x06, 0, 0, 0))  # return 0
+        value = struct.pack("HP", 1, ctypes.addressof(program))
+        for sock in (self._listener, *list(self._routes)):
+            sock.setsockopt(socket.SOL_SOCKET, _ATTACH_FILTER if drop else _DETACH_FILTER, value)
+
+    def stall(self, stall: bool = True) -> None:
+        """Stop relaying, or go on; the system still acknowledges what it receives."""
+        for way in (self.up, self.down):
+            way.stall = 0 if stall else None
 
     def __enter__(self) -> Proxy:
         return self
@@ -263,6 +280,15 @@ def count_open_fds() -> int:
     """Return the number of open files and sockets of this process, or 0 if unknown."""
     folder = Path("/proc/self/fd")
     return len(list(folder.iterdir())) if folder.is_dir() else 0
+
+
+def rss_kib() -> int:
+    """Return the resident memory of this process in KiB, or 0 if unknown."""
+    try:
+        with open("/proc/self/statm") as file:
+            return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE") // 1024
+    except OSError:
+        return 0
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""The Celery example: a worker that is killed while it sends, and retries."""
+"""The Celery example: workers that are killed while they send, and retries."""
 
 from __future__ import annotations
 
@@ -12,19 +12,21 @@ import socket
 import subprocess
 import sys
 import time
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import Any, Callable, Dict, Iterator, Optional, Tuple
+from typing import Any, Callable, Dict, Iterator, List, Optional, Set, Tuple
 
 import pytest
 
 from amiclient import ACCEPTED, FAILED, NOT_SENT, UNKNOWN
 from amiclient.loopback import LoopbackServer, refuse
-from amiproto import SHUTTING_DOWN
+from amiclient.loopback.script import Handler, HandlerResult
+from amiproto import SHUTTING_DOWN, Action, parse_message_send
 from tests.faults import Direction, Proxy
 from tests.readme import ROOT
 
-_COUNT = 200
+_THOROUGH = bool(os.environ.get("AMICLIENT_THOROUGH"))
+_COUNT, _KILLS = (1500, 6) if _THOROUGH else (200, 2)
 
 
 def _missing() -> str:
@@ -65,11 +67,12 @@ def redis(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
             process.terminate()
 
 
-def _task(monkeypatch: pytest.MonkeyPatch, *urls: str) -> Any:
+def _example(monkeypatch: pytest.MonkeyPatch, *urls: str) -> Any:
     """Import the example with these servers in its environment."""
+    monkeypatch.setenv("VISIBILITY_TIMEOUT", "5")
     monkeypatch.setenv("AMI_URLS", " ".join(urls))
     monkeypatch.delitem(sys.modules, "tests.examples.celery_app", raising=False)
-    return importlib.import_module("tests.examples.celery_app").send
+    return importlib.import_module("tests.examples.celery_app")
 
 
 @contextmanager
@@ -104,55 +107,78 @@ def _message(number: int) -> Tuple[Dict[str, str], str, Optional[str]]:
     if number % 20 == 7:
         return {**message, "body": "x" * 2000}, NOT_SENT, "BodyTooLong"
     if number % 20 == 3:
-        return {**message, "to": "smoke:signal"}, FAILED, "ActionFailed"
+        return {**message, "to": "sip:nobody"}, FAILED, "ActionFailed"
+    if number % 20 == 11:
+        return {**message, "to": "sip:absent"}, ACCEPTED, None
     return message, ACCEPTED, None
 
 
-def test_killed_worker_sends_no_message_twice(
+def _handler() -> Handler:
+    """Return a handler that accepts messages to sip:absent at the second attempt."""
+    seen: Set[bytes] = set()
+
+    def handler(action: Action) -> HandlerResult:
+        message = parse_message_send(action)
+        if message.to == "sip:nobody":
+            return refuse("Permission denied")(action)
+        if message.to == "sip:absent" and message.body not in seen:
+            seen.add(message.body)
+            return refuse()(action)
+        return None
+
+    return handler
+
+
+def _kill_process_of_pool(worker: "subprocess.Popen[bytes]") -> None:
+    children = Path(f"/proc/{worker.pid}/task/{worker.pid}/children")
+    assert _wait_for(1, lambda: len(children.read_text().split()), 20.0)
+    os.kill(int(children.read_text().split()[0]), signal.SIGKILL)
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs /proc")
+def test_killed_workers_send_no_message_twice(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     unavailable = f"ami://loopback:loopback@127.0.0.1:{_unused_port()}"
     messages = [_message(number) for number in range(_COUNT)]
-    # Slow responses, so that the worker is killed with messages in flight.
-    with LoopbackServer() as first, LoopbackServer() as second, Proxy(
-        first.port, down=Direction(pause=0.01)
-    ) as slow_first, Proxy(second.port, down=Direction(pause=0.01)) as slow_second:
-        urls = [f"ami://loopback:loopback@127.0.0.1:{p.port}" for p in (slow_first, slow_second)]
-        send = _task(monkeypatch, unavailable)
-        tasks = [send.delay(**message) for message, *_ in messages]
+    # Slow responses, so that workers are killed with messages in flight.
+    with LoopbackServer(handlers={"MessageSend": _handler()}) as server, Proxy(
+        server.port, down=Direction(pause=0.01)
+    ) as slow, ExitStack() as stack:
+        urls = unavailable, f"ami://loopback:loopback@127.0.0.1:{slow.port}"
+        example = _example(monkeypatch, unavailable)
+        tasks = [example.send.delay(**message) for message, *_ in messages]
 
-        def count(*states: str) -> int:
-            return sum(task.state in states for task in tasks)
+        def ended() -> int:
+            return sum(task.ready() for task in tasks)
 
-        with _worker(tmp_path, unavailable, urls[0]) as worker:
-            ended = _wait_for(30, lambda: count("SUCCESS"), 60.0)
-            assert ended >= 30, (tmp_path / "worker.log").read_text()
-            os.killpg(worker.pid, signal.SIGKILL)
-        assert count("SUCCESS") < _COUNT
-        with _worker(tmp_path, unavailable, urls[1]):
-            # The unacknowledged tasks of the first worker are queued again after five seconds. A
-            # worker killed between fetching a task from Redis and recording it loses the task; it
-            # has no state then, and may be queued again.
-            if _wait_for(_COUNT, lambda: count("SUCCESS", "SENDING"), 8.0) < _COUNT:
-                for task, (message, *_) in zip(tasks, messages):
-                    if task.state == "PENDING":
-                        send.apply_async(kwargs=message, task_id=task.id)
-            assert _wait_for(_COUNT, lambda: count("SUCCESS", "SENDING"), 60.0) == _COUNT
-            time.sleep(1.0)  # until the tasks that are being sent have ended
-            interrupted = [task.state == "SENDING" for task in tasks]
-        assert sum(interrupted) <= 2  # the concurrency of the worker
-        results = [task.result if task.state == "SUCCESS" else task.info for task in tasks]
+        workers = [stack.enter_context(_worker(tmp_path, *urls)) for _ in range(2)]
+        for kill in range(_KILLS):
+            wanted = _COUNT * (kill + 1) // (_KILLS + 2)
+            assert _wait_for(wanted, ended, 60.0) >= wanted, (tmp_path / "worker.log").read_text()
+            os.killpg(workers[0].pid, signal.SIGKILL)
+            _kill_process_of_pool(workers[1])
+            workers = [workers[1], stack.enter_context(_worker(tmp_path, *urls))]
+        _wait_for(_COUNT, ended, 20.0)
+        results: List[Optional[Dict[str, Any]]] = [None] * _COUNT
+        end = time.monotonic() + 90.0
+        while None in results:
+            assert time.monotonic() < end, (tmp_path / "worker.log").read_text()
+            time.sleep(1.0)
+            results = [
+                example.settle(task.id, message) for task, (message, *_) in zip(tasks, messages)
+            ]
         tasks.clear()  # Each task waits for Redis when it is freed.
-    received = [message.text for server in (first, second) for message in server.messages]
+    received = [message.text for message in server.messages]
     assert len(received) == len(set(received))
-    assert first.messages and second.messages
-    for result, was_interrupted, (message, *expected) in zip(results, interrupted, messages):
-        if result["outcome"] == UNKNOWN:
-            assert was_interrupted
-            continue
-        assert [result["outcome"], result["error"]] == expected
-        assert result["retryable"] is False
-        assert (message["body"] in received) == (result["outcome"] == ACCEPTED)
+    outcomes = [result["outcome"] for result in results if result]
+    # Each round kills three processes.
+    assert outcomes.count(UNKNOWN) <= 3 * _KILLS
+    for result, (message, *expected) in zip(results, messages):
+        assert result is not None
+        if result["outcome"] != UNKNOWN:
+            assert [result["outcome"], result["error"]] == expected
+            assert (message["body"] in received) == (result["outcome"] == ACCEPTED)
 
 
 def test_task_is_retried_until_a_server_accepts_the_message(
@@ -160,7 +186,7 @@ def test_task_is_retried_until_a_server_accepts_the_message(
 ) -> None:
     with LoopbackServer() as server:
         server.script(refuse(SHUTTING_DOWN), refuse(SHUTTING_DOWN))
-        send = _task(monkeypatch, server.url)
+        send = _example(monkeypatch, server.url).send
         result = send.apply(kwargs={"to": "sip:alice", "body": "x"}).result
         assert result["outcome"] == ACCEPTED and len(server.messages) == 1
         assert len(server.actions) == 3

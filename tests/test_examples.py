@@ -3,19 +3,43 @@
 from __future__ import annotations
 
 import asyncio
+import io
+import json
 import socket
 import subprocess
 import sys
 import threading
+import time
 from base64 import b64encode
-from typing import Callable, List
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, closing, contextmanager
+from typing import Any, Callable, Iterator, List, Tuple
 
 import pytest
 
-from amiclient import ActionFailed, Event, NotSent
-from amiclient.loopback import SECRET, USERNAME, Delay, LoopbackServer
+from amiclient import (
+    ACCEPTED,
+    FAILED,
+    NOT_SENT,
+    UNKNOWN,
+    ActionFailed,
+    AMIError,
+    Client,
+    Event,
+    LocalProtocolError,
+    LoginFailed,
+)
+from amiclient.loopback import (
+    SECRET,
+    USERNAME,
+    Delay,
+    Disconnect,
+    LoopbackServer,
+    no_response,
+    refuse,
+)
 from amiproto import Action, ActionResult, Message, MessageSend, Response, parse_message_send
-from tests.examples import asyncio_client, failover, proxy, receiving
+from tests.examples import asyncio_client, failover, listener, proxy, receiving, web_app
 from tests.faults import client_of, start_thread
 from tests.readme import ROOT
 
@@ -37,20 +61,181 @@ def wait_for_all() -> Callable[[Action], None]:
     return handler
 
 
-def test_failover() -> None:
-    message = MessageSend("pjsip:a", "b")
-    with LoopbackServer() as down:
-        port = down.port
-    with LoopbackServer() as server:
-        clients = [client_of(port), client_of(server.port)]
-        assert failover.send_by_any(message, *clients).outcome == "accepted"
-        assert len(server.messages) == 1
-        with pytest.raises(ActionFailed):
-            failover.send_by_any(MessageSend("fax:a", "b"), *clients)
-        clients[1].close()
-    for given in ([], clients):
-        with pytest.raises(NotSent):
-            failover.send_by_any(message, *given)
+@contextmanager
+def clients_of(*servers: LoopbackServer, timeout: float = 10.0) -> Iterator[List[Client]]:
+    """Return a client for each server, and close them at the end."""
+    with ExitStack() as stack:
+        yield [stack.enter_context(closing(client_of(s.port, timeout))) for s in servers]
+
+
+def outcomes_of(servers: failover.Failover, count: int, to: str = "pjsip:a") -> List[str]:
+    def send(number: int) -> str:
+        try:
+            return servers.send(MessageSend(to, str(number))).outcome
+        except AMIError as error:
+            return error.outcome
+
+    return [send(number) for number in range(count)]
+
+
+def test_failover_rests() -> None:
+    with LoopbackServer() as first, LoopbackServer() as second, clients_of(first, second) as both:
+        servers = failover.Failover(*both)
+        first.close()
+        assert outcomes_of(servers, 2) == [ACCEPTED] * 2
+        first.open()
+        assert outcomes_of(servers, 2) == [ACCEPTED] * 2
+        assert (len(first.messages), len(second.messages)) == (0, 4)
+        # A resting server is tried if no other one responds, and is preferred again if it works.
+        second.close()
+        assert outcomes_of(servers, 2) == [ACCEPTED] * 2
+        second.open()
+        assert outcomes_of(servers, 1) == [ACCEPTED]
+        assert (len(first.messages), len(second.messages)) == (3, 4)
+
+
+def test_failover_after_an_unknown_outcome() -> None:
+    with LoopbackServer() as first, LoopbackServer() as second, clients_of(first, second) as both:
+        servers = failover.Failover(*both, rest=0.5)
+        first.script(Disconnect())
+        assert outcomes_of(servers, 2) == [UNKNOWN, ACCEPTED]
+        assert (len(first.messages), len(second.messages)) == (1, 1)
+        time.sleep(0.5)
+        assert outcomes_of(servers, 1) == [ACCEPTED]
+        assert (len(first.messages), len(second.messages)) == (2, 1)
+
+
+def test_failover_by_error() -> None:
+    with LoopbackServer() as first, LoopbackServer() as second, clients_of(first, second) as both:
+        servers = failover.Failover(*both)
+        # A server that responds does not rest.
+        first.script(refuse(), refuse("Permission denied"), refuse())
+        second.script(refuse())
+        assert outcomes_of(servers, 4) == [FAILED, FAILED, ACCEPTED, ACCEPTED]
+        assert (len(first.actions), len(second.actions)) == (4, 2)
+        with pytest.raises(LocalProtocolError):
+            servers.send(MessageSend("pjsip:a", "x", action_id="1" * 2000))
+        assert outcomes_of(servers, 1) == [ACCEPTED]
+        assert (len(first.messages), len(second.messages)) == (2, 1)
+        # A message that another server has refused does not wait for the resting one.
+        first.close()
+        assert outcomes_of(servers, 1) == [ACCEPTED]
+        first.open()
+        second.script(refuse())
+        assert outcomes_of(servers, 1) == [FAILED]
+        assert not both[0].connected
+    for other in (servers, failover.Failover()):
+        assert outcomes_of(other, 1) == [NOT_SENT]
+
+
+def test_failover_has_one_thread_try_a_server_that_has_rested() -> None:
+    first = LoopbackServer(handlers={"MessageSend": no_response})
+    with first, LoopbackServer() as second, clients_of(first, second, timeout=0.5) as both:
+        servers = failover.Failover(*both, rest=0.5)
+        assert outcomes_of(servers, 1) == [UNKNOWN]
+        time.sleep(0.5)
+
+        def send(_: int) -> Tuple[float, List[str]]:
+            start = time.monotonic()
+            outcomes = outcomes_of(servers, 10)
+            return time.monotonic() - start, outcomes
+
+        with ThreadPoolExecutor(8) as pool:
+            results = list(pool.map(send, range(8)))
+    assert min(results)[0] < 0.5, "all waited for the first server"
+    outcomes = sum([outcomes for _, outcomes in results], [])
+    # Two threads if they look at the same moment.
+    assert 1 <= outcomes.count(UNKNOWN) <= 2
+    assert len(second.messages) == outcomes.count(ACCEPTED) >= 78
+
+
+def test_listener_survives_restarts_and_dropped_events() -> None:
+    event = Event("UserEvent", [("UserEvent", "Test")])
+    with LoopbackServer() as server, client_of(server.port, events="user", max_events=1) as client:
+        events = listener.listen(client, pause=0.01)
+        for _ in range(3):
+            assert next(events) is None
+            server.send_event(event)
+            assert next(events) == event
+            server.close()
+            threading.Timer(0.05, server.open).start()
+        assert next(events) is None
+        for _ in range(3):
+            server.send_event(event)
+        client.ping()  # after the events
+        assert [next(events), next(events)] == [event, None]
+        threading.Timer(0.05, client.close).start()
+        assert list(events) == []
+        with pytest.raises(LoginFailed):
+            next(listener.listen(client_of(server.port, secret="wrong")))
+
+
+def post(app: Any, data: bytes) -> Tuple[int, Any]:
+    """Send a request to a WSGI application, and return the status and the result."""
+    started: List[str] = []
+    environ = {"CONTENT_LENGTH": str(len(data)), "wsgi.input": io.BytesIO(data)}
+    body = b"".join(app(environ, lambda status, headers: started.append(status)))
+    return int(started[0][:3]), json.loads(body)
+
+
+def request(number: int) -> bytes:
+    return json.dumps({"to": "pjsip:a", "body": str(number)}).encode()
+
+
+def test_web_app_reports_outcomes() -> None:
+    with LoopbackServer() as server, closing(client_of(server.port)) as client:
+        app = web_app.create_app(client)
+        server.script(lambda action: None, refuse(), Disconnect())
+        statuses = [post(app, request(number))[0] for number in range(3)]
+        assert statuses == [202, 502, 504]
+        status, result = post(app, b'{"to": "pjsip:a", "body": ""}')
+        assert (status, result["outcome"]) == (202, ACCEPTED)
+        status, result = post(app, b'{"to": "", "body": ""}')
+        assert (status, result["field"]) == (422, "To")
+        for data in (b"", b"[]", b"{}", b'{"to": 1, "body": ""}'):
+            assert post(app, data)[0] == 400
+        server.close()
+        assert post(app, request(3))[0] == 503
+
+
+def test_web_app_shares_a_client_over_a_restart() -> None:
+    with LoopbackServer() as server, closing(client_of(server.port)) as client:
+        app = web_app.create_app(client)
+
+        def send(number: int) -> int:
+            if number == 100:
+                server.close()
+                threading.Timer(0.05, server.open).start()
+            status = post(app, request(number))[0]
+            while status == 503:
+                time.sleep(0.02)
+                status = post(app, request(number))[0]
+            return status
+
+        with ThreadPoolExecutor(10) as pool:
+            statuses = list(pool.map(send, range(200)))
+    assert statuses.count(202) + statuses.count(504) == 200 and statuses.count(504) <= 1
+    received = [int(text) for text in texts(server)]
+    assert len(received) == len(set(received))
+    assert {n for n in range(200) if statuses[n] == 202} <= set(received)
+
+
+def test_calls_of_a_shared_client_are_serial() -> None:
+    server = LoopbackServer(handlers={"MessageSend": Delay(0.02)})
+    with server, clients_of(*[server] * 10) as clients:
+        apps = [web_app.create_app(client) for client in clients]
+
+        def seconds(shared: bool) -> float:
+            start = time.monotonic()
+            with ThreadPoolExecutor(10) as pool:
+                jobs = [
+                    pool.submit(post, apps[0 if shared else number % 10], request(number))
+                    for number in range(COUNT)
+                ]
+            assert [job.result()[0] for job in jobs] == [202] * COUNT
+            return time.monotonic() - start
+
+        assert seconds(shared=True) >= 1.0 > 2 * seconds(shared=False)
 
 
 def test_receiving() -> None:

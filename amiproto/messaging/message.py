@@ -48,7 +48,7 @@ class MessageSend(Action):
     def __init__(
         self,
         to: str,
-        body: Union[str, bytes] = "",
+        body: Union[str, bytes],
         from_: Optional[str] = None,
         variables: Optional[Pairs] = None,
         destination: Optional[str] = None,

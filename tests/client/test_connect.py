@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import socket
 import ssl
 import threading
 import time
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any, Dict, Iterator, List, Union
 
@@ -180,6 +181,41 @@ def test_silent_server(data: bytes, tls: Union[bool, str]) -> None:
     assert type(error) is ConnectTimeout and error.outcome == NOT_SENT and error.retryable
 
 
+@contextmanager
+def _free_descriptors(count: int) -> Iterator[None]:
+    """Leave only a number of descriptors to this process."""
+    import resource
+
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    held = [os.open(os.devnull, os.O_RDONLY)]
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (held[0] + 50, limits[1]))
+        with suppress(OSError):
+            while True:
+                held.append(os.open(os.devnull, os.O_RDONLY))
+        for _ in range(count):
+            os.close(held.pop())
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+        for number in held:
+            os.close(number)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs a limit of open files")
+@pytest.mark.parametrize("count", range(3))
+def test_no_descriptors_left(server: LoopbackServer, count: int) -> None:
+    client = client_of(server.port)
+    for call in (client.connect, client.ping):
+        with _free_descriptors(count), pytest.raises(ConnectError) as caught:
+            call()
+        assert caught.value.outcome == NOT_SENT and caught.value.retryable
+        assert isinstance(caught.value.__cause__, OSError)
+        assert caught.value.__cause__.errno == errno.EMFILE
+        del caught  # its traceback refers to the pair of sockets that wakes a wait
+    _ping(client)
+
+
 @pytest.mark.skipif(os.name != "posix", reason="needs signals")
 def test_interrupt_while_connecting_closes_socket() -> None:
     with _full_backlog() as port, alarm_handler(raise_interrupt):
@@ -330,6 +366,15 @@ def _socket_to(port: int) -> socket.socket:
     return socket.create_connection(("127.0.0.1", port))
 
 
+@pytest.mark.skipif(not hasattr(socket, "TCP_KEEPIDLE"), reason="needs TCP_KEEPIDLE")
+def test_dead_peer_is_noticed(server: LoopbackServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(socket, "TCP_USER_TIMEOUT", raising=False)  # as on other systems
+    sock = _socket_to(server.port)
+    with client_over(sock):
+        assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+        assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE) == 60
+
+
 def test_socket_of_caller(server: LoopbackServer, secure: LoopbackServer) -> None:
     sock = _socket_to(server.port)
     client = client_over(sock)
@@ -346,15 +391,22 @@ def test_socket_of_caller(server: LoopbackServer, secure: LoopbackServer) -> Non
     _ping(client_over(_socket_to(secure.port), tls=SERVER_PEM, tls_hostname="localhost"))
 
 
+@pytest.mark.parametrize("tls", [True, SERVER_PEM])
+def test_tls_over_socket_needs_a_name(tls: Union[bool, str]) -> None:
+    """The default host is not what the socket is connected to."""
+    with socket.socket() as sock, pytest.raises(ValueError):
+        client_over(sock, tls=tls)
+
+
 def test_socket_of_caller_is_closed_on_every_path(secure: LoopbackServer) -> None:
     sock = _socket_to(secure.port)
     client_over(sock).close()
     assert sock.fileno() < 0
     for options, error in (
-        ({"tls": "no such file"}, TLSError),
-        ({"tls": OTHER_PEM}, TLSError),
+        ({"tls": "no such file", "tls_hostname": "localhost"}, TLSError),
+        ({"tls": OTHER_PEM, "tls_hostname": "localhost"}, TLSError),
         ({"tls": SERVER_PEM, "tls_hostname": ".example.org"}, TLSError),
-        ({"timeout": 0, "tls": SERVER_PEM}, ConnectTimeout),
+        ({"timeout": 0, "tls": SERVER_PEM, "tls_hostname": "localhost"}, ConnectTimeout),
         ({"timeout": 0.1}, ConnectTimeout),
     ):
         sock = _socket_to(secure.port)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import select
 import socket
+import threading
 import time
-from contextlib import suppress
-from typing import Any, Iterator, List, Tuple
-from unittest.mock import Mock
+from functools import partial
+from typing import Any, Callable, Iterator, List, Tuple, Type
 
 import pytest
 
@@ -17,20 +17,21 @@ from amiclient import (
     UNKNOWN,
     Action,
     AMIError,
-    Client,
     ConnectError,
     ConnectionLost,
+    ConnectTimeout,
     Event,
     LocalProtocolError,
     MessageSend,
     NotConnected,
+    NotSent,
     ResponseTimeout,
     SendFailed,
     SendTimeout,
 )
-from amiclient._connection import SendQueue
-from amiclient._transport import Closed, Deadline, Transport
-from amiclient.loopback import LoopbackServer, no_response
+from amiclient._connection import PendingAction, SendQueue
+from amiclient._transport import Closed, Deadline
+from amiclient.loopback import LoopbackServer
 from amiproto.limits import MAX_OUTSTANDING
 from tests.certificates import SERVER_PEM, server_tls
 from tests.faults import (
@@ -72,30 +73,25 @@ def test_partial_tls_record_closes_connection() -> None:
     So the connection must be closed although, by the count of bytes, nothing of the action was
     sent.
     """
-    for attempt in range(160):
-        with Script(log_in, hold, accept_all, tls=True, small_buffers=True) as script, opened(
+    steps = (log_in, hold, repeat_forever(read))
+    for count in range(8):
+        with Script(*steps, tls=True, small_buffers=True) as script, opened(
             client_over(small_buffer_socket(script.port), tls=SERVER_PEM, tls_hostname="localhost")
         ) as client:
-            # A line of another length each time, so that the buffer is full at another place.
-            action = Action("Ping", [("X", "x" * (attempt * 3))])
-            while True:
-                with pytest.raises(AMIError) as caught:
-                    client.send_action(action, timeout=0.002)
-                action = Action("Ping")
-                if isinstance(caught.value, SendTimeout) and caught.value.action_id:
-                    break
+            connection = client._state().connection
+            assert connection is not None
+            # Another number of lines each time, so that the buffer is full at another place.
+            actions = [Action("Ping", [("X", "x")] * count), *[Action("Ping")] * 1000]
+            pings = [connection.enqueue(action) for action in actions]
+            connection.write(Deadline(10.0))
+            for ping in pings:
+                ping.is_cancelled = True
+            assert not connection.is_alive(Deadline(10.0))
             script.release()
-            if client.connected:
-                result = client.send_action(Action("Long-Name"))
-                last = script.actions[-1]
-                assert last["Action"] == "Long-Name"
-                assert last["ActionID"] == result.response.action_id
-                continue
             script.wait_for_end()
-            ids = [received["ActionID"] for received in script.actions]
-            assert caught.value.action_id not in ids
+            assert 0 < len(script.actions) < len(pings)
             if not script.peers[0].unread:
-                return  # nothing of the last action was received
+                return  # nothing of the next action was sent
     raise AssertionError("no whole record stayed in the TLS layer")
 
 
@@ -111,7 +107,7 @@ def test_interrupted_pipeline_closes_partly_sent_message() -> None:
             results = client.send_messages(messages(), window=1024)
             with pytest.raises(KeyboardInterrupt):
                 next(results)
-            with pytest.raises(SendFailed):
+            with pytest.raises(NotConnected):  # it cannot connect again
                 client.ping()
             assert not client.connected
             results.close()
@@ -129,26 +125,33 @@ def test_abandoned_partly_sent_message_ends_listener() -> None:
             assert not client.connected
 
 
-@pytest.mark.parametrize("steps", [(expect_eof, hold), (read_until_eof,)], ids=["open", "closed"])
-def test_failed_write_means_not_sent(steps: Tuple[Step, ...]) -> None:
+@pytest.mark.parametrize(
+    ("steps", "kinds"),
+    [((expect_eof, hold), (SendFailed,)), ((read_until_eof,), (SendFailed, NotConnected))],
+    ids=["open", "closed"],
+)
+def test_failed_write_means_not_sent(
+    steps: Tuple[Step, ...], kinds: Tuple[Type[AMIError], ...]
+) -> None:
     with Script(log_in, *steps) as script:
         for many in (False, True):
             sock = socket.create_connection(("127.0.0.1", script.port))
             with opened(client_over(sock)) as client:
                 sock.shutdown(socket.SHUT_WR)
-                if many:
-                    results = client.send_messages(_MESSAGES[:3])
-                    assert [result.outcome for result in results] == [NOT_SENT] * 3
-                else:
-                    with pytest.raises(SendFailed) as caught:
-                        client.send_message("sip:a", "b")
-                    assert caught.value.outcome == NOT_SENT and not client.connected
+                with pytest.raises(kinds) as caught:
+                    if many:
+                        results = list(client.send_messages(_MESSAGES[:3]))
+                        assert [result.outcome for result in results] == [NOT_SENT] * 3
+                        results[0].unwrap()
+                    client.send_message("sip:a", "b")
+                assert caught.value.outcome == NOT_SENT and not client.connected
 
 
 def test_input_before_a_failed_write_is_read(server: LoopbackServer) -> None:
     sock = socket.create_connection((server.host, server.port))
     with opened(client_over(sock, events="user")) as client:
-        connection = client._state().open_connection
+        connection = client._state().connection
+        assert connection is not None
         server.send_event(Event("Tick"))
         assert select.select([sock], [], [], 10.0)[0]
         sock.shutdown(socket.SHUT_WR)
@@ -156,8 +159,7 @@ def test_input_before_a_failed_write_is_read(server: LoopbackServer) -> None:
         with pytest.raises(Closed) as caught:
             connection.pump(Deadline(10.0))
         assert isinstance(connection.abandon(pending, caught.value), SendFailed)
-        event = connection.events.popleft()
-        assert event is not None and event.wire == Event("Tick").wire
+        assert connection.events.popleft().wire == Event("Tick").wire
 
 
 def test_drain_after_a_failed_write_has_a_deadline() -> None:
@@ -181,6 +183,7 @@ def test_partial_tls_record_of_input_does_not_block(secure: LoopbackServer) -> N
             time.sleep(0.05)
             with pytest.raises(ResponseTimeout):
                 client.ping(timeout=0.1)
+            assert not client.connected
             proxy.down.stall = None
             client.ping()
 
@@ -209,105 +212,93 @@ def test_message_in_flight_while_other_thread_calls(second: Step, outcome: str) 
         assert buffered_results() == before
 
 
-@pytest.mark.parametrize("abandoned", [True, False])
-def test_connection_is_closed_when_too_many_responses_are_missing(abandoned: bool) -> None:
-    # Only abandoned actions count: the others are still waited for.
+def test_message_is_rejected_when_too_many_responses_are_missing() -> None:
     messages = [MessageSend("sip:a", "b")] * 1024
     accept_first = repeat(4, repeat(1024, read), accept, repeat(1023, leave_pending))
-    last_step = read_until_eof if abandoned else accept_all
-    with Script(log_in, accept_first, last_step) as script, opened(
+    with Script(log_in, accept_first, accept_all) as script, opened(
         client_of(script.port)
     ) as client:
         pipelines = [client.send_messages(messages, window=1024) for _ in range(4)]
         for results in pipelines:
             assert next(results).outcome == ACCEPTED
-            if abandoned:
-                results.close()
-        if abandoned:
-            for _ in range(4):
-                with pytest.raises(ResponseTimeout):
-                    client.ping(timeout=0.05)
-            with pytest.raises(SendFailed):
-                client.ping()
-            assert not client.connected
-        else:
-            first, *_, last = client.send_messages(messages[:6], window=6)
-            assert first.outcome == ACCEPTED and isinstance(last.error, LocalProtocolError)
-            assert last.error.limit == MAX_OUTSTANDING and client.connected
-            for results in pipelines:
-                results.close()
+        first, *_, last = client.send_messages(messages[:6], window=6)
+        assert first.outcome == ACCEPTED and isinstance(last.error, LocalProtocolError)
+        assert last.error.limit == MAX_OUTSTANDING and client.connected
+        for results in pipelines:
+            results.close()
 
 
 # -- Closing while others use the client.
 
 
 @pytest.fixture
-def lookups(monkeypatch: pytest.MonkeyPatch) -> List[str]:
-    """Make the first lookup of a host name take 0.2 seconds; list the starts and ends of all."""
+def lookups(monkeypatch: pytest.MonkeyPatch) -> Iterator[List[threading.Event]]:
+    """Hold each lookup of a host name until its event in this list is set."""
     original = socket.getaddrinfo
-    events: List[str] = []
+    events: List[threading.Event] = []
 
     def getaddrinfo(*arguments: Any) -> Any:
-        events.append("start")
-        time.sleep(0.2 if len(events) == 1 else 0.0)
-        events.append("end")
+        events.append(threading.Event())
+        assert events[-1].wait(20.0)
         return original(*arguments)
 
     monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
-    return events
+    yield events
+    for event in events:
+        event.set()
 
 
-def _fail_to_connect(client: Client) -> None:
-    with pytest.raises(ConnectError):
-        client.connect()
-
-
-def test_close_waits_for_lookup(server: LoopbackServer, lookups: List[str]) -> None:
-    client = client_of(server.port)
-    thread = start_thread(lambda: _fail_to_connect(client))
-    while not lookups:
+def _wait_for(events: List[threading.Event]) -> threading.Event:
+    while not events:
         time.sleep(0.001)
-    client.close()
-    assert lookups == ["start", "end"] and not client.connected
-    thread.join()
+    return events[0]
 
 
-def test_close_ends_calls_that_wait_for_the_lock(lookups: List[str]) -> None:
-    with LoopbackServer(handlers={"Ping": no_response}) as server:
-        client = client_of(server.port)
+def test_close_waits_for_no_lookup_and_ends_calls_that_wait(
+    lookups: List[threading.Event],
+) -> None:
+    with Script(log_in, accept_all) as script:
+        client = client_of(script.port)
+        outcomes: List[Type[AMIError]] = []
 
-        def connect() -> None:
-            with suppress(ConnectError):  # closed during its login
-                client.connect()
+        def run(call: Callable[[], None]) -> None:
+            with pytest.raises(NotSent) as caught:
+                call()
+            outcomes.append(type(caught.value))
 
-        calls = [
-            lambda: _fail_to_connect(client),
-            connect,
-            lambda: pytest.raises(AMIError, client.ping, timeout=20.0),
-        ]
         threads = []
-        for call in calls:
-            threads.append(start_thread(call))
+        for call in (client.ping, client.ping):  # one after the other
+            threads.append(start_thread(partial(run, call)))
+            lookup = _wait_for(lookups)
             time.sleep(0.03)
         start = time.monotonic()
         client.close()
+        assert time.monotonic() - start < 0.5 and not client.connected
+        lookup.set()
         for thread in threads:
             thread.join()
-        assert time.monotonic() - start < 10.0 and not client.connected
+        assert outcomes == [ConnectError, NotConnected]
+        assert not client.connected and len(lookups) == 1 and script.actions == []
 
 
-def test_interrupted_close_is_completed(
-    server: LoopbackServer, monkeypatch: pytest.MonkeyPatch
+def test_lookup_that_outlives_the_timeout(
+    server: LoopbackServer, lookups: List[threading.Event]
 ) -> None:
-    request_close = Mock(side_effect=[KeyboardInterrupt, *[None] * 5])
-    sock = socket.create_connection((server.host, server.port))
-    with opened(client_over(sock)) as client:
-        with monkeypatch.context() as patch:
-            patch.setattr(Transport, "request_close", request_close)
-            with pytest.raises(KeyboardInterrupt):
-                client.close()
-        assert not client.connected and sock.fileno() < 0
-        client._state().wake()  # by a call that comes too late; does nothing
+    client = client_of(server.port, timeout=0.05)
+    errors: List[AMIError] = []
+
+    def call() -> None:
+        with pytest.raises(AMIError) as caught:
+            client.send_message("sip:a", "b")
+        errors.append(caught.value)
+
+    thread = start_thread(call)
+    lookup = _wait_for(lookups)
+    with pytest.raises(SendTimeout):
+        client.ping()  # waits for the other call
+    lookup.set()
+    thread.join()
+    assert [type(error) for error in errors] == [ConnectTimeout] and server.messages == []
 
 
 # -- TLS records. Asterisk 11 reads up to 1024 bytes across records, and then polls the socket and
@@ -354,15 +345,12 @@ def test_blank_line_in_one_record_would_hang(monkeypatch: pytest.MonkeyPatch) ->
     assert late == [1025]
 
 
-def test_remove_from_send_queue() -> None:
+def test_cancel_in_send_queue() -> None:
     for is_tls in (True, False):
         queue = SendQueue(is_tls)
-        for action_id in "123":
-            queue.append(action_id, Action("Ping").wire)
-        assert not queue.remove("1")  # nothing of it was sent
+        pings = [PendingAction("Ping", action_id, Action("Ping").wire) for action_id in "123"]
+        queue.extend(pings)
+        assert not queue.cancel(pings[0])  # nothing of it was sent
         queue.advance(1)
-        assert not queue.remove("3") and "2" in queue
-        assert queue.remove("2") and not queue  # a part of it was sent
-        with pytest.raises(KeyError) as caught:
-            queue.remove("2")
-        assert caught.value.args == ("2",)
+        assert not queue.cancel(pings[2]) and pings[1] in queue
+        assert queue.cancel(pings[1]) and not queue  # a part of it was sent

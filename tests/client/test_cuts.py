@@ -126,19 +126,24 @@ def _compare(server: LoopbackServer, runs: List[_Run]) -> None:
 
 def _check_cut(run: _Run, tls: bool) -> None:
     connect, *calls = run.steps
+    no_connection = (TLSError, ConnectError) if tls else (ConnectError,)
     if connect.error is not None:
-        assert type(connect.error) in ((TLSError, ConnectError) if tls else (ConnectError,))
+        assert type(connect.error) in no_connection and connect.error.retryable, run.tag
         return
     errors = [step.error for step in calls]
     failed = next((index for index, error in enumerate(errors) if error), len(errors))
-    for error in errors[failed + 1 :]:
-        assert type(error) is NotConnected, (run.tag, errors)
+    for error in errors[failed + 1 : -1]:
+        assert type(error) in no_connection, (run.tag, errors)  # every new connection is cut
+    assert failed >= len(errors) - 1 or type(errors[-1]) is NotConnected
     if not tls:
         # The login takes two of the server's stanzas; the banner is not a stanza.
         assert failed <= run.down.count(b"\r\n\r\n") - 2, (run.tag, errors)
     if failed == len(errors):
         return
-    expected: Tuple[type, ...] = (SendFailed, ConnectionLost)
+    # The client reconnects if it notices the cut before it sends.
+    expected: Tuple[type, ...] = (SendFailed, ConnectionLost, *no_connection)
+    if failed == len(errors) - 1:
+        expected += (NotConnected,)  # nothing to log off
     if not tls and not (run.up.endswith(b"\r\n\r\n") and run.down.endswith(b"\r\n\r\n")):
         expected = (ConnectionLost,)  # in the middle of an action or of a response
     assert type(errors[failed]) in expected, (run.tag, errors)

@@ -137,7 +137,7 @@ def test_buffer_has_room_again_after_events_were_taken() -> None:
         for _ in range(3):
             events.add(event)
         assert [events.popleft() for _ in range(3)] == [event] * 3
-        assert events.popleft() is None and not events
+        assert not events
     for _ in range(4):
         events.add(event)
     assert [events.popleft() for _ in range(3)] == [event] * 3 and events

@@ -9,12 +9,12 @@ from __future__ import annotations
 import threading
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Callable, Dict, Iterator, List, Optional, Union
+from typing import Callable, Dict, Iterator, List, Optional, Tuple, Type, Union
 
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from amiclient import (
     ACCEPTED,
@@ -30,6 +30,7 @@ from amiclient import (
     EventOverflow,
     MessageSend,
     NotConnected,
+    NotSent,
     Receipt,
     ResponseTimeout,
     SendFailed,
@@ -61,11 +62,8 @@ class ClientMachine(RuleBasedStateMachine):
         #: The outcome of each message by its text, in the order of sending.
         self.outcomes: Dict[str, str] = {}
         self.action_ids: Dict[str, str] = {}
-        #: Whether the client was opened and has not failed since, as far as the model knows.
-        self.open = False
-        #: Whether the client was opened and not closed by a rule. The preconditions use this and
-        #: not ``open``, which depends on when a cut is noticed.
-        self.wanted = False
+        #: Whether a rule closed the client: then no call connects.
+        self.closed = False
         self.events_sent = 0
         self.last_event = -1
         #: A thread that waits for events.
@@ -86,16 +84,6 @@ class ClientMachine(RuleBasedStateMachine):
         return self.proxy.up.cut is not None or self.proxy.down.cut is not None
 
     @property
-    def may_be_noticed(self) -> bool:
-        """True if the listener may notice a cut before any call does."""
-        return self.doomed and self.listener is not None
-
-    def notice(self) -> None:
-        """Mark the client as closed if the listener may have noticed a cut."""
-        if self.may_be_noticed and not self.client.connected:
-            self.open = False
-
-    @property
     def timeout(self) -> float:
         return _SHORT if self.held else _LONG
 
@@ -108,23 +96,24 @@ class ClientMachine(RuleBasedStateMachine):
         except AMIError as caught:
             error = caught
         assert time.monotonic() - start < self.timeout + 2.0
-        if not self.open:
+        if self.closed:
             assert type(error) is NotConnected
-        elif self.may_be_noticed and isinstance(error, NotConnected):
-            pass
-        elif self.held:
-            late = isinstance(error, (ResponseTimeout, SendTimeout))
-            assert late or self.doomed and isinstance(error, (ConnectionLost, SendFailed)), error
-        elif self.doomed:
-            kinds = (ActionFailed, ConnectionLost, SendFailed)
-            assert error is None or isinstance(error, kinds), error
-        else:
+        elif not (self.held or self.doomed):  # after any failure, the client reconnects
             assert error is None or error.outcome == FAILED, error
-        if isinstance(error, (ConnectionLost, SendFailed)):
-            self.open = False
-        self.notice()
-        assert self.client.connected == self.open
+            assert self.client.connected
+        else:
+            assert error is not None or not self.held
+            assert error is None or isinstance(error, self.possible_errors), error
+        if isinstance(error, (ResponseTimeout, ConnectionLost, SendFailed)) and not self.listener:
+            assert not self.client.connected
         return error
+
+    @property
+    def possible_errors(self) -> Tuple[Type[AMIError], ...]:
+        """The errors of a call at the moment."""
+        late = (ResponseTimeout, SendTimeout, ConnectTimeout) if self.held else ()
+        cut = (ActionFailed, ConnectionLost, SendFailed, ConnectError) if self.doomed else ()
+        return late + cut
 
     def note(self, text: str, result: Union[Receipt, AMIError, SendResult[MessageSend]]) -> None:
         self.outcomes[text] = result.outcome
@@ -134,26 +123,12 @@ class ClientMachine(RuleBasedStateMachine):
 
     # -- Calls.
 
-    @initialize()
-    def connect(self) -> None:
-        if self.doomed:
-            self.proxy.cut()  # the old connection
-        self.proxy.up.cut = self.proxy.down.cut = self.proxy.down.stall = None
-        for attempt in range(3):
-            try:
-                self.client.connect()
-                # The thread of the proxy may cut late.
-                self.client.ping()
-                break
-            except (ConnectError, SendFailed, ConnectionLost):
-                assert attempt < 2
-        self.open = self.wanted = True
-        self.last_event = self.events_sent - 1
-
-    @precondition(lambda self: not self.wanted or self.held or self.doomed)
+    @precondition(lambda self: not (self.held or self.doomed))
     @rule()
-    def connect_again(self) -> None:
-        self.connect()
+    def connect(self) -> None:
+        self.client.connect()
+        assert self.client.connected
+        self.closed = False
 
     @precondition(lambda self: self.held)
     @rule()
@@ -162,7 +137,20 @@ class ClientMachine(RuleBasedStateMachine):
         with pytest.raises((ConnectTimeout, ConnectError)):
             self.client.connect()
         self.client.timeout = _LONG
-        self.open = self.wanted = False
+        self.closed = False
+
+    @precondition(lambda self: not (self.held or self.doomed))
+    @rule()
+    def join(self) -> None:
+        """Use the client in ``with`` statements; only the last one to end closes it."""
+        with self.client:
+            with self.client:
+                self.client.ping()
+            assert self.client.connected
+            self.closed = False
+            self.call(self.client.ping)
+        assert not self.client.connected
+        self.closed = True
 
     @rule(count=st.integers(1, 3), invalid=st.booleans())
     def send(self, count: int, invalid: bool) -> None:
@@ -178,7 +166,6 @@ class ClientMachine(RuleBasedStateMachine):
             assert error is not None or not invalid
             self.note(text, receipts[0] if error is None else error)
 
-    @precondition(lambda self: self.wanted)
     @rule(
         count=st.integers(1, 12),
         window=st.sampled_from([1, 2, 5, 32]),
@@ -199,19 +186,19 @@ class ClientMachine(RuleBasedStateMachine):
 
         begun = time.monotonic()
         got: List[SendResult[MessageSend]] = []
+        results = self.client.send_messages(each(), window=window, timeout=self.timeout)
         try:
-            results = self.client.send_messages(each(), window=window, timeout=self.timeout)
-        except NotConnected:
-            self.notice()
-            assert not self.open
+            for result in results:
+                got.append(result)
+                if nested and not self.held and not self.doomed:
+                    self.client.ping()
+                if len(got) == stop:
+                    break
+        except NotSent as error:  # it could not connect
+            assert not taken
+            assert isinstance(error, NotConnected if self.closed else self.possible_errors), error
             return
-        assert self.open
-        for result in results:
-            got.append(result)
-            if nested and not self.held and not self.doomed:
-                self.client.ping()
-            if len(got) == stop:
-                break
+        assert not self.closed
         results.close()
         assert time.monotonic() - begun < self.timeout + 2.0
         for number, result in enumerate(got):
@@ -228,11 +215,7 @@ class ClientMachine(RuleBasedStateMachine):
             assert set(outcomes[last:]) <= {NOT_SENT}
         for text in taken[len(got) :]:
             self.outcomes[text] = UNKNOWN  # in flight at the end
-        if not self.client.connected:
-            assert self.held or self.doomed
-            self.open = False
 
-    @precondition(lambda self: self.wanted)
     @rule()
     def ping(self) -> None:
         self.call(lambda: self.client.ping(timeout=self.timeout))
@@ -244,7 +227,7 @@ class ClientMachine(RuleBasedStateMachine):
             assert number > self.last_event  # in order, without duplicates
             self.last_event = number
 
-    @precondition(lambda self: self.wanted and self.listener is None)
+    @precondition(lambda self: self.listener is None)
     @rule()
     def listen(self) -> None:
 
@@ -254,7 +237,7 @@ class ClientMachine(RuleBasedStateMachine):
                     self.take_events(0.02)
                 except EventOverflow:
                     pass
-                except (NotConnected, ConnectionLost):
+                except (NotSent, ConnectionLost):
                     time.sleep(0.002)
 
         self.stop_listening.clear()
@@ -266,7 +249,6 @@ class ClientMachine(RuleBasedStateMachine):
         assert self.listener is not None
         self.stop_listening.set()
         self.listener.result(10.0)  # which raises an unexpected error
-        self.notice()
         self.listener = None
 
     @precondition(lambda self: self.listener is None)
@@ -277,22 +259,21 @@ class ClientMachine(RuleBasedStateMachine):
         except EventOverflow as error:
             assert error.actual is not None and error.actual > 0
         except NotConnected:
-            assert not self.open
-        except ConnectionLost:
-            assert self.open and self.doomed
-            self.open = False
+            assert self.closed
+        except (ConnectionLost, ConnectTimeout, ConnectError):
+            pass  # the connection had ended, or it takes longer to connect
 
-    @precondition(lambda self: self.wanted)
     @rule(logoff=st.booleans())
     def close(self, logoff: bool) -> None:
         if logoff:
             try:
                 self.client.logoff(timeout=self.timeout)
+            except NotConnected:
+                pass
             except AMIError:
-                assert self.held or self.doomed or not self.open
+                assert self.held or self.doomed
         self.client.close()
-        assert not self.client.connected
-        self.open = self.wanted = False
+        self.closed = True
 
     # -- Faults.
 
@@ -303,17 +284,28 @@ class ClientMachine(RuleBasedStateMachine):
             self.events_sent += 1
             self.server.send_event(event)
 
-    @precondition(lambda self: self.wanted and not self.held)
+    @precondition(lambda self: not self.held)
     @rule()
     def hold_responses(self) -> None:
         self.proxy.down.stall = 0
 
-    @precondition(lambda self: self.held)
+    @precondition(lambda self: self.held or self.doomed)
     @rule()
-    def release_responses(self) -> None:
-        self.proxy.down.stall = None
+    def end_faults(self) -> None:
+        if self.doomed:
+            self.proxy.cut()
+        self.proxy.up.cut = self.proxy.down.cut = self.proxy.down.stall = None
+        for attempt in range(3):
+            try:
+                self.client.ping()
+                break
+            except NotConnected:
+                assert self.closed
+                break
+            except (ConnectError, SendFailed, ConnectionLost):
+                assert attempt < 2  # the thread of the proxy may cut late
 
-    @precondition(lambda self: self.wanted and not self.doomed)
+    @precondition(lambda self: not self.doomed)
     @rule(up=st.booleans(), after=st.integers(0, 400))
     def cut_connection(self, up: bool, after: int) -> None:
         way = self.proxy.up if up else self.proxy.down
@@ -324,8 +316,8 @@ class ClientMachine(RuleBasedStateMachine):
     # -- Invariants.
 
     @invariant()
-    def client_is_closed_if_model_is(self) -> None:
-        assert self.open or not self.client.connected
+    def closed_client_is_not_connected(self) -> None:
+        assert not (self.closed and self.client.connected)
 
     def teardown(self) -> None:
         """Compare all outcomes with the messages received."""

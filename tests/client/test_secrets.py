@@ -15,9 +15,11 @@ from amiclient import (
     ActionFailed,
     AMIError,
     Client,
+    ConnectionLost,
     LocalProtocolError,
     LoginFailed,
     MessageSend,
+    NotSent,
     ResponseTimeout,
 )
 from amiclient.loopback import LoopbackServer
@@ -27,10 +29,12 @@ from tests.script import (
     Peer,
     Script,
     Step,
+    accept,
+    expect_eof,
     leave_pending,
     log_in,
     read_until_eof,
-    repeat_forever,
+    repeat,
     reset,
     respond,
     response,
@@ -68,14 +72,15 @@ def _garbage(peer: Peer) -> None:
 
 
 @pytest.mark.parametrize("step", [_echo, read_until_eof, _garbage, reset])
-def test_failed_plain_login_hides_secret(step: Step) -> None:
+def test_failed_plain_login_hides_secret(step: Step, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
     with Script(send(BANNER), step, read_until_eof) as script:
         client = client_of(script.port, 0.2, username="u", secret=_SECRET, mechanism="plain")
         with pytest.raises(AMIError) as caught:
             client.connect()
         shown = list(_shown_by(caught.value))
         assert len(shown) > 4
-        assert not [text for text in shown if _SECRET in text]
+        assert not [text for text in (*shown, caplog.text) if _SECRET in text]
         if step is _echo:
             assert isinstance(caught.value, LoginFailed)
             assert caught.value.server_message == "bad secret <redacted>"
@@ -106,7 +111,7 @@ def test_session_hides_secret(caplog: pytest.LogCaptureFixture) -> None:
         error = invalid.value
         shown.append("".join(traceback.format_exception(type(error), error, error.__traceback__)))
         shown.append(repr(error) + repr(vars(error)))
-    assert "logged in" in caplog.text and "MessageSend" in caplog.text
+    assert "MessageSend" in caplog.text
     for text in [caplog.text, *shown]:
         assert "t0p" not in text and "s3cret" not in text
 
@@ -119,22 +124,51 @@ def test_client_cannot_be_pickled() -> None:
 # -- Logs.
 
 
-def test_login_is_logged(server: LoopbackServer, caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level(logging.DEBUG, "amiclient")
-    with opened(client_of(server.port)):
-        (line,) = caplog.messages
-    assert "127.0.0.1" in line and str(server.port) in line and "11.0.0" in line
+def _levels(caplog: pytest.LogCaptureFixture) -> List[int]:
+    """Return the levels of what was logged so far, and forget it."""
+    levels = [record.levelno for record in caplog.records if record.name == "amiclient"]
+    caplog.clear()
+    return levels
+
+
+def test_connections_are_logged(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    with Script(log_in, accept, leave_pending, expect_eof) as script:
+        with client_of(script.port) as client:
+            (line,) = caplog.messages
+            assert "127.0.0.1" in line and str(script.port) in line and "11.0.0" in line
+            assert _levels(caplog) == [logging.INFO]
+            client.ping()
+            with pytest.raises(ResponseTimeout):
+                client.ping(timeout=0.05)
+            assert _levels(caplog) == [logging.WARNING]
+            client.ping()
+            assert _levels(caplog) == [logging.INFO]
+            client.connect()
+            client.close()
+        client.close()
+        assert _levels(caplog) == [logging.INFO]
+    with Script(log_in) as script, client_of(script.port) as client:
+        script.wait_for_end()
+        assert _levels(caplog) == [logging.INFO]
+        with pytest.raises(ConnectionLost):
+            next(client.events())
+        assert _levels(caplog) == [logging.WARNING]
+    for steps in ((read_until_eof,), (send(BANNER), reset), (send(b"SSH-2.0\r\n"), expect_eof)):
+        with Script(*steps) as script, pytest.raises(NotSent):
+            client_of(script.port, 0.1).connect()
+    assert _levels(caplog) == []  # there was no connection that could be lost
 
 
 def test_log_names_actions_without_their_contents(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG, "amiclient")
     reply = respond("Success", "Message: secret words")
-    steps = (reply, leave_pending, repeat_forever(reply))
-    with Script(log_in, *steps) as script, client_of(script.port) as client:
+    steps = (repeat(4, reply), leave_pending, read_until_eof)
+    with Script(log_in, *steps) as script, opened(client_of(script.port)) as client:
         receipt = client.send_message("sip:alice", "private words", variables={"X-A": "words"})
+        results = list(client.send_messages([MessageSend("sip:bob", "words")] * 3))
         with pytest.raises(ResponseTimeout) as caught:
             client.send_message("sip:alice", "silent words", timeout=0.05)
-        results = list(client.send_messages([MessageSend("sip:bob", "words")] * 3))
         assert [result.outcome for result in results] == [ACCEPTED] * 3
     ids = [str(result.receipt and result.receipt.action_id) for result in results]
     for action_id, outcome in [
@@ -149,7 +183,7 @@ def test_log_names_actions_without_their_contents(caplog: pytest.LogCaptureFixtu
 
 
 def test_failed_logoff_is_logged(caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level(logging.DEBUG, "amiclient")
+    caplog.set_level(logging.DEBUG)
     with Script(log_in, read_until_eof) as script, client_of(script.port, 0.1):
         pass
-    assert [line.lower()[:6] for line in caplog.messages] == ["logged", "logoff", "logoff"]
+    assert _levels(caplog) == [logging.INFO, logging.WARNING, logging.DEBUG, logging.DEBUG]

@@ -8,7 +8,7 @@ import pickle
 import re
 import time
 from functools import partial
-from typing import Any, Callable, Dict, Iterable, Iterator, List, Mapping, Union
+from typing import Any, Callable, Dict, Iterable, Iterator, List, Mapping, Type, Union
 
 import pytest
 
@@ -18,11 +18,14 @@ from amiclient import (
     NOT_SENT,
     UNKNOWN,
     ActionFailed,
+    ConnectError,
     ConnectionLost,
     LocalProtocolError,
     MessageSend,
     NotConnected,
+    ReentrantCall,
     ResponseTimeout,
+    SendFailed,
     SendResult,
 )
 from amiclient.loopback import LoopbackServer
@@ -35,6 +38,7 @@ from tests.faults import (
     client_over,
     count_open_fds,
     opened,
+    rss_kib,
     small_buffer_socket,
     start_thread,
 )
@@ -106,6 +110,44 @@ def test_failed_messages_do_not_stop_the_rest(server: LoopbackServer) -> None:
     assert len(server.messages) == 9
 
 
+_OK: Dict[Any, Any] = {"to": "sip:a", "body": "x"}
+
+
+@pytest.mark.parametrize(
+    ("row", "to"),
+    [
+        (None, ""), (5, ""), ("sip:a", ""), ((), ""), (["to"], ""), ({"to"}, ""), ({}, ""),
+        ({"to": "sip:a"}, "sip:a"), ({"body": "x"}, ""), ({"To": "sip:a", "Body": "x"}, ""),
+        ({**_OK, "to": 5}, "5"), ({**_OK, "body": None}, "sip:a"), ({**_OK, "from_": 5}, "sip:a"),
+        ({**_OK, "variables": 5}, "sip:a"), ({**_OK, "variables": [("x",)]}, "sip:a"),
+        ({**_OK, "destination": b"sip:a"}, "sip:a"), ({**_OK, "action_id": 5}, "sip:a"),
+    ],
+)  # fmt: skip
+def test_row_of_a_wrong_type_fails_alone(server: LoopbackServer, row: Any, to: str) -> None:
+    with client_of(server.port) as client:
+        first, second, third = client.send_messages([_OK, row, _OK], window=2)
+    assert _outcomes([first, second, third]) == [ACCEPTED, NOT_SENT, ACCEPTED]
+    assert isinstance(second.error, LocalProtocolError) and not second.retryable
+    assert second.message is row
+    record = second.to_dict()
+    assert (record["to"], record["outcome"], record["error"]) == (
+        to,
+        NOT_SENT,
+        "LocalProtocolError",
+    )
+    with pytest.raises(LocalProtocolError) as caught:
+        second.unwrap()
+    assert caught.value is second.error
+
+
+def test_other_keys_of_a_mapping_are_ignored(server: LoopbackServer) -> None:
+    row = {**_OK, "id": 7, "timeout": None, 5: 6, "variables": None, "from_": None}
+    with client_of(server.port) as client:
+        (result,) = client.send_messages([row])
+    assert result.unwrap() == result.receipt is not None and result.message is row
+    assert [message.text for message in server.messages] == ["x"]
+
+
 def test_repeated_action_id_is_rejected_while_pending(server: LoopbackServer) -> None:
     twins = [MessageSend("sip:a", text, action_id="same") for text in "ab"]
     with client_of(server.port) as client:
@@ -120,24 +162,14 @@ def test_repeated_action_id_is_rejected_while_pending(server: LoopbackServer) ->
 
 @pytest.mark.parametrize("window", [1, 3, 32])
 @pytest.mark.parametrize(
-    ("last", "kind"),
-    [
-        (ZeroDivisionError(), ZeroDivisionError),
-        ({"no": "such argument"}, TypeError),
-        (None, TypeError),
-        ("invalid message", LocalProtocolError),
-    ],
-    ids=["error", "mapping", "none", "invalid"],
+    "kind", [ZeroDivisionError, TypeError, ValueError, BodyTooLong], ids=lambda kind: kind.__name__
 )
 def test_error_of_iterable_is_raised_after_earlier_results(
-    server: LoopbackServer, window: int, last: Any, kind: type
+    server: LoopbackServer, window: int, kind: Type[Exception]
 ) -> None:
-    def items() -> Iterator[Any]:
+    def items() -> Iterator[Item]:
         yield from _items(7)
-        if isinstance(last, Exception):
-            raise last
-        yield MessageSend("sip:a", "x" * 2000) if last == "invalid message" else last
-        raise AssertionError("one item too many was requested")
+        raise kind("raised by the iterable")
 
     outcomes: List[str] = []
     with client_of(server.port) as client:
@@ -189,6 +221,75 @@ def test_window_is_full_while_the_caller_works() -> None:
             time.sleep(0.003)
 
 
+# -- The connection.
+
+
+def test_first_request_connects(server: LoopbackServer) -> None:
+    client = client_of(server.port)
+    results = client.send_messages(_items(3))
+    assert not client.connected
+    assert next(results).outcome == ACCEPTED and client.connected
+    client.close()
+    assert len(list(results)) == 2
+    read_items: List[Item] = []
+    items = map(read_items.append, _items(3))
+    with pytest.raises(NotConnected):
+        next(client.send_messages(items))
+    assert read_items == []
+    server.close()
+    with pytest.raises(ConnectError):
+        next(client_of(server.port).send_messages(_items(3)))
+
+
+def test_next_bulk_reconnects() -> None:
+    steps = (repeat(5, accept), read_until_eof)
+    with Script(log_in, *steps) as script, opened(client_of(script.port)) as client:
+        for _ in range(2):
+            outcomes = _outcomes(client.send_messages(_items(20), window=4, timeout=0.1))
+            assert outcomes == [ACCEPTED] * 5 + [UNKNOWN] * 4 + [NOT_SENT] * 11
+    assert len(script.peers) == 2
+
+
+@pytest.mark.parametrize("close", [False, True])
+def test_results_are_for_one_thread(close: bool) -> None:
+    outcomes: List[str] = []
+    with Script(log_in, read, hold, accept_all) as script, client_of(script.port) as client:
+        results = client.send_messages(_messages(40), window=4)
+        reader = start_thread(lambda: outcomes.extend(_outcomes(results)))
+        script.wait_for_actions(1)
+        for _ in range(4):
+            with pytest.raises(ReentrantCall):
+                results.close() if close else next(results)
+        script.release()
+        reader.join()
+    assert outcomes == [ACCEPTED] * 40
+
+
+def test_four_threads_share_the_results(server: LoopbackServer) -> None:
+    outcomes: List[str] = []
+    errors: List[Exception] = []
+
+    def read_results() -> None:
+        while True:
+            try:
+                outcomes.append(next(results).outcome)
+            except StopIteration:
+                return
+            except ReentrantCall:
+                time.sleep(0.0001)
+            except Exception as error:
+                errors.append(error)
+                return
+
+    with client_of(server.port) as client:
+        results = client.send_messages(_messages(1000))
+        threads = [start_thread(read_results) for _ in range(4)]
+        for thread in threads:
+            thread.join()
+    assert not errors
+    assert outcomes == [ACCEPTED] * 1000 == [ACCEPTED] * len(server.messages)
+
+
 # -- Deadlines.
 
 
@@ -200,7 +301,7 @@ def test_missing_response_ends_connection() -> None:
         assert time.monotonic() - start < 0.5
         assert _outcomes(results) == [ACCEPTED] * 5 + [UNKNOWN] * 4 + [NOT_SENT] * 11
         assert [type(result.error) for result in results[5:]] == [
-            ResponseTimeout, *[ConnectionLost] * 3, *[NotConnected] * 11
+            ResponseTimeout, *[ConnectionLost] * 3, *[SendFailed] * 11
         ]  # fmt: skip
         assert not client.connected
 
@@ -439,6 +540,19 @@ def test_responses_to_abandoned_messages_are_dropped(late: bool) -> None:
         assert buffered_results() == before
 
 
+def test_action_id_is_used_again_after_an_early_stop() -> None:
+    items = [MessageSend("sip:a", "x", action_id=str(number)) for number in range(4)]
+    steps = (repeat(4, read), accept, hold, in_one_write(repeat(3, accept)), accept_all)
+    with Script(log_in, *steps) as script, client_of(script.port, 1.0) as client:
+        results = client.send_messages(items)
+        assert next(results).outcome == ACCEPTED
+        results.close()
+        script.release()
+        time.sleep(0.05)  # until the other responses have arrived
+        for item in reversed(items):
+            assert client.send(item).outcome == ACCEPTED
+
+
 Kind = Callable[[List[MessageSend]], Iterable[MessageSend]]
 
 #: An iterable without a known length.
@@ -463,7 +577,7 @@ def test_dropped_results_warn_with_counts(
         with opened(client_of(script.port)) as client:
             results = client.send_messages(kind(_messages(count)), window=4)
             assert [next(results).outcome for _ in range(read_results)] == [ACCEPTED] * read_results
-            with pytest.warns(ResourceWarning) as caught:
+            with pytest.warns(ResourceWarning if read_results else RuntimeWarning) as caught:
                 del results
             script.release()
     numbers = [int(number) for number in re.findall(r"\d+", str(caught[0].message))]
@@ -484,15 +598,6 @@ def test_complete_results_do_not_warn(server: LoopbackServer) -> None:
         gc.collect()
 
 
-def _rss_kib() -> int:
-    """Return the resident memory of this process in KiB, or 0 if unknown."""
-    try:
-        with open("/proc/self/statm") as file:
-            return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE") // 1024
-    except OSError:
-        return 0
-
-
 @pytest.mark.slow
 def test_memory_and_open_files_do_not_grow() -> None:
     # AMICLIENT_EVERY_BYTE=1 sends 100,000 messages instead of 5,000.
@@ -505,7 +610,7 @@ def test_memory_and_open_files_do_not_grow() -> None:
             for result in client.send_messages(_items(count - count // 10)):
                 assert result.outcome == ACCEPTED
             gc.collect()
-            memory.append(_rss_kib())
+            memory.append(rss_kib())
             files.append(count_open_fds())
     assert files[-1] == files[0]
     assert memory[-1] - memory[1] < 2_000

@@ -94,8 +94,9 @@ def test_the_message_is_optional() -> None:
     assert LoginFailed().server_message == ""
 
 
-def test_a_failed_login_is_retryable_only_if_the_server_is_shutting_down() -> None:
-    assert LoginFailed(server_message=SHUTTING_DOWN).retryable is True
+def test_some_failed_logins_are_retryable() -> None:
+    for server_message in (SHUTTING_DOWN, "Login Already In Use"):
+        assert LoginFailed(server_message=server_message).retryable is True
     for error in (LoginFailed(), LoginFailed("no", server_message="Authentication failed")):
         assert error.retryable is False
 

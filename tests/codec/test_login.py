@@ -122,6 +122,9 @@ def test_failed_login(mechanism: str, responses: List[Response], message: str) -
     assert (error.server_message, error.action_id) == (message, last.action_id)
     assert error.outcome == "not_sent"
     assert "'joe'" in str(error) and "geheim" not in str(error)
+    # Where the server has no Challenge, only the other mechanism can work.
+    is_challenge = mechanism == MD5 and not before
+    assert ("plain" in str(error)) == is_challenge
 
 
 @pytest.mark.parametrize("secret, message", [("geheim", "<redacted>?"), ("", "geheim?")])
@@ -130,6 +133,36 @@ def test_secret_in_response_is_redacted(secret: str, message: str) -> None:
         Login("joe", secret).receive_response(Response("Error", {"Message": "geheim?"}))
     assert caught.value.server_message == message
     assert not secret or secret not in str(caught.value) + repr(vars(caught.value))
+
+
+@pytest.mark.parametrize(
+    "mask",
+    ["off", "no", "false", "on", "yes", "true", "all", "none", "0", "12", "user", "call,system"],
+)
+def test_event_mask(mask: str) -> None:
+    assert Login("joe", "geheim", mechanism=PLAIN, events=mask).start().headers["Events"] == mask
+
+
+@pytest.mark.parametrize(
+    "mask",
+    [
+        "",
+        "usr",
+        "USER",
+        "On",
+        "OFF",
+        "user,",
+        "call,,system",
+        "call, system",
+        " call",
+        "call system",
+    ]
+    + ["call;system", "on,call", "off,call", "-1", "1.5", "\u0661", "\u00b2"],
+)
+def test_event_mask_that_servers_ignore(mask: str) -> None:
+    with pytest.raises(LocalProtocolError) as caught:
+        Login("joe", "geheim", events=mask)
+    assert caught.value.field == "events"
 
 
 @pytest.mark.parametrize(
@@ -142,7 +175,7 @@ def test_secret_in_response_is_redacted(secret: str, message: str) -> None:
         ({"secret": "S3CR3T\ud800"}, InvalidHeader, "Secret"),
         ({"secret": b"S3CR3T\0"}, InvalidHeader, "Secret"),
         ({"secret": "S3CR3T" * 200}, LineTooLong, "Secret"),
-        ({"events": "on\r\n"}, InvalidHeader, "Events"),
+        ({"events": "on\r\n"}, LocalProtocolError, "events"),
     ],
 )
 def test_invalid_argument_error_hides_secret(arguments: Any, kind: type, field: str) -> None:

@@ -78,7 +78,7 @@ _maybe = st.one_of(st.none(), _addresses)
 
 
 def test_minimal_message() -> None:
-    assert MessageSend("pjsip:alice", action_id="1").wire == (
+    assert MessageSend("pjsip:alice", "", action_id="1").wire == (
         b"Action: MessageSend\r\nActionID: 1\r\nTo: pjsip:alice\r\nBody: \r\n\r\n"
     )
 
@@ -207,7 +207,7 @@ def test_largest_sip_messages() -> None:
         pairs = {f"X-{number}": "y" * 900 for number in range(count)}
         check_exact(MessageSend(to, "x", from_, pairs, action_id="1"))
     # The backslashes of AMI are not part of the datagram.
-    check_exact(MessageSend("pjsip:alice", variables={f"X-{n}": "," * 500 for n in range(100)}))
+    check_exact(MessageSend("pjsip:alice", "", None, {f"X-{n}": "," * 500 for n in range(100)}))
 
 
 @pytest.mark.parametrize("char, size", [("y", 1), ("é", 2), ("\\", 2), (",", 2)])
@@ -225,7 +225,7 @@ def test_escaped_variable_fits_its_line(char: str, size: int) -> None:
 def test_address_fits_its_line(argument: str) -> None:
     field = argument.rstrip("_").capitalize()
     fits = "other:".ljust(1022 - len(field) - 2, "x")
-    arguments: Dict[str, Any] = {"to": "other:x", argument: fits}
+    arguments: Dict[str, Any] = {"to": "other:x", "body": "", argument: fits}
     check_exact(MessageSend(**arguments))
     with pytest.raises(LineTooLong) as caught:
         MessageSend(**{**arguments, argument: fits + "x"})
@@ -299,7 +299,7 @@ def test_unusual_address_of_another_technology(value: str) -> None:
 )  # fmt: skip
 def test_type_error_names_the_argument_and_the_type(arguments: Dict[str, Any], actual: str) -> None:
     with pytest.raises(TypeError) as caught:
-        MessageSend(**{"to": "other:x", **arguments})
+        MessageSend(**{"to": "other:x", "body": "", **arguments})
     (argument,) = arguments
     assert argument in str(caught.value) and actual in str(caught.value)
 
@@ -331,8 +331,8 @@ def test_repr_hides_the_body_and_the_values() -> None:
 
 
 def test_technology_is_the_prefix_of_the_target() -> None:
-    assert MessageSend("pjsip:alice").technology == "pjsip"
-    assert MessageSend("other:x", destination="Another:y").technology == "another"
+    assert MessageSend("pjsip:alice", "").technology == "pjsip"
+    assert MessageSend("other:x", "", destination="Another:y").technology == "another"
     assert parsed(b"To: PJSIP:alice").technology == "pjsip"
 
 

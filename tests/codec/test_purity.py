@@ -99,11 +99,11 @@ def test_rejected_values_are_not_kept_in_memory() -> None:
     def reject(number: int) -> None:
         text = f"{number}".ljust(1_000_000, "x")
         calls: List[Callable[[], object]] = [
-            lambda: MessageSend(f"sip:alice@host {text}"),
-            lambda: MessageSend("pjsip:alice", from_=text + "\n"),
+            lambda: MessageSend(f"sip:alice@host {text}", ""),
+            lambda: MessageSend("pjsip:alice", "", from_=text + "\n"),
             lambda: MessageSend("pjsip:alice", text),
-            lambda: MessageSend("pjsip:alice", variables={text: "x", text + " ": "y"}),
-            lambda: MessageSend("pjsip:alice", variables={"X": text}),
+            lambda: MessageSend("pjsip:alice", "", variables={text: "x", text + " ": "y"}),
+            lambda: MessageSend("pjsip:alice", "", variables={"X": text}),
             lambda: Action("X", {text: "a\nb"}),
             lambda: Action("X", action_id=text),
         ]

@@ -50,7 +50,7 @@ def test_row_is_rejected(row: Refusal, technology: str) -> None:
 @pytest.mark.parametrize("row", [row for row in REFUSALS if row.field == "ActionID"], ids=name_of)
 def test_row_is_rejected_as_a_new_action_id(row: Refusal) -> None:
     with pytest.raises(row.error):
-        MessageSend("other:x").with_action_id(row.arguments["action_id"])
+        MessageSend("other:x", "").with_action_id(row.arguments["action_id"])
 
 
 def test_every_hint_is_given_for_a_row() -> None:

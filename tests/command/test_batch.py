@@ -93,7 +93,7 @@ def test_result_of_each_line(run: Runner, server: LoopbackServer, tmp_path: Path
     )
     code, out, err = run.logged_in(server.port, "--batch", str(path))
     results = results_of(out)
-    assert code == 65
+    assert code == 75  # a technology that is not found may be loaded later
     local = "LocalProtocolError"
     errors: List[Optional[Tuple[int, str, str]]] = [
         None, (3, "ActionFailed", "technology not found"), (4, "InvalidAddress", ""),
@@ -105,7 +105,7 @@ def test_result_of_each_line(run: Runner, server: LoopbackServer, tmp_path: Path
     ]  # fmt: skip
     assert len(results) == len(errors)
     for result, expected in zip(results, errors):
-        assert result["retryable"] is False
+        assert result["retryable"] is (expected is not None and expected[1] == "ActionFailed")
         if expected is None:
             assert result["outcome"] == "accepted" and result["error"] is None
         else:
@@ -120,7 +120,7 @@ def test_result_of_each_line(run: Runner, server: LoopbackServer, tmp_path: Path
     assert (last.text, last.from_, last.variables, last.destination) == (
         "y\nz", "sip:b@c.d", (("X-A", "b"),), "pjsip:c",
     )  # fmt: skip
-    assert err.startswith("amisend: 20 lines: 2 accepted, 1 failed, 17 not sent (")
+    assert err.startswith("amisend: 20 lines: 2 accepted, 1 failed, 17 not sent, 1 retryable (")
     # The output is valid input.
     path.write_text(out)
     again = results_of(run.logged_in(server.port, "--batch", str(path))[1])
@@ -358,20 +358,22 @@ def test_slow_pipe_is_sent_at_once(run: Runner, server: LoopbackServer, pipe: in
 
 @needs_signals
 @pytest.mark.parametrize(
-    ("step", "outcome", "code"), [(accept, "accepted", 75), (read, "unknown", 74)]
+    ("step", "outcome", "code"), [(accept, "accepted", 65), (read, "unknown", 74)]
 )
 def test_disconnect_while_a_pipe_is_silent(
     run: Runner, pipe: int, step: Step, outcome: str, code: int
 ) -> None:
     def write_more(peer: Peer) -> None:
-        os.write(pipe, (GOOD + BAD).encode())
-        os.close(pipe)
+        if len(script.peers) == 1:  # the second line goes over a new connection
+            os.write(pipe, (GOOD + BAD).encode())
+            os.close(pipe)
 
     os.write(pipe, GOOD.encode())
     with Script(log_in, step, close, pause(0.05), write_more) as script:
         ended, out, err = run.logged_in(script.port, "--batch", "-")
     assert ended == code
-    assert outcomes_of(out) == [(outcome, False), ("not_sent", True), ("not_sent", False)]
+    assert outcomes_of(out) == [(outcome, False), (outcome, False), ("not_sent", False)]
+    assert len(script.peers) == 2
 
 
 # -- Signals.

@@ -173,7 +173,7 @@ def test_each_recipient_gets_a_message(run: Runner) -> None:
     with LoopbackServer(technologies=["pjsip"]) as server:
         recipients = ["--to", "pjsip:a", "--to", "fax:b", "--to", "pjsip:c"]
         result = run.logged_in(server.port, *recipients, "--body", "")
-        assert_one_line(result, 69, "amisend: fax:b: ")
+        assert_one_line(result, 75, "amisend: fax:b: ")
         assert [message.to for message in server.messages] == ["pjsip:a", "pjsip:c"]
         assert result[1] == "".join(
             f"{message.to}: Message successfully sent (ActionID {message.action_id})\n"
@@ -181,7 +181,7 @@ def test_each_recipient_gets_a_message(run: Runner) -> None:
         )
         assert len({message.action_id for message in server.messages}) == 2
         result = run.logged_in(server.port, *MESSAGE, "--to", "fax:b", "--quiet")
-        assert_one_line(result, 69, "fax:b: ")
+        assert_one_line(result, 75, "fax:b: ")
         assert result[1] == ""
 
 
