@@ -10,10 +10,12 @@ from typing import Iterator, Tuple
 
 from amiclient import Client, Event
 
+from .listener import listen
+
 
 def incoming(client: Client) -> Iterator[Tuple[str, str, str]]:
     """Yield From, To and body of each message that a phone sends."""
-    for event in client.events(timeout=None):
+    for event in listen(client):
         if isinstance(event, Event) and event.headers.get("UserEvent") == "MessageIn":
             from_, to, body = (
                 b64decode(event.headers[name]).decode("utf-8", "replace")

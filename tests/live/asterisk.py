@@ -115,6 +115,11 @@ class AsteriskServer:
             self._process.kill()
         self.stop()
 
+    def send_signal(self, number: int) -> None:
+        """Send a signal to the server, such as SIGSTOP to freeze it and SIGCONT to resume it."""
+        assert self._process is not None
+        self._process.send_signal(number)
+
     def cli(self, command: str) -> str:
         """Return the output of ``asterisk -rx`` for a command."""
         try:

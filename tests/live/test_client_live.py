@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import ssl
 import threading
+import time
 from contextlib import closing
 from typing import Any, Iterator, List
 
@@ -26,12 +27,11 @@ from amiclient import (
     LocalProtocolError,
     LoginFailed,
     MessageSend,
-    NotConnected,
-    SendFailed,
     TLSError,
 )
 from amiproto import MD5, PLAIN
 from tests.certificates import OTHER_PEM
+from tests.faults import start_thread
 from tests.live.ami import RawAMI
 from tests.live.asterisk import AsteriskServer
 from tests.live.phone import SipMessage
@@ -136,8 +136,8 @@ def test_wrong_secret(live: Live, mechanism: str) -> None:
     with pytest.raises(LoginFailed) as caught:
         client.connect()
     assert caught.value.server_message == "Authentication failed"
-    assert caught.value.outcome == NOT_SENT
-    with pytest.raises(NotConnected):
+    assert caught.value.outcome == NOT_SENT and not caught.value.retryable
+    with pytest.raises(LoginFailed):
         client.ping()
 
 
@@ -148,7 +148,7 @@ def test_single_login(live: Live, mechanism: str) -> None:
     with first:
         with pytest.raises(LoginFailed) as caught:
             second.connect()
-        assert caught.value.server_message == "Login Already In Use"
+        assert caught.value.server_message == "Login Already In Use" and caught.value.retryable
         first.send_message("pjsip:alice", "still in")
     assert live.phone.next_message().body == b"still in"
     with closing(second):
@@ -167,7 +167,7 @@ def test_user_without_the_right_to_send(live: Live) -> None:
         with pytest.raises(ActionFailed) as caught:
             client.send_message("pjsip:alice", "x")
         assert caught.value.server_message == "Permission denied"
-        assert caught.value.outcome == FAILED
+        assert caught.value.outcome == FAILED and not caught.value.retryable
         (result,) = client.send_messages([MessageSend("pjsip:alice", "x")])
         assert result.outcome == FAILED
         client.ping()
@@ -182,7 +182,7 @@ def test_failed_actions_do_not_disturb_the_session(live: Live) -> None:
         ):
             with pytest.raises(ActionFailed) as caught:
                 client.send_message(to, "x")
-            assert caught.value.server_message == text
+            assert caught.value.server_message == text and caught.value.retryable
         with pytest.raises(ActionFailed) as caught:
             client.command("core show version")
         assert caught.value.server_message == "Permission denied"
@@ -255,7 +255,10 @@ def test_command(live: Live) -> None:
         assert len(client.command("core show applications")) > 20
         with pytest.raises(ActionFailed) as caught:
             client.command("no such command")
-        assert caught.value.response.output[0].startswith("No such command 'no such command'")
+        reason = caught.value.response.output[0]
+        assert reason.startswith("No such command 'no such command'") and reason in str(
+            caught.value
+        )
         client.ping()
 
 
@@ -280,6 +283,107 @@ def test_event_mask_selects_a_class(live: Live) -> None:
         client.send_action(Action("UserEvent", [("UserEvent", "Test")]))
         # Neither FullyBooted (system) nor SuccessfulAuth (security).
         assert [getattr(event, "name", "") for event in client.events(timeout=0.2)] == ["UserEvent"]
+
+
+def test_event_mask(live: Live) -> None:
+    classes = "system call log verbose command agent user config dtmf reporting cdr dialplan"
+    classes += " originate agi cc aoc test security message all on yes true 12 aoc,call"
+    ignored = ["usr", "USER", "call ", "call ,", "usr, call", "call system", "-1"]
+    with client_of(live.server, "admin") as client:
+
+        def state_of(mask: str) -> str:
+            action = Action("Events", [("EventMask", mask)])
+            return client.send_action(action).response.headers["Events"]
+
+        for mask in classes.split():
+            assert client_of(live.server, events=mask) and state_of(mask) == "On", mask
+        for mask in ["none", "off", "no", "false", "0"]:
+            assert client_of(live.server, events=mask) and state_of(mask) == "Off", mask
+        for mask in ignored:
+            with pytest.raises(LocalProtocolError):
+                client_of(live.server, events=mask)
+            assert state_of(mask) == "Off", mask
+
+
+def test_failed_originate_may_have_run(live: Live) -> None:
+    dialplan = "\n[failing]\nexten = s,1,Set(GLOBAL(RAN)=yes)\n same = n,Hangup(17)\n"
+    call = [("Channel", "Local/s@failing"), ("Application", "Wait"), ("Data", "1")]
+    with live.another_server({"extensions.conf": dialplan}) as server:
+        with client_of(server, "admin") as client:
+            with pytest.raises(ActionFailed) as caught:
+                client.send_action(Action("Originate", call))
+            assert caught.value.server_message == "Originate failed" and not caught.value.retryable
+            variable = Action("Getvar", [("Variable", "RAN")])
+            assert client.send_action(variable).response.headers["Value"] == "yes"
+
+
+# ---- messages that can be sent later ----
+
+
+def test_server_that_is_starting(live: Live) -> None:
+    server = live.another_server()
+    errors: List[AMIError] = []
+
+    def send() -> None:
+        while True:
+            try:
+                client.send_message("pjsip:alice", "at last")
+                return
+            except AMIError as error:
+                errors.append(error)
+            time.sleep(0.005)
+
+    with closing(client_of(server)) as client:
+        thread = start_thread(send)
+        with server:
+            thread.join(TIMEOUT)
+            assert not thread.is_alive()
+    assert {type(error) for error in errors} == {ConnectError, ActionFailed}
+    assert all(error.retryable for error in errors)
+    messages = {error.server_message for error in errors if isinstance(error, ActionFailed)}
+    assert messages == {"Message technology not found."}
+    assert [message.body for message in live.phone.wait_for(1)] == [b"at last"]
+
+
+_BOB = """
+[bob]
+type = endpoint
+transport = udp
+context = phones
+disallow = all
+allow = ulaw
+aors = bob
+
+[bob]
+type = aor
+max_contacts = 1
+"""
+
+
+def test_endpoint_that_registers_later(live: Live) -> None:
+    extra = {"pjsip.conf": _BOB, "modules.conf": "load = res_pjsip_registrar.so\n"}
+    with live.another_server(extra) as server, client_of(server) as client:
+        with pytest.raises(ActionFailed) as caught:
+            client.send_message("pjsip:bob", "x")
+        assert caught.value.server_message == "Message failed to send." and caught.value.retryable
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+            sock.connect((server.host, server.ports.pjsip))
+            sock.settimeout(TIMEOUT)
+            lines = [
+                f"REGISTER sip:127.0.0.1:{server.ports.pjsip} SIP/2.0",
+                f"Via: SIP/2.0/UDP 127.0.0.1:{sock.getsockname()[1]};branch=z9hG4bK1",
+                "From: <sip:bob@127.0.0.1>;tag=1",
+                "To: <sip:bob@127.0.0.1>",
+                "Call-ID: 1",
+                "CSeq: 1 REGISTER",
+                "Max-Forwards: 70",
+                f"Contact: <sip:bob@127.0.0.1:{live.phone.port}>",
+                "Content-Length: 0",
+            ]
+            sock.send("\r\n".join([*lines, "", ""]).encode())
+            assert sock.recv(65536).startswith(b"SIP/2.0 200 ")
+        client.send_message("pjsip:bob", "after")
+    assert live.phone.next_message().body == b"after"
 
 
 # ---- many messages ----
@@ -334,19 +438,13 @@ def test_server_stops_between_calls(live: Live) -> None:
 
             # Without events, the client notices the end before it sends.
             for client in (quiet, secure):
-                with pytest.raises(SendFailed) as closed:
+                with pytest.raises(ConnectError) as failed:
                     client.send_message("pjsip:alice", "lost")
-                assert closed.value.outcome == NOT_SENT
+                assert failed.value.outcome == NOT_SENT
                 assert not client.connected
-            with pytest.raises(NotConnected):
-                quiet.ping()
-            with pytest.raises(ConnectError) as failed:
-                quiet.connect()
-            assert failed.value.outcome == NOT_SENT
 
             server.start()
             for client in (quiet, listening, secure):
-                client.connect()
                 client.send_message("pjsip:alice", "back")
     assert [message.body for message in live.phone.wait_for(3)] == [b"back"] * 3
 
@@ -369,7 +467,6 @@ def test_server_killed_with_an_action_in_flight(live: Live, events: str) -> None
             assert caught.value.outcome == UNKNOWN
             assert caught.value.action_id is not None
             server.start()
-            client.connect()
             client.send_message("pjsip:alice", "back")
     assert live.phone.next_message().body == b"back"
 
