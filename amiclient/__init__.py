@@ -35,6 +35,11 @@ the certificate in that file. :meth:`Client.from_url` takes all settings as one 
 
     client = Client.from_url("amis://messenger:secret@pbx.example.org?timeout=5")
 
+**Long-running programs.** A call connects if necessary, and again after the connection has ended.
+Such programs create a client without ``with``, and call :meth:`Client.close` at the end. A Ping
+after ``health_check_interval`` seconds of silence finds out whether the connection is dead, before
+anything is sent over it.
+
 **Threads and events.** Threads may share a client; their calls are carried out one at a time. A
 thread that waits for events does not hold up the others::
 
@@ -42,9 +47,10 @@ thread that waits for events does not hold up the others::
         for event in client.events(timeout=None):
             print(event.name, event.headers.get("Channel"))
 
-The client starts no threads. It logs to ``logging.getLogger("amiclient")`` at level DEBUG, without
-secrets and bodies. :mod:`amiclient.loopback` is a server for tests, the command ``amisend`` sends
-from the shell, and :mod:`amiproto` is the protocol without I/O, for example for asyncio.
+The client starts no threads. The logger ``amiclient`` reports connections (INFO), lost ones
+(WARNING) and each step (DEBUG), without secrets and bodies. :mod:`amiclient.loopback` is a server
+for tests, the command ``amisend`` sends from the shell, and :mod:`amiproto` is the protocol without
+I/O, for example for asyncio.
 """
 
 from amiproto import (
