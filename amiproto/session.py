@@ -306,7 +306,7 @@ class Session:
         assert self._banner is not None
         action.check_server(self._banner)
         action = self._register(action)
-        if b"logoff" in action.wire.lower() and action.name.lower() == "logoff":
+        if action.name.lower() == "logoff":
             self._logoff_id = action.action_id
         return action
 

@@ -296,7 +296,7 @@ def test_the_first_header_determines_the_class(kind: type, lines: List[bytes]) -
         for more in (b"", b"Response: Error\r\nActionID: 1\r\n", b"Event: X\r\n"):
             (message,) = feed(opened(Role.CLIENT), line + b"\r\n" + more + b"\r\n")
             assert type(message) is kind
-        (message,) = feed(opened(Role.CLIENT), line + b"\nResponse: Error\n\n")
+        (message,) = feed(opened(Role.CLIENT), line + b"\nResponse: Error\r\n\n")
         assert type(message) is kind
 
 
