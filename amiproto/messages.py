@@ -234,7 +234,10 @@ class _ServerStanza(Message):
         wire = self._wire
         place = len(FOLLOWS) if wire.startswith(FOLLOWS) else wire.find(b"\r\n") + 2
         wire = _replace_action_id(wire, action_id, self._head(), b"\r\n", place)
-        return self.from_wire(wire)
+        message = self.from_wire(wire)
+        if raw_output_start(self._wire) is not None:
+            _check_raw_output(message, 3)
+        return message
 
 
 class Response(_ServerStanza):
@@ -264,29 +267,7 @@ class Response(_ServerStanza):
             super().__init__(encode_stanza(pairs + [("Output", line) for line in _lines(output)]))
             return
         super().__init__(encode_stanza(pairs)[:-2] + _encode_raw_output(_lines(output)))
-        self._check_raw_output(len(pairs))
-
-    def _check_raw_output(self, header_count: int) -> None:
-        if raw_output_start(self._wire) is None or len(self.headers) != header_count:
-            raise InvalidHeader(
-                "Response: Follows can have no other headers than Privilege: Command and ActionID",
-                field="Response",
-            )
-        if self._wire.find(END_COMMAND) != len(self._wire) - len(END_COMMAND):
-            raise InvalidHeader(
-                'the output or the ActionID contains the terminator "--END COMMAND--"',
-                field="output",
-            )
-
-    def with_action_id(self, action_id: str) -> Response:
-        """Return the same response with another ActionID (str), for proxies.
-
-        :raises InvalidHeader: as for a new response.
-        """
-        response = super().with_action_id(action_id)
-        if raw_output_start(self._wire) is not None:
-            response._check_raw_output(3)
-        return response
+        _check_raw_output(self, len(pairs))
 
     @property
     def message(self) -> str:
@@ -396,7 +377,7 @@ class Banner(Message):
         than 256 bytes.
     """
 
-    __slots__ = ("_version", "_major")
+    __slots__ = ("_version",)
     PRODUCT = "Asterisk Call Manager"
 
     def __init__(self, version: str) -> None:
@@ -415,20 +396,14 @@ class Banner(Message):
                 actual=len(line),
             )
         super().__init__(line + b"\n")
-        self._read_version()
+        self._version = version
 
     @classmethod
     def from_wire(cls: Type[B], wire: bytes) -> B:
         """Create a banner from its line, with its line end, as if received."""
         banner = super().from_wire(wire)
-        banner._read_version()
+        banner._version = to_text(wire).rstrip("\r\n").rpartition("/")[2]
         return banner
-
-    def _read_version(self) -> None:
-        self._version = to_text(self._wire).rstrip("\r\n").rpartition("/")[2]
-        first = self._version.partition(".")[0]
-        is_number = first.isascii() and first.isdigit() and len(first) < 6
-        self._major = int(first) if is_number else None
 
     @property
     def version(self) -> str:
@@ -438,7 +413,8 @@ class Banner(Message):
     @property
     def major(self) -> Optional[int]:
         """The major version (int), or None if it is not a number."""
-        return self._major
+        first = self._version.partition(".")[0]
+        return int(first) if first.isascii() and first.isdigit() and len(first) < 6 else None
 
     @property
     def headers(self) -> Headers:
@@ -522,6 +498,20 @@ def _encode_raw_output(lines: List[str]) -> bytes:
             field="output",
         )
     return to_bytes(text) + END_COMMAND
+
+
+def _check_raw_output(response: Message, header_count: int) -> None:
+    """Reject raw output that would not be read back."""
+    wire = response.wire
+    if raw_output_start(wire) is None or len(response.headers) != header_count:
+        raise InvalidHeader(
+            "Response: Follows can have no other headers than Privilege: Command and ActionID",
+            field="Response",
+        )
+    if wire.find(END_COMMAND) != len(wire) - len(END_COMMAND):
+        raise InvalidHeader(
+            'the output or the ActionID contains the terminator "--END COMMAND--"', field="output"
+        )
 
 
 def _name(text: str) -> str:
