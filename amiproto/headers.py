@@ -47,19 +47,16 @@ class Headers:
     __slots__ = ("_text", "_items", "_lowered")
 
     def __init__(self, lines: Union[Pairs, bytes] = ()) -> None:
-        self._text = ""
         self._lowered = ""
         self._items: Optional[Tuple[Pair, ...]] = None
         if isinstance(lines, bytes):
-            self._text = lines.decode("utf-8", "surrogateescape")
-        else:
-            pairs = to_exact_pairs(lines, "headers")
-            self._items = tuple(
-                [
-                    (_normalize_surrogates(name), _normalize_surrogates(value))
-                    for name, value in pairs
-                ]
-            )
+            self._text = to_text(lines)
+            return
+        self._text = ""
+        pairs = to_exact_pairs(lines, "headers")
+        self._items = tuple(
+            [(_normalize_surrogates(name), _normalize_surrogates(value)) for name, value in pairs]
+        )
 
     def items(self) -> Tuple[Pair, ...]:
         """Return the (name, value) pair of each line, in order."""
@@ -93,7 +90,7 @@ class Headers:
             return next(iter(self.get_all(name)), default)
         lowered = self._lowered
         if not lowered:
-            lowered = self._lowered = "\r\n" + _lower(text)
+            lowered = self._lowered = "\r\n" + (text.lower() if text.isascii() else _lower(text))
         start = lowered.find(f"\r\n{name.lower()}:")
         if start < 0:
             return default
@@ -161,18 +158,6 @@ def _split_lines(lines: List[str]) -> List[Pair]:
                 value = value[1:]
         items.append((name, value))
     return items
-
-
-def value_at(wire: bytes, start: int, prefix: bytes) -> Optional[str]:
-    """Return the value of a line of a stanza, or None if the line does not start with the prefix.
-
-    :param start: the offset of the line.
-    :param prefix: the name, the colon and the space, as servers write them.
-    """
-    if not wire.startswith(prefix, start):
-        return None
-    line = wire[start + len(prefix) : wire.find(b"\r\n", start)]
-    return line.decode("utf-8", "surrogateescape")
 
 
 def to_exact_pairs(lines: Pairs, argument: str) -> List[Pair]:

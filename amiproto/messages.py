@@ -21,7 +21,7 @@ from ._text import (
 )
 from .exceptions import InvalidHeader, LineTooLong, TooManyLines
 from .framing import END_COMMAND, FOLLOWS, raw_output_start
-from .headers import Headers, Pair, Pairs, redact, split_line, to_exact_pairs, value_at
+from .headers import Headers, Pair, Pairs, redact, split_line, to_exact_pairs
 from .limits import MAX_ACTION_ID, MAX_ACTION_LINE, MAX_ACTION_LINES, MAX_BANNER
 
 M = TypeVar("M", bound="Message")
@@ -212,15 +212,19 @@ class _ServerStanza(Message):
     @property
     def name(self) -> str:
         """The value of the first header (str)."""
-        name = value_at(self._wire, 0, self.PREFIX)
-        return next(iter(self.headers.values()), "") if name is None else name
+        wire, prefix = self._wire, self.PREFIX
+        if wire.startswith(prefix):  # as servers write it
+            return to_text(wire[len(prefix) : wire.find(b"\r\n")])
+        return next(iter(self.headers.values()), "")
 
     @property
     def action_id(self) -> Optional[str]:
         """The value of the first ``ActionID`` header (str), or None."""
-        # Servers write it in the second line.
-        action_id = value_at(self._wire, self._wire.find(b"\r\n") + 2, b"ActionID: ")
-        return self.headers.get("ActionID") if action_id is None else action_id
+        wire = self._wire
+        start = wire.find(b"\r\n") + 2
+        if wire.startswith(b"ActionID: ", start):  # servers mostly write it in the second line
+            return to_text(wire[start + len("ActionID: ") : wire.find(b"\r\n", start)])
+        return self.headers.get("ActionID")
 
     def with_action_id(self: S, action_id: str) -> S:
         """Return the same message with another ActionID (str), for proxies.
