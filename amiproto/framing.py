@@ -39,9 +39,10 @@ TOO_MANY_LINES = "Too many lines in message or allocation failure"
 
 def raw_output_start(wire: bytes) -> Optional[int]:
     """Return the offset of the raw command output in a complete stanza, or None if it has none."""
-    if not wire.startswith(FOLLOWS) or not wire.endswith(END_COMMAND):
+    if not wire.startswith(FOLLOWS):
         return None
-    return _action_id_end(wire) or len(FOLLOWS)
+    start = _action_id_end(wire) or len(FOLLOWS)
+    return start if wire.endswith(END_COMMAND, start) else None
 
 
 def stanza_end(data: Union[bytes, bytearray], commands: Commands, start: int = 0) -> int:
@@ -121,10 +122,8 @@ class StanzaReader:
 
     def unsplit(self) -> None:
         """Put the stanzas in :attr:`ready` back; for a new command, after which they may differ."""
-        if self.ready:
-            self._buffer[:0] = b"".join(self.ready)
-            self.ready.clear()
-            self._searched = self._line = 0
+        self._buffer[:0] = b"".join(self.ready)
+        self.ready.clear()
 
     def next_banner(self) -> Optional[bytes]:
         """Return the first line of the stream with its LF, or None if it is incomplete.
@@ -192,23 +191,19 @@ class StanzaReader:
         :param line: the start of the first line of unchecked length.
         :return: the start of the last line.
         """
+        what, limit = "a message larger", self._max_stanza
         while True:
             line_end = self._buffer.find(b"\n", line, end)
             size = (end if line_end == -1 else line_end) - line
             if size > self._max_line and line + self._max_line <= self._max_stanza:
-                raise RemoteProtocolError(
-                    f"the server sent a line longer than {self._max_line} bytes",
-                    limit=self._max_line,
-                )
+                what, limit = "a line longer", self._max_line
+                break
             if line_end == -1 or line_end > self._max_stanza:
+                if end <= self._max_stanza:
+                    return line
                 break
             line = line_end + 1
-        if end > self._max_stanza:
-            raise RemoteProtocolError(
-                f"the server sent a message larger than {self._max_stanza} bytes",
-                limit=self._max_stanza,
-            )
-        return line
+        raise RemoteProtocolError(f"the server sent {what} than {limit} bytes", limit=limit)
 
 
 class ActionReader:

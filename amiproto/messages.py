@@ -541,28 +541,24 @@ def encode_stanza(pairs: List[Pair]) -> bytes:
     text = "".join([f"{name}: {value}\r\n" for name, value in pairs])
     count = len(pairs)
     # Searching the whole text three times is faster than searching each header.
-    if text.count("\n") != count or text.count("\r") != count or "\0" in text:
-        raise _control_character_error(pairs)
-    try:
-        return to_bytes(text) + b"\r\n"
-    except UnicodeEncodeError:
-        pass  # an error raised here would have this one as context, and with it any secret
-    name = next(name for name, value in pairs if not is_encodable(name + value))
-    raise InvalidHeader(
-        f"the header {name!r} contains a lone surrogate, which cannot be encoded", field=name
-    )
+    if text.count("\n") == count and text.count("\r") == count and "\0" not in text:
+        try:
+            return to_bytes(text) + b"\r\n"
+        except UnicodeEncodeError:
+            pass  # an error raised here would have this one as context, and with it any secret
+    raise _invalid_line(pairs)
 
 
-def _control_character_error(pairs: List[Pair]) -> InvalidHeader:
-    name, character = next(
-        (name, description)
-        for name, value in pairs
-        for character, description in (("\r", "CR"), ("\n", "LF"), ("\0", "NUL"))
-        if character in name or character in value
-    )
-    return InvalidHeader(
-        f"the header {name!r} contains {character}, which would end the line", field=name
-    )
+def _invalid_line(pairs: List[Pair]) -> InvalidHeader:
+    for name, value in pairs:
+        for character, description in (("\r", "CR"), ("\n", "LF"), ("\0", "NUL")):
+            if character in name or character in value:
+                why = f"contains {description}, which would end the line"
+                return InvalidHeader(f"the header {name!r} {why}", field=name)
+        if not is_encodable(name + value):
+            break
+    why = "contains a lone surrogate, which cannot be encoded"
+    return InvalidHeader(f"the header {name!r} {why}", field=name)
 
 
 def encode_action(pairs: List[Pair]) -> bytes:

@@ -448,6 +448,16 @@ def test_a_server_sends_its_banner_first_even_after_the_clients_end() -> None:
     assert server.state is State.CLOSED
 
 
+def test_a_command_is_pending_for_all_stanzas_not_returned_yet() -> None:
+    output = FOLLOWS + b"a\r\n\r\nb\n" + END_COMMAND
+    client = Connection(Role.CLIENT)
+    client.receive_data(OLD_BANNER + Event("A").wire + Event("B").wire + output)
+    assert [client.next_event(), client.next_event()] == [Banner("1.3"), Event("A")]
+    client.send(Action("Command"))
+    first, response = drain(client)
+    assert first == Event("B") and response.wire == output and response.output == ("a\r", "\r", "b")
+
+
 def test_pending_commands_are_counted_and_bounded() -> None:
     client = opened(Role.CLIENT, OLD_BANNER)
     output = FOLLOWS + b"a\r\n\r\nb\n" + END_COMMAND

@@ -380,6 +380,10 @@ def test_with_action_id_on_raw_output() -> None:
         other = response.with_action_id("new")
         assert other.wire == FOLLOWS + b"ActionID: new\r\na\n" + text
         assert other.action_id == "new" and other.output == response.output
+    # The end of an ActionID that looks like the end of raw output.
+    response = Response.from_wire(FOLLOWS + b"ActionID: 1" + END_COMMAND)
+    assert (response.action_id, response.output) == ("1--END COMMAND--", ())
+    assert response.with_action_id("2").wire == FOLLOWS + b"ActionID: 2\r\n\r\n"
     response = Response.from_wire(FOLLOWS + b"\r\n" + END_COMMAND)
     assert response.with_action_id("new").output == ("\r",)
     with pytest.raises(InvalidHeader) as caught:
