@@ -546,19 +546,17 @@ def encode_stanza(pairs: List[Pair]) -> bytes:
             return to_bytes(text) + b"\r\n"
         except UnicodeEncodeError:
             pass  # an error raised here would have this one as context, and with it any secret
-    raise _invalid_line(pairs)
+    problems = [(name, _problem(name + value)) for name, value in pairs]
+    name, problem = next(found for found in problems if found[1])
+    raise InvalidHeader(f"the header {name!r} contains {problem}", field=name)
 
 
-def _invalid_line(pairs: List[Pair]) -> InvalidHeader:
-    for name, value in pairs:
-        for character, description in (("\r", "CR"), ("\n", "LF"), ("\0", "NUL")):
-            if character in name or character in value:
-                why = f"contains {description}, which would end the line"
-                return InvalidHeader(f"the header {name!r} {why}", field=name)
-        if not is_encodable(name + value):
-            break
-    why = "contains a lone surrogate, which cannot be encoded"
-    return InvalidHeader(f"the header {name!r} {why}", field=name)
+def _problem(text: str) -> str:
+    """Return why a header line cannot contain the text, or an empty str if it can."""
+    for character, description in (("\r", "CR"), ("\n", "LF"), ("\0", "NUL")):
+        if character in text:
+            return f"{description}, which would end the line"
+    return "" if is_encodable(text) else "a lone surrogate, which cannot be encoded"
 
 
 def encode_action(pairs: List[Pair]) -> bytes:
