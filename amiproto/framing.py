@@ -86,8 +86,8 @@ def _action_id_end(data: Union[bytes, bytearray]) -> int:
 class StanzaReader:
     """Splits the bytes from a server into its banner line and stanzas.
 
-    The lines of a stanza end in CR LF, and an empty line ends it; the empty line can be an LF
-    alone. Blank lines between stanzas are skipped. Raw command output ends at :data:`END_COMMAND`.
+    The lines of a stanza end in CR LF, and a blank line ends it, which can be an LF alone. Blank
+    lines between stanzas are skipped. Raw command output ends at :data:`END_COMMAND`.
 
     :param max_line: most bytes of a line, without its LF.
     :param max_stanza: most bytes of a stanza, with its blank line.
@@ -98,8 +98,8 @@ class StanzaReader:
         self._max_stanza = max_stanza
         # No stanza of a batch can exceed a limit, because the whole batch does not.
         self._batch = min(_BATCH, max_line, max_stanza)
-        #: The next stanzas, which were split together: at most 64 KiB, so that they are counted
-        #: fast. It is empty while commands are pending.
+        #: The next stanzas, which were split together: at most 64 KiB, because their bytes are
+        #: counted at each call of len(). Empty while commands are pending.
         self.ready: Deque[bytes] = deque()
         # The unread bytes after them. They always start with the next stanza.
         self._buffer = bytearray()
@@ -121,7 +121,7 @@ class StanzaReader:
         self._buffer += data
 
     def unsplit(self) -> None:
-        """Put the stanzas in :attr:`ready` back; for a new command, after which they may differ."""
+        """Put the stanzas in :attr:`ready` back, because a new command may change their ends."""
         self._buffer[:0] = b"".join(self.ready)
         self.ready.clear()
 

@@ -481,7 +481,7 @@ def _replace_action_id(
     :param line_end: the end of a header line.
     :param place: the offset of the line if there is none yet.
     """
-    if action_id.isprintable():  # the usual case, in which a line can contain it
+    if action_id.isprintable():  # a line can contain it
         line = f"ActionID: {action_id}\r\n".encode()
     else:
         line = encode_stanza([("ActionID", action_id)])[:-2]

@@ -1,7 +1,7 @@
 """Decoding, compared with the least that Python can do with a stream.
 
-Every round decodes a new stream once. If the package astami can be imported, its parser reads the
-same streams, without what it cannot decode.
+Every round decodes a new stream once. If the package astami is installed, it is measured, too; all
+streams are without stanzas that are not UTF-8, because it cannot read them.
 """
 
 from __future__ import annotations
