@@ -114,7 +114,8 @@ class StanzaReader:
 
     def __len__(self) -> int:
         """Return the number of unread bytes."""
-        return len(self._buffer) + sum(map(len, self.ready))
+        size = len(self._buffer)
+        return size + sum(map(len, self.ready)) if self.ready else size
 
     def feed(self, data: bytes) -> None:
         """Add received bytes."""
@@ -166,8 +167,8 @@ class StanzaReader:
         if end == len(buffer) or end > self._batch or self.commands:
             return self._pop(end)
         data = bytes(buffer[: self._batch])
-        start = 0
-        for found in _STANZA_END.finditer(data):
+        start = end
+        for found in _STANZA_END.finditer(data, end):
             stanza = data[start : found.end()]
             start = found.end()
             if stanza < b"\x0e":
@@ -175,7 +176,7 @@ class StanzaReader:
             if stanza:
                 ready.append(stanza)
         del buffer[:start]
-        return ready.popleft()
+        return data[:end]
 
     def _pop(self, end: int) -> bytes:
         data = bytes(self._buffer[:end])
