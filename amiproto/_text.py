@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import List, Union
+from typing import Iterator, List, Tuple, Union
 
 #: The bytes that the server strips from the start of a value (11.25, 16.28, 22.10).
 WHITESPACE = bytes(range(0x21))
@@ -65,43 +65,47 @@ def to_exact_bytes(value: Union[str, bytes], argument: str) -> bytes:
     raise TypeError(f"{argument} must be a str or bytes, not {type(value).__name__}")
 
 
-def split_lines(wire: bytes) -> List[bytes]:
-    """Split a stanza at each LF into lines, without the blank line, and without CR LF or LF."""
-    lines = wire.split(b"\n")[:-2]  # the last line is the blank one
-    return [line[:-1] if line.endswith(b"\r") else line for line in lines]
-
-
 def action_lines(wire: bytes) -> List[bytes]:
-    """Split an action into lines as the server stores them.
+    """Split an action into lines as the server stores them, without the blank line.
 
-    The server stores each line as a C string. A NUL therefore ends the line, and a line that starts
-    with NUL counts as the blank line (11.25, 16.28, 22.10).
+    Each LF ends a line, and a CR before it is dropped. The server stores each line as a C string. A
+    NUL therefore ends the line, and a line that starts with NUL counts as the blank line
+    (11.25, 16.28, 22.10).
     """
-    return [line.partition(b"\0")[0] for line in split_lines(wire)]
+    return [_stored(line) for line in wire.split(b"\n")[:-2]]  # the last line is the blank one
+
+
+def _stored(line: bytes) -> bytes:
+    return (line[:-1] if line.endswith(b"\r") else line).partition(b"\0")[0]
+
+
+def find_lines(wire: bytes, name: bytes, line_end: bytes = b"\n") -> Iterator[Tuple[int, int]]:
+    """Yield the start and the end, behind the line end, of each header line of a name.
+
+    Names are compared without case, and the colon must follow directly.
+    """
+    # Most callers need two headers of ten, so a search is faster than splitting all lines.
+    lowered = (line_end + wire).lower()
+    prefix = line_end + name.lower() + b":"
+    start = lowered.find(prefix)
+    while start >= 0:
+        end = lowered.find(line_end, start + len(prefix))
+        yield start, end
+        start = lowered.find(prefix, end)
 
 
 def get_header(wire: bytes, name: bytes, *, skip_empty: bool = False) -> bytes:
     """Return the value of an action's header as the server reads it, or ``b""``.
 
-    Names are compared without case, and the colon must follow directly. Leading bytes up to 0x20
-    are stripped from the value, trailing ones are not. The first of several lines is used, even if
-    it is empty. For ``Action`` alone, the server uses the first line that is not empty
-    (11.25, 16.28, 22.10). Lines are those of :func:`action_lines`.
+    Leading bytes up to 0x20 are stripped from the value, trailing ones are not. The first of
+    several lines is used, even if it is empty. For ``Action`` alone, the server uses the first line
+    that is not empty (11.25, 16.28, 22.10). Lines are those of :func:`action_lines`.
 
     :param wire: the bytes of the action, with its blank line.
     :param skip_empty: whether to skip empty values.
     """
-    # Most callers need two headers of ten, so a search is faster than splitting all lines.
-    wire = b"\n" + wire
-    lowered = wire.lower()
-    prefix = b"\n" + name.lower() + b":"
-    start = lowered.find(prefix)
-    while start >= 0:
-        start += len(prefix)
-        end = wire.find(b"\n", start)
-        line = wire[start : end - 1 if wire[end - 1] == 0x0D else end]
-        value = line.partition(b"\0")[0].lstrip(WHITESPACE)
+    for start, end in find_lines(wire, name):
+        value = _stored(wire[start + len(name) + 1 : end - 1]).lstrip(WHITESPACE)
         if value or not skip_empty:
             return value
-        start = lowered.find(prefix, end)
     return b""

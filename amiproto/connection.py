@@ -6,10 +6,10 @@
 from __future__ import annotations
 
 import enum
-from typing import NamedTuple, Optional, Type, Union
+from typing import NamedTuple, Optional, Union
 
 from .exceptions import LocalProtocolError, RemoteProtocolError
-from .framing import FOLLOWS, ActionReader, StanzaReader, stanza_terminator
+from .framing import FOLLOWS, ActionReader, StanzaReader, stanza_end
 from .limits import (
     MAX_BACKLOG,
     MAX_BANNER,
@@ -108,6 +108,7 @@ class Connection:
         self._reader: Union[StanzaReader, ActionReader] = (
             self._stanzas if self._is_client else self._actions
         )
+        self._ready = self._stanzas.ready
         self._commands = self._stanzas.commands  # used in both roles
         # An incomplete message is not a backlog, whatever max_backlog is.
         partial = max(max_stanza, MAX_BANNER) if self._is_client else MAX_PARTIAL_ACTION
@@ -161,6 +162,11 @@ class Connection:
         """
         if self._error is not None:
             raise _copy_error(self._error)
+        if self._ready:  # no command is pending
+            wire = self._ready.popleft()
+            if wire.startswith(b"Event:"):  # nearly all are events
+                return Event.from_wire(wire)
+            return _parse(wire)
         message = self._next_from_server() if self._is_client else self._next_from_client()
         if message is not None:
             return message
@@ -182,29 +188,25 @@ class Connection:
             raise LocalProtocolError(
                 "the connection cannot be used because the peer violated the protocol"
             )
-        if self._is_client:
-            allowed = isinstance(message, Action)
-            if allowed and self._banner is None:
+        if self._is_client and isinstance(message, Action):
+            if self._banner is None:
                 raise LocalProtocolError("cannot send an action before the server's banner")
-        elif self._banner is None:
-            allowed = isinstance(message, Banner)
-        else:
-            allowed = isinstance(message, (Response, Event, UnknownMessage))
-        if not allowed:
-            raise LocalProtocolError(
-                f"a {self._role.value} in state {self._state.value} cannot send "
-                f"{type(message).__name__}"
-            )
-        if isinstance(message, Banner):
-            self._open(message)
-        elif isinstance(message, Action):
-            if not self._add_command(message):
+            if self._has_raw_output and not self._add_command(message):
                 raise LocalProtocolError(
                     f"{len(self._commands)} commands are pending; the limit is {MAX_OUTSTANDING}",
                     limit=MAX_OUTSTANDING,
                     actual=len(self._commands),
                     action_id=message.action_id,
                 )
+            return message.wire
+        allowed = Banner if self._banner is None else (Response, Event, UnknownMessage)
+        if self._is_client or not isinstance(message, allowed):
+            raise LocalProtocolError(
+                f"a {self._role.value} in state {self._state.value} cannot send "
+                f"{type(message).__name__}"
+            )
+        if isinstance(message, Banner):
+            self._open(message)
         elif isinstance(message, Response):
             self._check_raw_output(message)
             self._remove_command(message)
@@ -234,7 +236,7 @@ class Connection:
             raise self.fail(error) from None
         if wire is None:
             return None
-        message = message_class(wire).from_wire(wire)
+        message = _parse(wire)
         if self._commands and isinstance(message, Response):
             self._remove_command(message)
         return message
@@ -244,11 +246,12 @@ class Connection:
 
         Its response may be raw output.
         """
-        if self._has_raw_output and action.name.lower() == "command":
+        if action.name.lower() == "command":
             pending = self._commands.get(action.action_id, 0)
             if not pending and len(self._commands) >= MAX_OUTSTANDING:
                 return False
             self._commands[action.action_id] = pending + 1
+            self._stanzas.unsplit()
         return True
 
     def _remove_command(self, response: Response) -> None:
@@ -260,10 +263,7 @@ class Connection:
     def _check_raw_output(self, response: Response) -> None:
         """Reject a ``Response: Follows`` whose end the client would not find."""
         wire = response.wire
-        if not wire.startswith(FOLLOWS):
-            return
-        terminator = stanza_terminator(wire, self._commands)
-        if wire.find(terminator) + len(terminator) != len(wire):
+        if wire.startswith(FOLLOWS) and stanza_end(wire, self._commands) != len(wire):
             raise LocalProtocolError(
                 "the client could not find the end of this Response: Follows; raw output is "
                 "possible only in response to a Command, under AMI 1 and 2",
@@ -282,7 +282,7 @@ class Connection:
         self._open(banner)
         return banner
 
-    def _next_from_client(self) -> Optional[Message]:
+    def _next_from_client(self) -> Union[Action, InvalidAction, None]:
         stanza = self._actions.next_stanza()
         if stanza is None:
             return None
@@ -292,20 +292,21 @@ class Connection:
         action: Action = Action.from_wire(wire)
         if not action.name:
             return InvalidAction(wire)
-        self._add_command(action)  # a command over the limit cannot have raw output
+        if self._has_raw_output:
+            self._add_command(action)  # a command over the limit cannot have raw output
         return action
 
 
-def message_class(wire: bytes) -> Type[Message]:
-    """Return the class of a server's stanza, which depends on the first header alone.
+def _parse(wire: bytes) -> Message:
+    """Return a stanza from a server as a message, whose class depends on the first header alone.
 
     An OriginateResponse *event* has ``Response: Failure`` and an ActionID, and a UserEvent echoes
     any lines that its sender wrote (11.25, 16.28, 22.10).
     """
     name = wire[: wire.find(b":")].lower()
     if name == b"event":
-        return Event
-    return Response if name == b"response" else UnknownMessage
+        return Event.from_wire(wire)
+    return (Response if name == b"response" else UnknownMessage).from_wire(wire)
 
 
 def _copy_error(error: RemoteProtocolError) -> RemoteProtocolError:

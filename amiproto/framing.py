@@ -6,7 +6,8 @@
 from __future__ import annotations
 
 import re
-from typing import Dict, List, Optional, Tuple, Union
+from collections import deque
+from typing import Deque, Dict, List, Optional, Tuple, Union
 
 from ._text import to_text
 from .exceptions import RemoteProtocolError
@@ -15,13 +16,13 @@ from .limits import MAX_ACTION_LINES, MAX_BANNER, SERVER_INPUT_BUFFER
 #: The number of pending commands by ActionID; None for commands without an ActionID.
 Commands = Dict[Optional[str], int]
 
-_CR = 0x0D
+#: The end of a stanza from a server: a line end and a blank line. Lines end in CR LF, because
+#: values can contain a bare CR or LF. The blank line can be an LF alone: Asterisk 18.19 and 20.4
+#: write the items of CoreShowChannelMap so (by its issue tracker).
+_STANZA_END = re.compile(rb"\r\n\r?\n")
 
-#: The end of nearly every stanza from a server. A bare CR or LF before it is part of a value.
-_END = b"\r\n\r\n"
-
-#: The end of a stanza whose first line ends in LF alone: a blank line of either kind.
-_END_OF_LF_STANZA = re.compile(b"\n\r?\n")
+#: The number of bytes that are split into stanzas at once, within the limits of a reader.
+_BATCH = 64 * 1024
 
 #: The start of raw command output before Asterisk 14 (seen on 11.25): these two lines, then the
 #: ActionID if the action had one, then the output. Later versions send an ordinary stanza.
@@ -38,23 +39,39 @@ TOO_MANY_LINES = "Too many lines in message or allocation failure"
 
 def raw_output_start(wire: bytes) -> Optional[int]:
     """Return the offset of the raw command output in a complete stanza, or None if it has none."""
-    if not wire.startswith(FOLLOWS) or not wire.endswith(END_COMMAND):
+    if not wire.startswith(FOLLOWS):
         return None
-    return _action_id_end(wire) or len(FOLLOWS)
+    start = _action_id_end(wire) or len(FOLLOWS)
+    return start if wire.endswith(END_COMMAND, start) else None
 
 
-def stanza_terminator(data: Union[bytes, bytearray], commands: Commands) -> bytes:
-    """Return the terminator of a stanza that starts with :data:`FOLLOWS`.
+def stanza_end(data: Union[bytes, bytearray], commands: Commands, start: int = 0) -> int:
+    """Return the offset after the first stanza from a server, or -1 if it is incomplete.
 
-    :param data: the stanza, or its start. While the third line is incomplete, the result may still
-        change, but neither terminator can have been received yet.
+    :param data: the stanza and what follows. While the third line of raw output is incomplete, no
+        end can have been received yet.
     :param commands: the pending commands.
+    :param start: an offset before which no end starts.
     """
-    end = _action_id_end(data)
-    action_id = None
-    if end:
-        action_id = to_text(bytes(data[len(FOLLOWS) : end - 2].partition(b":")[2].lstrip(b" ")))
-    return END_COMMAND if action_id in commands else _END
+    if commands and data.startswith(FOLLOWS):
+        id_end = _action_id_end(data)
+        action_id = None
+        if id_end:
+            line = bytes(data[len(FOLLOWS) : id_end - 2])
+            action_id = to_text(line.partition(b":")[2].lstrip(b" "))
+        if action_id in commands:
+            end = data.find(END_COMMAND, start)
+            return end if end == -1 else end + len(END_COMMAND)
+    found = _STANZA_END.search(data, start)
+    return -1 if found is None else found.end()
+
+
+def _blank_lines_end(data: Union[bytes, bytearray]) -> int:
+    """Return the number of bytes of the blank lines at the start, which are skipped."""
+    end = 0
+    while data.startswith((b"\r\n", b"\n"), end):
+        end = data.index(b"\n", end) + 1
+    return end
 
 
 def _action_id_end(data: Union[bytes, bytearray]) -> int:
@@ -69,9 +86,8 @@ def _action_id_end(data: Union[bytes, bytearray]) -> int:
 class StanzaReader:
     """Splits the bytes from a server into its banner line and stanzas.
 
-    A stanza whose first line ends in CR LF, as all of Asterisk's do, ends at CR LF CR LF. A stanza
-    whose first line ends in LF alone ends at a blank line of either kind. Blank lines between
-    stanzas are skipped. Raw command output ends at :data:`END_COMMAND`.
+    The lines of a stanza end in CR LF, and a blank line ends it, which can be an LF alone. Blank
+    lines between stanzas are skipped. Raw command output ends at :data:`END_COMMAND`.
 
     :param max_line: most bytes of a line, without its LF.
     :param max_stanza: most bytes of a stanza, with its blank line.
@@ -80,12 +96,16 @@ class StanzaReader:
     def __init__(self, max_line: int, max_stanza: int) -> None:
         self._max_line = max_line
         self._max_stanza = max_stanza
-        # The unread bytes. They always start with the next stanza.
+        # No stanza of a batch can exceed a limit, because the whole batch does not.
+        self._batch = min(_BATCH, max_line, max_stanza)
+        #: The next stanzas, which were split together: at most 64 KiB, because their bytes are
+        #: counted at each call of len(). Empty while commands are pending.
+        self.ready: Deque[bytes] = deque()
+        # The unread bytes after them. They always start with the next stanza.
         self._buffer = bytearray()
-        # The progress in an incomplete stanza: the offset of its first LF (or -1), the offset
-        # before which no terminator starts, and the start of the first line of unchecked length.
-        # With these, each byte is searched about once, in chunks of any size.
-        self._first_lf = -1
+        # The progress in an incomplete stanza: the offset before which no end starts, and the start
+        # of the first line of unchecked length. With these, each byte is searched about once, in
+        # chunks of any size.
         self._searched = 0
         self._line = 0
         #: The pending commands. Only their responses may be raw output: the author of a header
@@ -94,11 +114,17 @@ class StanzaReader:
 
     def __len__(self) -> int:
         """Return the number of unread bytes."""
-        return len(self._buffer)
+        size = len(self._buffer)
+        return size + sum(map(len, self.ready)) if self.ready else size
 
     def feed(self, data: bytes) -> None:
         """Add received bytes."""
         self._buffer += data
+
+    def unsplit(self) -> None:
+        """Put the stanzas in :attr:`ready` back, because a new command may change their ends."""
+        self._buffer[:0] = b"".join(self.ready)
+        self.ready.clear()
 
     def next_banner(self) -> Optional[bytes]:
         """Return the first line of the stream with its LF, or None if it is incomplete.
@@ -122,39 +148,35 @@ class StanzaReader:
         :raises RemoteProtocolError: if the next stanza, complete or not, exceeds a limit. The error
             does not depend on the chunks in which the bytes were received.
         """
-        buffer, first_lf = self._buffer, self._first_lf
-        if first_lf == -1:
-            first_lf = buffer.find(b"\n", self._searched)
-            while first_lf == 0 or (first_lf == 1 and buffer[0] == _CR):
-                del buffer[: first_lf + 1]  # a blank line between stanzas
-                first_lf = buffer.find(b"\n")
-        end = -1
-        if first_lf == -1:
-            pass
-        elif buffer[first_lf - 1] == _CR:
-            terminator = _END
-            if self.commands and buffer.startswith(FOLLOWS):
-                terminator = stanza_terminator(buffer, self.commands)
-            end = buffer.find(terminator, self._searched)
-            if end != -1:
-                end += len(terminator)
-        else:
-            match = _END_OF_LF_STANZA.search(buffer, max(first_lf, self._searched))
-            if match:
-                end = match.end()
+        buffer, ready = self._buffer, self.ready
+        if ready:
+            return ready.popleft()
+        if buffer < b"\x0e":  # empty, or it may start with a CR or LF
+            del buffer[: _blank_lines_end(buffer)]
+            if not buffer:
+                return None
+        end = stanza_end(buffer, self.commands, self._searched)
+        size = len(buffer) if end == -1 else end
+        if size - self._line > self._max_line or size > self._max_stanza:
+            self._line = self._check_limits(self._line, size)
         if end == -1:
-            size = len(buffer)
-            if size - self._line > self._max_line or size > self._max_stanza:
-                self._line = self._check_limits(self._line, size)
-            self._first_lf = first_lf
-            # END_COMMAND is the longest terminator, and may have been received in part.
+            # END_COMMAND is the longest end, and may have been received in part.
             self._searched = max(0, size - len(END_COMMAND) + 1)
             return None
-        if end > self._max_line or end > self._max_stanza:
-            self._check_limits(self._line, end)
-        self._first_lf = -1
         self._searched = self._line = 0
-        return self._pop(end)
+        if end == len(buffer) or end > self._batch or self.commands:
+            return self._pop(end)
+        data = bytes(buffer[: self._batch])
+        start = end
+        for found in _STANZA_END.finditer(data, end):
+            stanza = data[start : found.end()]
+            start = found.end()
+            if stanza < b"\x0e":
+                stanza = stanza[_blank_lines_end(stanza) :]
+            if stanza:
+                ready.append(stanza)
+        del buffer[:start]
+        return data[:end]
 
     def _pop(self, end: int) -> bytes:
         data = bytes(self._buffer[:end])
@@ -170,23 +192,19 @@ class StanzaReader:
         :param line: the start of the first line of unchecked length.
         :return: the start of the last line.
         """
+        what, limit = "a message larger", self._max_stanza
         while True:
             line_end = self._buffer.find(b"\n", line, end)
             size = (end if line_end == -1 else line_end) - line
             if size > self._max_line and line + self._max_line <= self._max_stanza:
-                raise RemoteProtocolError(
-                    f"the server sent a line longer than {self._max_line} bytes",
-                    limit=self._max_line,
-                )
+                what, limit = "a line longer", self._max_line
+                break
             if line_end == -1 or line_end > self._max_stanza:
+                if end <= self._max_stanza:
+                    return line
                 break
             line = line_end + 1
-        if end > self._max_stanza:
-            raise RemoteProtocolError(
-                f"the server sent a message larger than {self._max_stanza} bytes",
-                limit=self._max_stanza,
-            )
-        return line
+        raise RemoteProtocolError(f"the server sent {what} than {limit} bytes", limit=limit)
 
 
 class ActionReader:

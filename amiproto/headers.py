@@ -42,32 +42,29 @@ class Headers:
     ('one', ['one', 'two'])
     """
 
-    # At least one of _wire and _items is set. _items, _text and _lowered are computed from _wire
-    # when first needed.
-    __slots__ = ("_wire", "_items", "_text", "_lowered")
+    # At least one of _text and _items is set. _items and _lowered, which is a line end and _text in
+    # lower case, are computed when first needed.
+    __slots__ = ("_text", "_items", "_lowered")
 
     def __init__(self, lines: Union[Pairs, bytes] = ()) -> None:
-        self._wire: Optional[bytes] = None
-        self._items: Optional[Tuple[Pair, ...]] = None
-        self._text: Optional[str] = None
         self._lowered = ""
+        self._items: Optional[Tuple[Pair, ...]] = None
         if isinstance(lines, bytes):
-            self._wire = lines
-        else:
-            pairs = to_exact_pairs(lines, "headers")
-            self._items = tuple(
-                [
-                    (_normalize_surrogates(name), _normalize_surrogates(value))
-                    for name, value in pairs
-                ]
-            )
+            self._text = to_text(lines)
+            return
+        self._text = ""
+        pairs = to_exact_pairs(lines, "headers")
+        self._items = tuple(
+            [(_normalize_surrogates(name), _normalize_surrogates(value)) for name, value in pairs]
+        )
 
     def items(self) -> Tuple[Pair, ...]:
         """Return the (name, value) pair of each line, in order."""
         items = self._items
         if items is None:
-            assert self._wire is not None
-            items = self._items = _split_stanza(self._wire)
+            lines = self._text.split("\r\n")
+            # The blank line is CR LF, or LF alone.
+            items = self._items = tuple(_split_lines(lines[: -1 if lines[-1] else -2]))
         return items
 
     def keys(self) -> List[str]:
@@ -88,20 +85,18 @@ class Headers:
         """Return the first value of the name (str), or the default."""
         # Searching the text is several times faster than splitting all lines. It is possible only
         # for names without a colon, a bracket or a line end.
-        wire = self._wire
-        if wire is None or not (name.isascii() and (name.isalnum() or _WORDS.fullmatch(name))):
-            return next(iter(self.get_all(name)), default)
         text = self._text
-        if text is None:
-            text = self._text = "\r\n" + to_text(wire)
-            self._lowered = _lower(text)
-        start = self._lowered.find(f"\r\n{name.lower()}:")
+        if not (text and name.isascii() and (name.isalnum() or _WORDS.fullmatch(name))):
+            return next(iter(self.get_all(name)), default)
+        lowered = self._lowered
+        if not lowered:
+            lowered = self._lowered = "\r\n" + (text.lower() if text.isascii() else _lower(text))
+        start = lowered.find(f"\r\n{name.lower()}:")
         if start < 0:
             return default
-        start += len(name) + 3
-        if text[start] == " ":
-            start += 1
-        return text[start : text.find("\r\n", start)]
+        start += len(name) + 1
+        end = text.find("\r\n", start)
+        return text[start + 1 : end] if text[start] == " " else text[start:end]
 
     def get_all(self, name: str) -> List[str]:
         """Return all values of the name, in order; an empty list if there are none."""
@@ -144,29 +139,25 @@ def split_line(line: str) -> Pair:
     >>> split_line("Uniqueid: 1.2"), split_line("X:y"), split_line("no colon")
     (('Uniqueid', '1.2'), ('X', 'y'), ('', 'no colon'))
     """
-    name, separator, value = line.partition(": ")
-    if separator and ":" not in name:
-        return name, value
-    name, colon, value = line.partition(":")
-    if not colon:
-        return "", line
-    if "(" in name and ")" not in name:
-        end = line.find("):")
-        if end != -1:
-            name, value = line[: end + 1], line[end + 2 :]
-    return name, value[1:] if value.startswith(" ") else value
+    return _split_lines([line])[0]
 
 
-def _split_stanza(wire: bytes) -> Tuple[Pair, ...]:
-    """Return the name and value of each line of a stanza, without the blank line."""
+def _split_lines(lines: List[str]) -> List[Pair]:
+    """Return the name and value of each line."""
     items = []
-    for line in to_text(wire).split("\r\n")[:-2]:
+    for line in lines:
         name, separator, value = line.partition(": ")
-        if separator and ":" not in name:
-            items.append((name, value))
-        else:
-            items.append(split_line(line))
-    return tuple(items)
+        if not separator or ":" in name:
+            name, colon, value = line.partition(":")
+            if "(" in name and ")" not in name and "):" in line:
+                name, _, value = line.partition("):")
+                name += ")"
+            if not colon:
+                name, value = "", line
+            elif value.startswith(" "):
+                value = value[1:]
+        items.append((name, value))
+    return items
 
 
 def to_exact_pairs(lines: Pairs, argument: str) -> List[Pair]:

@@ -1,8 +1,8 @@
 """The AMI messages, and how they are encoded.
 
-A message stores its bytes, and parses its headers when they are first needed. A received
-message therefore can be forwarded unchanged. A new message is checked and encoded once, when it is
-created.
+A message stores its bytes, so a received one can be forwarded unchanged. A new message is checked
+and encoded once, when it is created. Headers are parsed when they are first needed, the name and
+the ActionID of an action when it is created or received.
 """
 
 from __future__ import annotations
@@ -12,20 +12,23 @@ from typing import Any, Iterable, List, Optional, Tuple, Type, TypeVar
 from ._text import (
     WHITESPACE,
     action_lines,
+    find_lines,
     get_header,
     is_encodable,
-    split_lines,
     to_bytes,
     to_exact_str,
     to_text,
 )
 from .exceptions import InvalidHeader, LineTooLong, TooManyLines
-from .framing import END_COMMAND, raw_output_start
+from .framing import END_COMMAND, FOLLOWS, raw_output_start
 from .headers import Headers, Pair, Pairs, redact, split_line, to_exact_pairs
 from .limits import MAX_ACTION_ID, MAX_ACTION_LINE, MAX_ACTION_LINES, MAX_BANNER
 
 M = TypeVar("M", bound="Message")
+C = TypeVar("C", bound="_ClientStanza")
 A = TypeVar("A", bound="Action")
+B = TypeVar("B", bound="Banner")
+S = TypeVar("S", bound="_ServerStanza")
 
 #: The most characters of a value, and the most lines of a message, that a repr shows. Events of a
 #: channel have about thirty lines, the output of a command can have thousands.
@@ -80,10 +83,7 @@ class Message:
 
     def _head(self) -> bytes:
         """Return the header lines, each ended by CR LF, and the blank line."""
-        wire = self._wire
-        if wire.endswith(b"\r\n\r\n") and wire[wire.find(b"\n") - 1] == 0x0D:
-            return wire
-        return _with_crlf(split_lines(wire))
+        return self._wire
 
     def _content(self) -> Tuple[Any, ...]:
         """Return the value that equality and the hash depend on."""
@@ -112,15 +112,22 @@ class Message:
 class _ClientStanza(Message):
     """A stanza from a client, whose headers are those that the server would read."""
 
-    __slots__ = ()
+    __slots__ = ("_action_id",)
+    _action_id: Optional[str]
+
+    @classmethod
+    def from_wire(cls: Type[C], wire: bytes) -> C:
+        message = super().from_wire(wire)
+        message._action_id = _read_action_id(wire)
+        return message
 
     @property
     def action_id(self) -> Optional[str]:
         """The ActionID (str) as the server reads it, or None if it is missing or empty."""
-        return to_text(get_header(self.wire, b"ActionID")) or None
+        return self._action_id
 
     def _head(self) -> bytes:
-        return _with_crlf(action_lines(self.wire))
+        return b"".join([line + b"\r\n" for line in action_lines(self._wire)]) + b"\r\n"
 
 
 class Action(_ClientStanza):
@@ -140,21 +147,29 @@ class Action(_ClientStanza):
     :raises TooManyLines: for more than 128 lines.
     """
 
-    __slots__ = ()
+    __slots__ = ("_name",)
 
     def __init__(self, name: str, headers: Pairs = (), *, action_id: Optional[str] = None) -> None:
-        pairs = _build_pairs("Action", name, headers, action_id)
-        for key, value in pairs:
-            if key.lower() == "actionid":
-                check_action_id(value)
+        pairs, action_id = _build_pairs("Action", name, headers, action_id)
+        if action_id is not None:
+            check_action_id(action_id)
         super().__init__(encode_action(pairs))
-        if not to_bytes(pairs[0][1]).strip(WHITESPACE):
+        self._name = as_read(pairs[0][1])
+        self._action_id = None if action_id is None else as_read(action_id)
+        if not self._name:
             raise InvalidHeader("the action name must not be blank", field="Action")
+
+    @classmethod
+    def from_wire(cls: Type[A], wire: bytes) -> A:
+        """Create an action from its bytes, with line ends and blank line, as if received."""
+        action = super().from_wire(wire)
+        action._name = to_text(get_header(wire, b"Action", skip_empty=True))
+        return action
 
     @property
     def name(self) -> str:
         """The value of the ``Action`` header (str), as the server reads it."""
-        return to_text(get_header(self.wire, b"Action", skip_empty=True))
+        return self._name
 
     def check_server(self, banner: Banner) -> None:
         """Reject an action that a server of this version would not carry out as requested.
@@ -165,17 +180,71 @@ class Action(_ClientStanza):
         """
 
     def with_action_id(self: A, action_id: str) -> A:
-        """Return the same action with another ActionID (str, at most 67 bytes).
+        """Return the same action with another ActionID.
 
-        :raises InvalidHeader, LineTooLong, TooManyLines: as for a new action.
+        The line of the ActionID that the server reads is replaced, or a line is added after the
+        first one. All other bytes stay the same, also those of a received action that a new one
+        could not have.
+
+        :param action_id: the ActionID (str, at most 67 bytes).
+        :raises InvalidHeader, LineTooLong: as for a new action.
+        :raises TooManyLines: if a line would be added to 128 lines.
         """
         action_id = to_exact_str(action_id, "action_id")
         check_action_id(action_id)
-        first, *rest = [pair for pair in self.headers.items() if pair[0].lower() != "actionid"]
-        return self.from_wire(encode_action([first, ("ActionID", action_id), *rest]))
+        wire = self._wire
+        wire = _replace_action_id(wire, action_id, wire, b"\n", wire.find(b"\n") + 1)
+        _check_line_count(wire.count(b"\n") - 1)
+        action = type(self).__new__(type(self))
+        Message.__init__(action, wire)
+        action._name = self._name
+        action._action_id = as_read(action_id)
+        return action
 
 
-class Response(Message):
+class _ServerStanza(Message):
+    """A response or an event, which have their name in the first header."""
+
+    __slots__ = ()
+    #: The start of the first line: the name of the first header, a colon and a space (bytes).
+    PREFIX = b""
+
+    @property
+    def name(self) -> str:
+        """The value of the first header (str)."""
+        wire, prefix = self._wire, self.PREFIX
+        if wire.startswith(prefix):  # as servers write it
+            return to_text(wire[len(prefix) : wire.find(b"\r\n")])
+        return next(iter(self.headers.values()), "")
+
+    @property
+    def action_id(self) -> Optional[str]:
+        """The value of the first ``ActionID`` header (str), or None."""
+        wire = self._wire
+        start = wire.find(b"\r\n") + 2
+        if wire.startswith(b"ActionID: ", start):  # servers mostly write it in the second line
+            return to_text(wire[start + len("ActionID: ") : wire.find(b"\r\n", start)])
+        return self.headers.get("ActionID")
+
+    def with_action_id(self: S, action_id: str) -> S:
+        """Return the same message with another ActionID (str), for proxies.
+
+        The line of the first ActionID is replaced, or a line is added. All other bytes stay the
+        same.
+
+        :raises InvalidHeader: as for a new message.
+        """
+        action_id = to_exact_str(action_id, "action_id")
+        wire = self._wire
+        place = len(FOLLOWS) if wire.startswith(FOLLOWS) else wire.find(b"\r\n") + 2
+        wire = _replace_action_id(wire, action_id, self._head(), b"\r\n", place)
+        message = self.from_wire(wire)
+        if raw_output_start(self._wire) is not None:
+            _check_raw_output(message, 3)
+        return message
+
+
+class Response(_ServerStanza):
     """A response from a server: ``Response: name``.
 
     :param name: ``"Success"``, ``"Error"``, ``"Goodbye"``, ``"Follows"``... (str).
@@ -187,6 +256,7 @@ class Response(Message):
     """
 
     __slots__ = ()
+    PREFIX = b"Response: "
 
     def __init__(
         self,
@@ -196,26 +266,12 @@ class Response(Message):
         action_id: Optional[str] = None,
         output: Iterable[str] = (),
     ) -> None:
-        pairs = _build_pairs("Response", name, headers, action_id)
+        pairs, _ = _build_pairs("Response", name, headers, action_id)
         if pairs[0][1] != "Follows":
             super().__init__(encode_stanza(pairs + [("Output", line) for line in _lines(output)]))
             return
         super().__init__(encode_stanza(pairs)[:-2] + _encode_raw_output(_lines(output)))
-        if raw_output_start(self.wire) is None or len(self.headers) != len(pairs):
-            raise InvalidHeader(
-                "Response: Follows can have no other headers than Privilege: Command and ActionID",
-                field="Response",
-            )
-        if self.wire.find(END_COMMAND) != len(self.wire) - len(END_COMMAND):
-            raise InvalidHeader(
-                'the output or the ActionID contains the terminator "--END COMMAND--"',
-                field="output",
-            )
-
-    @property
-    def name(self) -> str:
-        """The value of the ``Response`` header (str)."""
-        return self.headers.get("Response", "")
+        _check_raw_output(self, len(pairs))
 
     @property
     def message(self) -> str:
@@ -241,7 +297,7 @@ class Response(Message):
         return self.headers.items(), self.output
 
 
-class Event(Message):
+class Event(_ServerStanza):
     """An event from a server: ``Event: name``.
 
     :param name: the value of the ``Event`` header (str).
@@ -251,14 +307,10 @@ class Event(Message):
     """
 
     __slots__ = ()
+    PREFIX = b"Event: "
 
     def __init__(self, name: str, headers: Pairs = (), *, action_id: Optional[str] = None) -> None:
-        super().__init__(encode_stanza(_build_pairs("Event", name, headers, action_id)))
-
-    @property
-    def name(self) -> str:
-        """The value of the ``Event`` header (str)."""
-        return self.headers.get("Event", "")
+        super().__init__(encode_stanza(_build_pairs("Event", name, headers, action_id)[0]))
 
 
 class UnknownMessage(Message):
@@ -302,6 +354,7 @@ class InvalidAction(_ClientStanza):
 
     def __init__(self, wire: bytes, reason: str = MISSING_ACTION) -> None:
         super().__init__(wire)
+        self._action_id = _read_action_id(wire)
         self._reason = reason
 
     @classmethod
@@ -328,7 +381,7 @@ class Banner(Message):
         than 256 bytes.
     """
 
-    __slots__ = ()
+    __slots__ = ("_version",)
     PRODUCT = "Asterisk Call Manager"
 
     def __init__(self, version: str) -> None:
@@ -347,16 +400,24 @@ class Banner(Message):
                 actual=len(line),
             )
         super().__init__(line + b"\n")
+        self._version = version
+
+    @classmethod
+    def from_wire(cls: Type[B], wire: bytes) -> B:
+        """Create a banner from its line, with its line end, as if received."""
+        banner = super().from_wire(wire)
+        banner._version = to_text(wire).rstrip("\r\n").rpartition("/")[2]
+        return banner
 
     @property
     def version(self) -> str:
         """The version of AMI (str), e.g. ``"11.0.0"``."""
-        return to_text(self.wire).rstrip("\r\n").rpartition("/")[2]
+        return self._version
 
     @property
     def major(self) -> Optional[int]:
         """The major version (int), or None if it is not a number."""
-        first = self.version.partition(".")[0]
+        first = self._version.partition(".")[0]
         return int(first) if first.isascii() and first.isdigit() and len(first) < 6 else None
 
     @property
@@ -376,10 +437,11 @@ class Banner(Message):
         return f"<Banner {_name(self.version)}>"
 
 
-def _build_pairs(first: str, name: str, headers: Pairs, action_id: Optional[str]) -> List[Pair]:
-    """Return all header lines of a message, in the order that servers and clients use."""
+def _build_pairs(
+    first: str, name: str, headers: Pairs, action_id: Optional[str]
+) -> Tuple[List[Pair], Optional[str]]:
+    """Return all header lines of a message in the order that servers use, and the ActionID."""
     name = to_exact_str(name, "name")
-    pairs = [(first, name)]
     rest = []
     if action_id is not None:
         action_id = to_exact_str(action_id, "action_id")
@@ -393,15 +455,39 @@ def _build_pairs(first: str, name: str, headers: Pairs, action_id: Optional[str]
             action_id = value
         else:
             raise InvalidHeader("ActionID was given twice", field="ActionID")
-    if action_id is None:
-        return pairs + rest
-    if name == "Follows":  # Asterisk 11 writes the ActionID last, before the raw output
-        return pairs + rest + [("ActionID", action_id)]
-    return pairs + [("ActionID", action_id)] + rest
+    if action_id is not None:
+        # Asterisk 11 writes the ActionID last, before the raw output.
+        rest.insert(len(rest) if name == "Follows" else 0, ("ActionID", action_id))
+    return [(first, name), *rest], action_id
 
 
-def _with_crlf(lines: List[bytes]) -> bytes:
-    return b"".join([line + b"\r\n" for line in lines]) + b"\r\n"
+def as_read(value: str) -> str:
+    """Return a value, which can be encoded, as the server reads it."""
+    if value.isascii() and value[:1] > " ":
+        return value
+    return to_text(to_bytes(value).lstrip(WHITESPACE))
+
+
+def _read_action_id(wire: bytes) -> Optional[str]:
+    return to_text(get_header(wire, b"ActionID")) or None
+
+
+def _replace_action_id(
+    wire: bytes, action_id: str, head: bytes, line_end: bytes, place: int
+) -> bytes:
+    """Return the bytes of a message with another ActionID line.
+
+    :param head: the start of the message, with all lines that can be headers.
+    :param line_end: the end of a header line.
+    :param place: the offset of the line if there is none yet.
+    """
+    if action_id.isprintable():  # a line can contain it
+        line = f"ActionID: {action_id}\r\n".encode()
+    else:
+        line = encode_stanza([("ActionID", action_id)])[:-2]
+    for start, end in find_lines(head, b"ActionID", line_end):
+        return wire[:start] + line + wire[end:]
+    return wire[:place] + line + wire[place:]
 
 
 def _lines(output: Iterable[str]) -> List[str]:
@@ -416,6 +502,20 @@ def _encode_raw_output(lines: List[str]) -> bytes:
             field="output",
         )
     return to_bytes(text) + END_COMMAND
+
+
+def _check_raw_output(response: Message, header_count: int) -> None:
+    """Reject raw output that would not be read back."""
+    wire = response.wire
+    if raw_output_start(wire) is None or len(response.headers) != header_count:
+        raise InvalidHeader(
+            "Response: Follows can have no other headers than Privilege: Command and ActionID",
+            field="Response",
+        )
+    if wire.find(END_COMMAND) != len(wire) - len(END_COMMAND):
+        raise InvalidHeader(
+            'the output or the ActionID contains the terminator "--END COMMAND--"', field="output"
+        )
 
 
 def _name(text: str) -> str:
@@ -441,28 +541,22 @@ def encode_stanza(pairs: List[Pair]) -> bytes:
     text = "".join([f"{name}: {value}\r\n" for name, value in pairs])
     count = len(pairs)
     # Searching the whole text three times is faster than searching each header.
-    if text.count("\n") != count or text.count("\r") != count or "\0" in text:
-        raise _control_character_error(pairs)
-    try:
-        return to_bytes(text) + b"\r\n"
-    except UnicodeEncodeError:
-        pass  # an error raised here would have this one as context, and with it any secret
-    name = next(name for name, value in pairs if not is_encodable(name + value))
-    raise InvalidHeader(
-        f"the header {name!r} contains a lone surrogate, which cannot be encoded", field=name
-    )
+    if text.count("\n") == count and text.count("\r") == count and "\0" not in text:
+        try:
+            return to_bytes(text) + b"\r\n"
+        except UnicodeEncodeError:
+            pass  # an error raised here would have this one as context, and with it any secret
+    problems = [(name, _problem(name + value)) for name, value in pairs]
+    name, problem = next(found for found in problems if found[1])
+    raise InvalidHeader(f"the header {name!r} contains {problem}", field=name)
 
 
-def _control_character_error(pairs: List[Pair]) -> InvalidHeader:
-    name, character = next(
-        (name, description)
-        for name, value in pairs
-        for character, description in (("\r", "CR"), ("\n", "LF"), ("\0", "NUL"))
-        if character in name or character in value
-    )
-    return InvalidHeader(
-        f"the header {name!r} contains {character}, which would end the line", field=name
-    )
+def _problem(text: str) -> str:
+    """Return why a header line cannot contain the text, or an empty str if it can."""
+    for character, description in (("\r", "CR"), ("\n", "LF"), ("\0", "NUL")):
+        if character in text:
+            return f"{description}, which would end the line"
+    return "" if is_encodable(text) else "a lone surrogate, which cannot be encoded"
 
 
 def encode_action(pairs: List[Pair]) -> bytes:
@@ -473,17 +567,21 @@ def encode_action(pairs: List[Pair]) -> bytes:
     :raises TooManyLines: for more than 128 lines.
     """
     wire = encode_stanza(pairs)
-    if len(pairs) > MAX_ACTION_LINES:
-        raise TooManyLines(
-            f"the action has {len(pairs)} lines; the limit is {MAX_ACTION_LINES}",
-            limit=MAX_ACTION_LINES,
-            actual=len(pairs),
-        )
+    _check_line_count(len(pairs))
     if len(wire) > MAX_ACTION_LINE:
         for line in wire.split(b"\r\n"):
             if len(line) > MAX_ACTION_LINE:
                 raise _line_too_long(line)
     return wire
+
+
+def _check_line_count(count: int) -> None:
+    if count > MAX_ACTION_LINES:
+        raise TooManyLines(
+            f"the action has {count} lines; the limit is {MAX_ACTION_LINES}",
+            limit=MAX_ACTION_LINES,
+            actual=count,
+        )
 
 
 def _line_too_long(line: bytes) -> LineTooLong:
@@ -509,8 +607,10 @@ def check_action_id(action_id: str) -> None:
             "its response could not be matched",
             field="ActionID",
         )
-    # encode_stanza rejects surrogates that cannot be encoded.
-    size = len(to_bytes(action_id)) if is_encodable(action_id) else 0
+    if action_id.isascii():
+        size = len(action_id)
+    else:  # encode_stanza rejects surrogates that cannot be encoded
+        size = len(to_bytes(action_id)) if is_encodable(action_id) else 0
     if size > MAX_ACTION_ID:
         raise LineTooLong(
             f"the ActionID is {size} bytes; the limit is {MAX_ACTION_ID}",

@@ -40,6 +40,9 @@ MD5 = "md5"
 #: Login with the secret in plain text, for encrypted or trusted connections.
 PLAIN = "plain"
 
+#: The bytes of a new ActionID; it has twice as many hexadecimal digits.
+_ACTION_ID_BYTES = 16
+
 #: Response headers whose values the server generates itself. The stanza after one with only these
 #: headers cannot be part of a header value.
 _SERVER_HEADERS = frozenset({"response", "actionid", "message", "ping", "timestamp", "challenge"})
@@ -258,6 +261,8 @@ class Session:
         max_stanza: int = MAX_STANZA,
         max_backlog: int = MAX_BACKLOG,
     ) -> None:
+        from hashlib import shake_256
+
         if len(entropy) < MIN_ENTROPY:
             raise LocalProtocolError(
                 f"entropy is {len(entropy)} bytes; at least {MIN_ENTROPY} are required",
@@ -275,7 +280,8 @@ class Session:
         self._connection = Connection(
             Role.CLIENT, max_line=max_line, max_stanza=max_stanza, max_backlog=max_backlog
         )
-        self._ids = _ActionIDs(entropy)
+        self._id_hash = shake_256(entropy)
+        self._id_count = 0
         self._login: Optional[Login] = Login(username, secret, mechanism=mechanism, events=events)
         self._max_outstanding = max_outstanding
         self._max_list_bytes = max_list_bytes
@@ -346,7 +352,7 @@ class Session:
         assert self._banner is not None
         action.check_server(self._banner)
         action = self._register(action)
-        if b"logoff" in action.wire.lower() and action.name.lower() == "logoff":
+        if action.name.lower() == "logoff":
             self._logoff_id = action.action_id
         return action
 
@@ -412,7 +418,7 @@ class Session:
     def _register(self, action: A) -> A:
         action_id = action.action_id
         if action_id is None:
-            action_id = self._ids.next()
+            action_id = self._new_action_id()
             action = action.with_action_id(action_id)
         pending, lists = self._pending, self._lists
         if action_id in pending or action_id in lists:
@@ -433,6 +439,13 @@ class Session:
         pending[action_id] = False
         self._in_order[action_id] = None
         return action
+
+    def _new_action_id(self) -> str:
+        """Return a hash of the entropy and a counter, which earlier ones do not reveal."""
+        self._id_count += 1
+        hashed = self._id_hash.copy()
+        hashed.update(b"%d" % self._id_count)
+        return hashed.hexdigest(_ACTION_ID_BYTES)
 
     def _handle_response(self, response: Response) -> Union[LoggedIn, ActionResult, Response, None]:
         action_id = response.action_id
@@ -539,26 +552,3 @@ def _event_list(message: Message) -> str:
         if lowered not in ("actionid", "privilege"):
             break
     return ""
-
-
-class _ActionIDs:
-    """A generator of ActionIDs, as hashes of a secret and a counter.
-
-    They cannot be guessed from earlier ones.
-    """
-
-    #: The number of bytes in each; there are twice as many hexadecimal digits.
-    SIZE = 16
-
-    def __init__(self, entropy: bytes) -> None:
-        from hashlib import shake_256
-
-        self._hash = shake_256(entropy)
-        self._count = 0
-
-    def next(self) -> str:
-        """Return a new ActionID."""
-        self._count += 1
-        hashed = self._hash.copy()
-        hashed.update(b"%d" % self._count)
-        return hashed.hexdigest(self.SIZE)

@@ -9,7 +9,7 @@ from .._text import get_header, to_exact_bytes, to_exact_str, to_text
 from ..exceptions import BodyTooLong, InvalidBody, LocalProtocolError, TooManyLines
 from ..headers import Pair, Pairs, to_exact_pairs
 from ..limits import MAX_ACTION_LINE, MAX_ACTION_LINES, MAX_BASE64_BODY, MAX_BODY
-from ..messages import Action, Banner, check_action_id, encode_action
+from ..messages import Action, Banner, Message, as_read, check_action_id, encode_action
 from .fields import HEADERS, MessageFields
 from .technology import check_prefix, get_technology
 from .variables import effective_variables, variable_headers
@@ -86,25 +86,28 @@ class MessageSend(Action):
                 action_id=action_id,
             )
         # Not the constructor of Action, which encodes names and values.
-        super(Action, self).__init__(
-            encode_action([*pairs, *variable_lines, body_header(fields.body)])
-        )
-        self._fields: Optional[MessageFields] = fields
+        Message.__init__(self, encode_action([*pairs, *variable_lines, body_header(fields.body)]))
+        self._name = "MessageSend"
+        self._action_id = None if action_id is None else as_read(action_id)
+        self._fields = fields
 
     @classmethod
     def from_wire(cls: Type[S], wire: bytes) -> S:
         """Return a message of just these bytes, as if received; nothing is checked."""
         message = super().from_wire(wire)
-        message._fields = None
+        message._fields = _read_fields(wire)
+        return message
+
+    def with_action_id(self: S, action_id: str) -> S:
+        """Return the same message with another ActionID; see :meth:`Action.with_action_id`."""
+        message = super().with_action_id(action_id)
+        message._fields = self._fields
         return message
 
     @property
     def fields(self) -> MessageFields:
         """The fields of the message as the server reads them (:class:`MessageFields`)."""
-        fields = self._fields
-        if fields is None:
-            fields = self._fields = _read_fields(self.wire)
-        return fields
+        return self._fields
 
     @property
     def to(self) -> str:

@@ -296,7 +296,7 @@ def test_the_first_header_determines_the_class(kind: type, lines: List[bytes]) -
         for more in (b"", b"Response: Error\r\nActionID: 1\r\n", b"Event: X\r\n"):
             (message,) = feed(opened(Role.CLIENT), line + b"\r\n" + more + b"\r\n")
             assert type(message) is kind
-        (message,) = feed(opened(Role.CLIENT), line + b"\nResponse: Error\n\n")
+        (message,) = feed(opened(Role.CLIENT), line + b"\nResponse: Error\r\n\n")
         assert type(message) is kind
 
 
@@ -446,6 +446,16 @@ def test_a_server_sends_its_banner_first_even_after_the_clients_end() -> None:
         server.send(Response("Success"))
     assert server.send(Banner("1.3")) and server.send(Response("Success"))
     assert server.state is State.CLOSED
+
+
+def test_a_command_is_pending_for_all_stanzas_not_returned_yet() -> None:
+    output = FOLLOWS + b"a\r\n\r\nb\n" + END_COMMAND
+    client = Connection(Role.CLIENT)
+    client.receive_data(OLD_BANNER + Event("A").wire + Event("B").wire + output)
+    assert [client.next_event(), client.next_event()] == [Banner("1.3"), Event("A")]
+    client.send(Action("Command"))
+    first, response = drain(client)
+    assert first == Event("B") and response.wire == output and response.output == ("a\r", "\r", "b")
 
 
 def test_pending_commands_are_counted_and_bounded() -> None:

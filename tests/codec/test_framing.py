@@ -53,32 +53,66 @@ def stanzas(data: bytes, max_line: int = 1000, max_stanza: int = 1000) -> List[b
         (b"", []),
         (b"A: b\r\n", []),
         (b"A: b\r\n\r\n", [b"A: b\r\n\r\n"]),
-        (b"A: b\n\n", [b"A: b\n\n"]),
-        (b"A: b\n\r\n", [b"A: b\n\r\n"]),
-        (b"A: b\nC: d\r\n\nE: f\n\n", [b"A: b\nC: d\r\n\n", b"E: f\n\n"]),
-        (b"A: b\n\n\r\nC: d\r\n\r\n", [b"A: b\n\n", b"C: d\r\n\r\n"]),
-        (b"A: b\r\n\nc\n\nd\r\n\r\n", [b"A: b\r\n\nc\n\nd\r\n\r\n"]),
+        (b"A: b\r\n\n", [b"A: b\r\n\n"]),
+        (b"A: b\r\n\nC: d\r\n\r\n", [b"A: b\r\n\n", b"C: d\r\n\r\n"]),
+        (b"A: b\r\n\r\nC: d\r\n\n", [b"A: b\r\n\r\n", b"C: d\r\n\n"]),
+        (b"A: b\r\n\n\r\n\nC: d\r\n\n\n", [b"A: b\r\n\n", b"C: d\r\n\n"]),
+        # A bare CR or LF is part of a value, and blank lines are not.
+        (b"A: b\n\n", []),
+        (b"A: b\n\r\n", []),
+        (b"A: b\n\n\r\nC: d\r\n\r\n", [b"A: b\n\n\r\nC: d\r\n\r\n"]),
+        (b"A: b\n\r\n\r\n", [b"A: b\n\r\n\r\n"]),
+        (b"A: b\r\r\n\r\n", [b"A: b\r\r\n\r\n"]),
         (b"\r\n\n\r\nA: b\r\n\r\n\n", [b"A: b\r\n\r\n"]),
+        (b"A\r\n\r\n\r\nB\r\n\r\n\r\n\n\r\nC\r\n\r\n", [b"A\r\n\r\n", b"B\r\n\r\n", b"C\r\n\r\n"]),
         (b"\r\r\nA\r\n\r\n", [b"\r\r\nA\r\n\r\n"]),
-        (b"\rA\n\n", [b"\rA\n\n"]),
+        (b"A\r\n\r\n\r\r\nB\r\n\r\n", [b"A\r\n\r\n", b"\r\r\nB\r\n\r\n"]),
+        (b"A\r\n\r\n\rB\r\n\r\n", [b"A\r\n\r\n", b"\rB\r\n\r\n"]),
         (FOLLOWS + b"a\r\n\r\nb\n" + END_COMMAND, [FOLLOWS + b"a\r\n\r\nb\n" + END_COMMAND]),
         (FOLLOWS + b"a\r\n\r\n", []),
-        (FOLLOWS + END_COMMAND + b"A\n\n", [FOLLOWS + END_COMMAND, b"A\n\n"]),
+        (FOLLOWS + END_COMMAND + b"A\r\n\n", [FOLLOWS + END_COMMAND, b"A\r\n\n"]),
         (FOLLOWS + b"--END COMMAND--\n\n" + END_COMMAND,
          [FOLLOWS + b"--END COMMAND--\n\n" + END_COMMAND]),
         (b"Response: Follows\r\n\r\n", [b"Response: Follows\r\n\r\n"]),
     ],
 )  # fmt: skip
 def test_stanza_ends(data: bytes, expected: List[bytes]) -> None:
-    assert stanzas(data) == expected
-    reader = reader_of()
-    found = []
-    for byte in bytewise(data):
-        reader.feed(byte)
-        for stanza in all_of(reader):
-            found.append(stanza)
-            assert len(reader) == 0
-    assert found == expected
+    # Without a pending command, several stanzas are split together.
+    for commands in [(None,)] if FOLLOWS in data else [(None,), ()]:
+        reader = reader_of(commands=commands)
+        reader.feed(data)
+        assert all_of(reader) == expected
+        reader = reader_of(commands=commands)
+        found = []
+        for byte in bytewise(data):
+            reader.feed(byte)
+            for stanza in all_of(reader):
+                found.append(stanza)
+                assert len(reader) == 0
+        assert found == expected
+
+
+def test_stanzas_that_were_split_together_count_as_unread() -> None:
+    data = b"A\r\n\r\nB\r\n\n\r\nC\r\n\r\nD\r\n"
+    reader = reader_of(commands=())
+    reader.feed(data)
+    for stanza, unread in ((b"A\r\n\r\n", 12), (b"B\r\n\n", 8), (b"C\r\n\r\n", 3)):
+        assert reader.next_stanza() == stanza and len(reader) == unread
+
+
+def test_a_new_command_is_pending_for_all_unread_stanzas() -> None:
+    output = FOLLOWS + b"a\r\n\r\nb\n" + END_COMMAND
+    for size in range(1, 30):
+        reader = reader_of(commands=())
+        reader.feed(b"A\r\n\r\nB\r\n\r\n\r\n" + output[:size])
+        assert reader.next_stanza() == b"A\r\n\r\n"
+        reader.commands[None] = 1
+        reader.unsplit()
+        reader.feed(output[size:])
+        assert all_of(reader) == [b"B\r\n\r\n", output]
+    reader = reader_of(commands=())
+    reader.feed(b"A\r\n\r\n" + output)
+    assert all_of(reader)[:2] == [b"A\r\n\r\n", FOLLOWS + b"a\r\n\r\n"]
 
 
 MINE = FOLLOWS + b"ActionID: mine\r\n"
@@ -162,19 +196,20 @@ def test_the_error_does_not_depend_on_the_chunks(line: int, stanza: int, start: 
 _small = st.integers(1, 12)
 
 
-@example([[3, 3]], False, 4, 12, [])
-@example([[3, 3]], False, 4, 11, [])
-@example([[1, 4]], False, 4, 40, [])
-@example([[3, 3]], True, 3, 9, [])
-@example([[3, 3]], True, 3, 8, [])
-@example([[3, 4]], True, 3, 40, [])
+@example([[3, 3]], False, (), 4, 12, [])
+@example([[3, 3]], False, (), 4, 11, [])
+@example([[1, 4]], False, (), 4, 40, [])
+@example([[3, 3]], True, (), 4, 11, [])
+@example([[3, 3]], True, (), 4, 10, [])
+@example([[3, 3], [1], [4]], True, (), 4, 40, [])
 @given(st.lists(st.lists(_small, min_size=1, max_size=6), max_size=5), st.booleans(),
-       st.integers(2, 14), st.integers(2, 40), cuts)  # fmt: skip
+       st.sampled_from([(), (None,)]), st.integers(2, 40), st.integers(2, 40), cuts)  # fmt: skip
 def test_limits_equal_those_of_a_byte_counter(
-    sizes: List[List[int]], is_lf: bool, max_line: int, max_stanza: int, places: List[int]
-) -> None:
+    sizes: List[List[int]], is_lf: bool, commands: Tuple[None, ...], max_line: int, max_stanza: int,
+    places: List[int],
+) -> None:  # fmt: skip
     end = b"\n" if is_lf else b"\r\n"
-    wires = [b"".join([b"x" * size + end for size in lines]) + end for lines in sizes]
+    wires = [b"".join([b"x" * size + b"\r\n" for size in lines]) + end for lines in sizes]
     expected: List[object] = []
     for wire in wires:
         line = 0
@@ -187,7 +222,7 @@ def test_limits_equal_those_of_a_byte_counter(
             continue
         expected.append(max_line if line > max_line else max_stanza)
         break
-    reader = reader_of(max_line, max_stanza)
+    reader = reader_of(max_line, max_stanza, commands)
     found: List[object] = []
     try:
         for chunk in cut(b"".join(wires), places):
@@ -199,12 +234,20 @@ def test_limits_equal_those_of_a_byte_counter(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("stanza", [b"A\n\n", b"A\n\r\n", b"A: b\r\n\r\n", b"\n", FOLLOWS + b"x\n"])
-def test_many_stanzas_at_once_take_linear_time(stanza: bytes) -> None:
+@pytest.mark.parametrize("commands", [(), (None,)])
+@pytest.mark.parametrize("max_line", [1000, 1_000_000])
+@pytest.mark.parametrize(
+    "stanza",
+    [b"A\r\n\n", b"A\r\n\r\n\r\n", b"A: b\r\n\r\n", b"\n", b"A\r\n" * 9000 + b"\n",
+     FOLLOWS + b"x\n"],
+)  # fmt: skip
+def test_many_stanzas_at_once_take_linear_time(
+    stanza: bytes, max_line: int, commands: Tuple[None, ...]
+) -> None:
     # Searching to the end of the buffer for each stanza would take half a minute.
     data = stanza * (1_000_000 // len(stanza))
     started = time.perf_counter()
-    reader = reader_of(1000, len(data))
+    reader = reader_of(max_line, len(data), commands)
     reader.feed(data)
     while reader.next_stanza() is not None:
         pass

@@ -375,6 +375,20 @@ def test_start_of_list(version: str, start: str, is_list: bool) -> None:
         assert seen == [ActionResult("7", response), *events]
 
 
+def test_items_of_a_list_can_end_in_cr_lf_lf() -> None:
+    # As those of CoreShowChannelMap in Asterisk 18.19 and 20.4.
+    session = logged_in("7.0.3")
+    send(session, action_id="7")
+    item = b"Event: CoreShowChannelMap\r\nActionID: 7\r\nConnectedChannel: SIP/x\r\n\n"
+    data = list_start("7").wire + item * 3 + list_end("7").wire + Event("X").wire
+    for chunks in ([data], bytewise(data)):
+        result, other = [event for chunk in chunks for event in feed(session, chunk)]
+        assert [event.wire for event in result.events] == [item] * 3
+        assert (result.complete, other) == (list_end("7"), Event("X"))
+        assert result.events[0].headers["ConnectedChannel"] == "SIP/x"
+        send(session, action_id="7")
+
+
 def test_abandoned_list_is_dropped() -> None:
     session = logged_in(max_list_bytes=100)
     one = send(session)

@@ -22,6 +22,7 @@ FROM_SERVERS = [
     b"Response: Follows\r\nPrivilege: Command\r\n--END COMMAND--\r\n\r\n",
     b"Response: Success\r\nOutput: a\r\nOutput: \r\nOutput: b\r\r\n\r\n",
     b"Asterisk Call Manager/9.0.0\r\n",
+    b"Event: CoreShowChannelMap\r\nActionID: 1\r\nConnectedChannel: Local/1@x-1;2\r\n\n",
     b"Event: X\nA: b\n\n",
     b"Event: X\nA: b\r\n\r\n",
     b"default has 0 calls (max unlimited)\r\n   No Members\r\n\r\n",
@@ -63,7 +64,8 @@ MESSAGES = [
 
 #: Tokens of a stream, to insert anywhere in an input.
 TOKENS = [
-    b"\r\n", b"\n", b"\r", b"\r\n\r\n", b"\n\n", b"\n\r\n", b"\0", b":", b"(", b"):", b"\xff",
+    b"\r\n", b"\n", b"\r", b"\r\n\r\n", b"\r\n\n", b"\n\n", b"\n\r\n", b"\0", b":", b"(", b"):",
+    b"\xff",
     b"Event: ", b"Response: ", b"Action: ", b"ActionID: ", b"EventList: Complete\r\n",
     b"EventList: start\r\n", b"--END COMMAND--\r\n\r\n", b"Base64Body: ", b"Variable: ",
     b"Response: Follows\r\nPrivilege: Command\r\n", b"x" * 60, b"x" * 1022, b"A\r\n" * 40,
