@@ -37,6 +37,19 @@ UNKNOWN: Literal["unknown"] = "unknown"
 #: another server may, or the same one after its restart (11.25, 16.28, 22.10).
 SHUTTING_DOWN = "Asterisk is shutting down"
 
+#: Most characters of an argument that an error message shows.
+_SHOWN = 80
+
+
+def shorten(text: str) -> str:
+    """Return a text for an error message: if it is long, 80 characters of it and its length."""
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}... ({len(text)} characters)"
+
+
+def quote(text: str) -> str:
+    """Return a text in quotes, shortened as by :func:`shorten`."""
+    return repr(text) if len(text) <= _SHOWN else f"{text[:_SHOWN]!r}... ({len(text)} characters)"
+
 
 class AMIError(Exception):
     """Base class of all errors that this library raises on purpose.

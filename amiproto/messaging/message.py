@@ -62,7 +62,7 @@ class MessageSend(Action):
             None if destination is None else to_exact_str(destination, "destination"),
         )
         check_prefix(fields)
-        get_technology(fields.target).check(fields)
+        fields = get_technology(fields.target).check(fields)
         pairs = [("Action", "MessageSend")]
         if action_id is not None:
             action_id = to_exact_str(action_id, "action_id")
