@@ -12,7 +12,13 @@ from typing import Dict, List, NamedTuple, Optional, Tuple, TypeVar, Union
 
 from ._text import is_encodable, to_bytes, to_exact_bytes, to_exact_str, to_text
 from .connection import NEED_DATA, Connection, EndOfStream, NeedData, Role
-from .exceptions import InvalidHeader, LocalProtocolError, LoginFailed, RemoteProtocolError
+from .exceptions import (
+    InvalidHeader,
+    LocalProtocolError,
+    LoginFailed,
+    RemoteProtocolError,
+    quote,
+)
 from .headers import REDACTED
 from .limits import (
     MAX_BACKLOG,
@@ -72,7 +78,12 @@ class Login:
         self._mechanism = mechanism
         self._events = to_exact_str(events, "events")
         self._is_last_step = mechanism == PLAIN
-        self._plain_action()  # raises now if the username or secret cannot be sent
+        self._key = ""
+        try:
+            self._plain_action()  # raises now if the username or secret cannot be sent
+        except LocalProtocolError as error:
+            # Without the frames that hold the secret under other names.
+            raise error.with_traceback(None)
 
     def start(self) -> Action:
         """Return the first action: ``Challenge``, or ``Login`` for :data:`PLAIN`."""
@@ -89,16 +100,18 @@ class Login:
         if response.name != "Success" or not (self._is_last_step or challenge):
             server_message = self._redact(response.message or response.name)
             raise LoginFailed(
-                f"login as {self._username!r} failed: {server_message!r}; check the username, the "
-                "secret, and the permit and deny lines of manager.conf",
+                f"login as {quote(self._username)} failed: {quote(server_message)}; check the "
+                "username, the secret, and the permit and deny lines of manager.conf",
                 server_message=server_message,
                 action_id=response.action_id,
             )
         if self._is_last_step:
             return None
         self._is_last_step = True
-        key = _md5_hex(to_bytes(challenge) + self._secret)
-        return self._login_action([("AuthType", "MD5"), ("Username", self._username), ("Key", key)])
+        self._key = _md5_hex(to_bytes(challenge) + self._secret)
+        return self._login_action(
+            [("AuthType", "MD5"), ("Username", self._username), ("Key", self._key)]
+        )
 
     def _plain_action(self) -> Action:
         return self._login_action([("Username", self._username), ("Secret", to_text(self._secret))])
@@ -107,9 +120,10 @@ class Login:
         return Action("Login", [*headers, ("Events", self._events)])
 
     def _redact(self, text: str) -> str:
-        # A server may echo the secret, which must not appear in an error.
-        secret = to_text(self._secret)
-        return text.replace(secret, REDACTED) if secret else text
+        # A server may echo the secret or the key, which must not appear in an error.
+        for secret in (to_text(self._secret), self._key):
+            text = text.replace(secret, REDACTED) if secret else text
+        return text
 
     def __repr__(self) -> str:
         return f"<Login {self._username!r} mechanism={self._mechanism}>"
