@@ -294,8 +294,9 @@ _AMI_ADDRESSES = [
     *_targets("sip", "", ("SIP:alice", harm.unknown), "Sip:alice", ("sip:", harm.failed)),
     *_targets("other", "", "other:"),
     # Such a server is not available here.
-    *[Refusal("Destination to Asterisk 11", {"to": "sip:zoe@e", "destination": f"{technology}:alice"},
-              InvalidAddress, "Destination", (technology,), banners=(ASTERISK_11,))
+    *[Refusal("Destination to Asterisk 11",
+              {"to": "sip:zoe@e", "destination": f"{technology}:alice"}, InvalidAddress,
+              "Destination", (technology,), banners=(ASTERISK_11,))
       for technology in ("other", "pjsip")],
 ]  # fmt: skip
 

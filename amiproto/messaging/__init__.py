@@ -11,9 +11,10 @@
     parts = [MessageSend("pjsip:alice", part) for part in split_body(long_text)]
 
 The prefix of ``to``, up to its first colon, is the technology: the channel driver that sends the
-message. Prefixes are case-sensitive. What follows was seen on Asterisk 11.25, 16.28 and 22.10; the
-classes :class:`~amiproto.messaging.pjsip.PJSIP`, :class:`~amiproto.messaging.chan_sip.SIP` and
-:class:`~amiproto.messaging.xmpp.XMPP` name the versions.
+message. Prefixes are case-sensitive. What follows was seen on Asterisk 11.25, 16.28 and 22.10, and
+in part on 13.38, 18.26, 20.20 and 22.0. The classes :class:`~amiproto.messaging.pjsip.PJSIP`,
+:class:`~amiproto.messaging.chan_sip.SIP` and :class:`~amiproto.messaging.xmpp.XMPP` name the
+versions.
 
 ``pjsip:`` (res_pjsip_messaging)
     ``to`` is ``pjsip:endpoint``, ``pjsip:endpoint/aor``, ``pjsip:endpoint/sip:user@host``,
@@ -43,7 +44,8 @@ servers ignore it. ``to`` is then the To header that the phone sees, with ``pjsi
 Some settings of the server change a message in a way that no client can see. In chan_sip,
 ``fromuser`` and ``fromdomain`` of a peer replace what ``from_`` says, ``usereqphone`` adds
 ``;user=phone``, and the port is added to the host of From unless it is 5060. In pjsip,
-``user_eq_phone`` of an endpoint adds ``;user=phone`` to From and To.
+``user_eq_phone`` of an endpoint adds ``;user=phone`` to From and To. A target with
+``;transport=tcp`` is not sent, or is sent by UDP, if the endpoint is bound to a UDP transport.
 
 Limits: a body has at most 1016 bytes, or 757 if it has line breaks or leading whitespace. A line of
 the action has at most 1022 bytes, which bounds a variable, and an action has 128 lines; if there

@@ -28,11 +28,11 @@ HOST_NAME = r"[A-Za-z0-9._\-]+"
 #: that has none (16.28, 22.10).
 IPV6 = r"\[[0-9A-Fa-f.]*:[0-9A-Fa-f:.]*\]"
 
-#: 1 to 65535. Both drop a leading zero; chan_sip also drops a plus sign, sends an empty port as 5060,
-#: and wraps at 65536 (16.28, 22.10).
+#: 1 to 65535. Both drop a leading zero (16.28, 22.10); chan_sip also drops a plus sign, sends an
+#: empty port as 5060, and wraps at 65536 (11.25, 16.28).
 PORT = (
-    r"(?:[1-9][0-9]{0,3}|[1-5][0-9]{4}|6(?:[0-4][0-9]{3}|5(?:[0-4][0-9]{2}|5(?:[0-2][0-9]|3[0-5]))))"
-    r"(?![0-9])"
+    r"(?!655(?:3[6-9]|[4-9][0-9])|65[6-9][0-9]{2}|6[6-9][0-9]{3}|[7-9][0-9]{4})"
+    r"[1-9][0-9]{0,4}(?![0-9])"
 )
 
 #: A percent sign with two hex digits after it, and one without.
@@ -184,8 +184,8 @@ class SIPTechnology(Technology):
         if not _NAME.fullmatch(name):
             super().check_variable_name(name)
             raise InvalidVariable(
-                f"{quote(name)} is not a valid SIP header name: only letters, digits and -.!%*_+`'~ "
-                "are allowed",
+                f"{quote(name)} is not a valid SIP header name: only letters, digits and "
+                "-.!%*_+`'~ are allowed",
                 field=name,
             )
         lowered = name.lower()
@@ -195,13 +195,13 @@ class SIPTechnology(Technology):
             )
         if lowered in COMPACT_VARIABLES:
             raise InvalidVariable(
-                f"{quote(name)} is the compact form of {COMPACT_VARIABLES[lowered]}; the phone would "
-                "receive that header twice",
+                f"{quote(name)} is the compact form of {COMPACT_VARIABLES[lowered]}; the phone "
+                "would receive that header twice",
                 field=name,
             )
         if lowered in DAMAGING_VARIABLES:
             raise InvalidVariable(
-                f"{quote(name)} cannot be sent: Asterisk alters it, or fails, or drops the variables "
-                "after it",
+                f"{quote(name)} cannot be sent: Asterisk alters it, or fails, or drops the "
+                "variables after it",
                 field=name,
             )

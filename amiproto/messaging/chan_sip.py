@@ -49,8 +49,8 @@ _QUOTED = r'"((?:[^"\\]|\\.)+)"'
 # The start of an address, rather than of a display name.
 _SCHEME = "(?i:sips?|pjsip|tel|xmpp|mailto):"
 
-# A peer, user@peer or user@host:port. The user is escaped, percent signs too. An empty user, a name,
-# parameters and headers would be dropped.
+# A peer, user@peer or user@host:port. The user is escaped, percent signs too. An empty user, a
+# name, parameters and headers would be dropped.
 _TARGET = (
     r"(?P<bracket><(?:[Ss][Ii][Pp]:|(?![Ss][Ii][Pp][Ss]?:)))?"
     rf"(?:(?P<user>(?:[^%@<>]|{LONE_PERCENT})+)@)?"
@@ -160,7 +160,8 @@ class SIP(SIPTechnology):
             is_one_word = not re.search(r"\s", from_.rstrip(" "))
             if is_one_word and ("@" in from_ or re.match(_SCHEME, from_)):
                 raise InvalidAddress(
-                    f"chan_sip would use {quote(from_)} as a display name; use 'Name <sip:user@host>'",
+                    f"chan_sip would use {quote(from_)} as a display name; use "
+                    "'Name <sip:user@host>'",
                     field="From",
                 )
             _check_name_length(from_)

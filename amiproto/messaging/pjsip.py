@@ -42,13 +42,16 @@ _PARAMETER_ESCAPE = escape_except("24", "25", "26", "2B", "2F", "3A", "5B", "5D"
 _PARAMETER_WORD = rf"(?!%22)(?:{_PARAMETER_CHARACTER}|{_PARAMETER_ESCAPE})+"
 
 _HOST = rf"(?:{HOST_NAME}|{IPV6})"
-# In From and To, an IPv6 address can have a zone.
+# In From and To, an IPv6 address can have a zone. In a target, it would be dropped.
 _ZONED_HOST = rf"(?:{HOST_NAME}|{IPV6[:-2]}(?:%[A-Za-z0-9._~\-]+)?\])"
 
 # pjsip writes the parameters that it knows in this order and in lower case, each once, and then the
 # others unchanged. It drops ``method`` and any value of ``lr``, and decodes the value of ``user``.
 _USER_PARAMETER = rf"(?:;user={_PARAMETER_CHARACTER}+)?"
-_ROUTE_PARAMETERS = rf"(?:;transport=(?i:udp|tcp|tls|wss?))?(?:;ttl=(?:0|[1-9][0-9]*))?(?:;maddr={HOST_NAME})?(?:;lr)?"
+_ROUTE_PARAMETERS = (
+    r"(?:;transport=(?i:udp|tcp|tls|wss?))?(?:;ttl=(?:0|[1-9][0-9]*))?"
+    rf"(?:;maddr={HOST_NAME})?(?:;lr)?"
+)
 _KNOWN_PARAMETERS = r"(?i:user|method|transport|ttl|maddr|lr)(?:[;=>]|\Z)"
 _OTHER_PARAMETERS = rf"(?:;(?!{_KNOWN_PARAMETERS}){_PARAMETER_WORD}(?:={_PARAMETER_WORD})?)*"
 
@@ -104,7 +107,7 @@ _AMI_OF_23 = 12
 #: Major AMI versions of which every release puts a To with a name, brackets or capitals into the To
 #: header: Asterisk 16, 18, 19 and 21 (seen on 16.28 and 18.26; the others by their source). 20.20,
 #: 22.10 and 23.4 ignore it, and have the same banners as earlier releases.
-_AMI_OF_ANY_TO = frozenset((5, 7, 8, 10))
+_AMI_WITH_ANY_TO = frozenset((5, 7, 8, 10))
 
 _URI_HINTS: Hints = (
     *BRACKET_HINTS,
@@ -189,13 +192,13 @@ class PJSIP(SIPTechnology):
     22.10 when a message names it (3 of 3); the outcome is then unknown. Success means that a
     message was handed over, even if the address does not exist or no transport leads there.
 
-    Equal is not identical: ``%C3`` arrives as ``%c3``, and ``%41`` as ``A`` (RFC 3261, 19.1.4). The
-    To header has neither the port nor the transport of the target.
+    ``%C3`` arrives as ``%c3``, and ``%41`` as ``A``: the same user by RFC 3261 (19.1.4), but not
+    the same bytes. The To header has neither the port nor the transport of the target.
 
     Settings that a client cannot see: ``user_eq_phone`` of an endpoint adds ``;user=phone`` to From
     and To. ``from_user`` and ``from_domain`` do not replace a From that was given. On an endpoint
-    with ``transport=`` for UDP, a target with ``;transport=tcp`` is not sent, with a Success response
-    (22.10), or is sent by UDP (16.28).
+    with ``transport=`` for UDP, a target with ``;transport=tcp`` is not sent, in spite of a Success
+    response (22.10), or is sent by UDP (16.28). One with ``;transport=tls`` needs a TLS transport.
     """
 
     __slots__ = ()
@@ -273,7 +276,7 @@ class PJSIP(SIPTechnology):
                 "semicolon",
                 field="From",
             )
-        if destination in (None, to) or banner.major in _AMI_OF_ANY_TO:
+        if destination in (None, to) or banner.major in _AMI_WITH_ANY_TO:
             return
         if not re.fullmatch(_PLAIN_TO_HEADER, to):
             raise InvalidAddress(
@@ -287,7 +290,7 @@ class PJSIP(SIPTechnology):
         super().check_variable_value(name, value)
         if name.lower() == "content-type" and not re.fullmatch(_MEDIA_TYPE, value):
             raise InvalidVariable(
-                f"pjsip accepts only a type and a subtype in {quote(name)}, such as text/plain; remove "
+                f"pjsip accepts only a type and a subtype in {name!r}, such as text/plain; remove "
                 "the parameters",
                 field=name,
             )

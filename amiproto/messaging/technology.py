@@ -81,8 +81,8 @@ class Technology:
             lowered = name.lower()
             if lowered in seen:
                 raise InvalidVariable(
-                    f"variable {quote(name)} is given twice; Asterisk versions disagree about which "
-                    "value counts",
+                    f"variable {quote(name)} is given twice; Asterisk versions disagree about "
+                    "which value counts",
                     field=name,
                 )
             seen.add(lowered)
@@ -91,8 +91,8 @@ class Technology:
         """Check the name of a variable."""
         if not name or name[0] == " " or _INVALID_IN_NAME.search(name):
             raise InvalidVariable(
-                f"invalid variable name {quote(name)}: it must not be empty, start with a space, or "
-                "contain '=', control characters or lone surrogates",
+                f"invalid variable name {quote(name)}: it must not be empty, start with a space, "
+                "or contain '=', control characters or lone surrogates",
                 field=name,
             )
 

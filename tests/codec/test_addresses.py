@@ -46,12 +46,14 @@ PJSIP_FROMS = [
 PJSIP_TOS = [
     "sip:zoe@example.org", "pjsip:sip:zoe@example.org", "sip:zoe@e;user=phone",
     "sip:+1;ext=3@e;x=1;y", "sip:zoe:secret@[::1]", "SIP:zoe@e", "Zoe x <sip:zoe@e>",
-    "pjsip:SIP:zoe@e", 'pjsip:"Zoe" <SIP:zoe@e;user=phone>', "<sip:zoe@e>", "sip:zoe@[fe80::1%en0]",
+    "pjsip:SIP:zoe@e", 'pjsip:"Zoe" <SIP:zoe@e;user=phone>', "<sip:zoe@e>",
+    "sip:zoe@[fe80::1%en0]",
 ]  # fmt: skip
 
 SIP_TARGETS = [
     "alice", "bob@alice", "b o:ö;x?@host:5060", "100%@host", "<sip:bob@host:5060>", "<host>",
-    "bob@[::1]:5060", "[127.0.0.1]", "bob@host:1", "<bob@host:65535>", "<SIP:bob@alice>", "<bob@host>", "ö" * 42 + "uuu@host",
+    "bob@[::1]:5060", "[127.0.0.1]", "bob@host:1", "<bob@host:65535>", "<SIP:bob@alice>",
+    "<bob@host>", "ö" * 42 + "uuu@host",
 ]  # fmt: skip
 SIP_FROMS = [
     "Door Bell", "Door: front", "Bell 12:30", "Door @ home", 'a "b" \\ ;c',

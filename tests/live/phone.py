@@ -93,9 +93,8 @@ class SipPhone:
 
     def __init__(self) -> None:
         self._tcp = _TCPServer(self)
-        self.host: str
-        self.port: int
-        self.host, self.port = self._tcp.server_address
+        self.host = "127.0.0.1"
+        self.port: int = self._tcp.server_address[1]
         self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _RECEIVE_BUFFER)
         self._socket.bind((self.host, self.port))
@@ -155,7 +154,7 @@ class SipPhone:
                 # An ICMP error of an earlier response; wait in case it persists.
                 time.sleep(0.01)
                 continue
-            self.receive(raw, source, lambda data, to=source: self._socket.sendto(data, to))
+            self.receive(raw, source, lambda data: self._socket.sendto(data, source))
 
     def receive(self, raw: bytes, source: Tuple[str, int], send: Callable[[bytes], object]) -> None:
         """Answer a request from any transport, and keep a MESSAGE."""
