@@ -18,10 +18,10 @@ versions.
 
 ``pjsip:`` (res_pjsip_messaging)
     ``to`` is ``pjsip:endpoint``, ``pjsip:endpoint/aor``, ``pjsip:endpoint/sip:user@host``,
-    ``pjsip:PJSIP/user@endpoint`` or ``pjsip:sip:user@host``. The last one needs an endpoint named
-    ``default_outbound_endpoint``. ``from_`` is ``sip:user@host`` or ``Name <sip:user@host>``. If
-    an AOR has several contacts, one is reached. An endpoint without ``aors`` crashes Asterisk
-    22.10.
+    ``pjsip:PJSIP/user@endpoint`` (a number behind a trunk) or ``pjsip:sip:user@host``. The last one
+    needs an endpoint named ``default_outbound_endpoint``. ``from_`` is ``sip:user@host`` or
+    ``Name <sip:user@host>``. If an AOR has several contacts, one is reached. An endpoint without
+    ``aors`` crashes Asterisk 22.10.
 ``sip:`` (chan_sip, up to Asterisk 20)
     ``to`` is ``sip:peer``, ``sip:user@peer`` or ``sip:user@host:port``. ``from_`` is
     ``Name <sip:user@host>``, ``Name <user>``, or a bare name. If a peer has this name, the phone
@@ -32,7 +32,8 @@ versions.
 any other
     Only the rules of AMI itself are checked.
 
-A From must not have a port, password or parameters, because both SIP drivers drop them.
+A From must not have a port, password or parameters, because both SIP drivers drop them. Spaces in
+front of it are not sent.
 
 ``variables`` become headers of the SIP message. Their names are spelled as given, except that
 ``Content-Type`` is always spelled so. Spaces around a value are sent, and phones trim them. Names

@@ -113,17 +113,6 @@ def find_hint(hints: Hints, parts: Dict[str, str]) -> str:
     )
 
 
-def without_spaces(fields: MessageFields) -> MessageFields:
-    """Return the fields as the server reads them: without leading spaces of From, and of a To that
-    does not route."""
-    from_ = fields.from_
-    if from_ is not None and from_[:1] == " ":
-        fields = fields._replace(from_=from_.lstrip(" "))
-    if fields.destination is not None and fields.to[:1] == " ":
-        fields = fields._replace(to=fields.to.lstrip(" "))
-    return fields
-
-
 # ---- the headers of a SIP message
 
 #: A header name in SIP (RFC 3261, token). The server passes any other name through, spaces and
@@ -160,9 +149,19 @@ class SIPTechnology(Technology):
     """A technology whose messages are SIP requests and whose variables are SIP headers."""
 
     __slots__ = ()
+    #: Whether a From without brackets is a display name, in which a leading space counts.
+    has_bare_names = False
 
     def check(self, fields: MessageFields) -> MessageFields:
-        """Reject also a message that does not fit into one datagram."""
+        """Reject also a message that does not fit into one datagram.
+
+        Leading spaces are not sent, except of a target: the server would strip them.
+        """
+        from_, destination = fields.from_, fields.destination
+        if from_ and from_[0] == " " and ("<" in from_ or not self.has_bare_names):
+            fields = fields._replace(from_=from_.lstrip(" "))
+        if destination is not None:
+            fields = fields._replace(to=fields.to.lstrip(" "))
         fields = super().check(fields)
         if len(fields.variables) < _MANY_VARIABLES:
             return fields

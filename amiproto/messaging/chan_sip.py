@@ -25,7 +25,6 @@ from ._sip import (
     escape_except,
     find_hint,
     uri_parts,
-    without_spaces,
 )
 from .fields import MessageFields
 from .technology import register
@@ -119,13 +118,7 @@ class SIP(SIPTechnology):
 
     __slots__ = ()
     name = "sip"
-
-    def check(self, fields: MessageFields) -> MessageFields:
-        """Return the fields to send, as every technology does.
-
-        A space in front of a bare name would be part of the display name.
-        """
-        return super().check(without_spaces(fields) if "<" in (fields.from_ or "") else fields)
+    has_bare_names = True
 
     def check_target(self, fields: MessageFields) -> None:
         """Reject anything but a peer, user@peer or user@host:port."""

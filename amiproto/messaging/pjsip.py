@@ -24,7 +24,6 @@ from ._sip import (
     escape_except,
     find_hint,
     uri_parts,
-    without_spaces,
 )
 from .fields import MessageFields
 from .technology import register
@@ -43,7 +42,7 @@ _PARAMETER_WORD = rf"(?!%22)(?:{_PARAMETER_CHARACTER}|{_PARAMETER_ESCAPE})+"
 
 _HOST = rf"(?:{HOST_NAME}|{IPV6})"
 # In From and To, an IPv6 address can have a zone. In a target, it would be dropped.
-_ZONED_HOST = rf"(?:{HOST_NAME}|{IPV6[:-2]}(?:%[A-Za-z0-9._~\-]+)?\])"
+_ZONED_HOST = rf"(?:{_HOST}|\[[0-9A-Fa-f.]*:[0-9A-Fa-f:.]*%[A-Za-z0-9._~\-]+\])"
 
 # pjsip writes the parameters that it knows in this order and in lower case, each once, and then the
 # others unchanged. It drops ``method`` and any value of ``lr``, and decodes the value of ``user``.
@@ -203,10 +202,6 @@ class PJSIP(SIPTechnology):
 
     __slots__ = ()
     name = "pjsip"
-
-    def check(self, fields: MessageFields) -> MessageFields:
-        """Return the fields to send, as every technology does."""
-        return super().check(without_spaces(fields))
 
     def check_target(self, fields: MessageFields) -> None:
         """Reject a target that would reach another address, or the same one altered."""
