@@ -22,6 +22,7 @@ from .messages import Action, Banner, Event, InvalidAction, Message, Response, U
 
 #: The major AMI version of Asterisk 14. Earlier servers (AMI 1 and 2) respond to a command with raw
 #: output (seen on 11.25), and drop the last byte of a line over their buffer (source of 11.5).
+#: 14.0.0 to 14.1.2 have the banner of 13.7 to 13.12, and so are taken for them.
 _AMI_OF_14 = 3
 
 

@@ -41,6 +41,19 @@ SHUTTING_DOWN = "Asterisk is shutting down"
 #: 16.28 for a moment after that one has ended (11.25, 16.28, 22.10).
 LOGIN_IN_USE = "Login Already In Use"
 
+#: Most characters of an argument that an error message shows.
+_SHOWN = 80
+
+
+def shorten(text: str) -> str:
+    """Return a text for an error message: if it is long, 80 characters of it and its length."""
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}... ({len(text)} characters)"
+
+
+def quote(text: str) -> str:
+    """Return a text in quotes, shortened as by :func:`shorten`."""
+    return repr(text) if len(text) <= _SHOWN else f"{text[:_SHOWN]!r}... ({len(text)} characters)"
+
 
 class AMIError(Exception):
     """Base class of all errors that this library raises on purpose.

@@ -15,7 +15,8 @@ T = TypeVar("T")
 #: ``Variable: DB_PASSWORD=...``).
 _SECRET_WORD = "secret|passw|passphrase|md5_?cred|credential|token|auth_?key|api_?key|private_?key"
 _SECRET_NAME = re.compile(rf"(?i){_SECRET_WORD}|^(?:key|challenge|pin)$")
-_SECRET_SETTING = re.compile(rf"(?i)(?:(?:{_SECRET_WORD})[^=:]*|\b(?:key|challenge|pin) *)[=:]")
+_SECRET_SETTING = re.compile(rf"(?i){_SECRET_WORD}|\b(?:key|challenge|pin) *\Z")
+_SEPARATOR = re.compile("[=:]")
 
 #: The replacement for a secret.
 REDACTED = "<redacted>"
@@ -187,14 +188,33 @@ def to_exact_pairs(lines: Pairs, argument: str) -> List[Pair]:
     return plain
 
 
-def redact(items: Iterable[Pair]) -> Iterator[Pair]:
-    """Yield the pairs with their secrets replaced."""
+def redact(items: Tuple[Pair, ...]) -> Iterator[Pair]:
+    """Yield the pairs with their secrets replaced.
+
+    In UpdateConfig, ``Var-000000: secret`` names what ``Value-000000`` and ``Match-000000`` hold.
+    Setvar, Getvar and VarSet have ``Variable`` and ``Value``.
+    """
+    secret_values = set()
     for name, value in items:
-        if is_secret_name(name):
+        word, _, number = name.lower().partition("-")
+        if word in ("var", "variable") and is_secret_name(value):
+            secret_values |= {("value", number), ("match", number)}
+    for name, value in items:
+        word, _, number = name.lower().partition("-")
+        if is_secret_name(name) or (word, number) in secret_values:
             yield name, REDACTED
-            continue
-        setting = _SECRET_SETTING.search(value)
-        yield name, value if setting is None else value[: setting.end()] + REDACTED
+        else:
+            yield name, _redact_setting(value)
+
+
+def _redact_setting(value: str) -> str:
+    """Return a value with everything behind the first name of a secret and its ``=`` replaced."""
+    start = 0
+    for separator in _SEPARATOR.finditer(value):
+        if _SECRET_SETTING.search(value, start, separator.start()):
+            return value[: separator.end()] + REDACTED
+        start = separator.end()
+    return value
 
 
 def is_secret_name(name: str) -> bool:

@@ -19,7 +19,7 @@ from ._text import (
     to_exact_str,
     to_text,
 )
-from .exceptions import InvalidHeader, LineTooLong, TooManyLines
+from .exceptions import InvalidHeader, LineTooLong, LocalProtocolError, TooManyLines
 from .framing import END_COMMAND, FOLLOWS, raw_output_start
 from .headers import Headers, Pair, Pairs, redact, split_line, to_exact_pairs
 from .limits import MAX_ACTION_ID, MAX_ACTION_LINE, MAX_ACTION_LINES, MAX_BANNER
@@ -150,6 +150,13 @@ class Action(_ClientStanza):
     __slots__ = ("_name",)
 
     def __init__(self, name: str, headers: Pairs = (), *, action_id: Optional[str] = None) -> None:
+        try:
+            self._build(name, headers, action_id)
+        except LocalProtocolError as error:
+            # Without the frames that hold a secret under names that no scrubber of reports knows.
+            raise error.with_traceback(None)
+
+    def _build(self, name: str, headers: Pairs, action_id: Optional[str]) -> None:
         pairs, action_id = _build_pairs("Action", name, headers, action_id)
         if action_id is not None:
             check_action_id(action_id)

@@ -19,6 +19,7 @@ from .exceptions import (
     LocalProtocolError,
     LoginFailed,
     RemoteProtocolError,
+    quote,
 )
 from .headers import REDACTED
 from .limits import (
@@ -114,7 +115,12 @@ class Login:
         self._mechanism = mechanism
         self._events = _check_event_mask(to_exact_str(events, "events"))
         self._is_last_step = mechanism == PLAIN
-        self._plain_action()  # raises now if the username or secret cannot be sent
+        self._key = ""
+        try:
+            self._plain_action()  # raises now if the username or secret cannot be sent
+        except LocalProtocolError as error:
+            # Without the frames that hold the secret under other names.
+            raise error.with_traceback(None)
 
     def start(self) -> Action:
         """Return the first action: ``Challenge``, or ``Login`` for :data:`PLAIN`."""
@@ -133,15 +139,17 @@ class Login:
             default = "login" if self._is_last_step else "challenge"
             hint = _HINTS.get(server_message, _HINTS[default])
             raise LoginFailed(
-                f"login as {self._username!r} failed: {server_message!r}{hint}",
+                f"login as {quote(self._username)} failed: {quote(server_message)}{hint}",
                 server_message=server_message,
                 action_id=response.action_id,
             )
         if self._is_last_step:
             return None
         self._is_last_step = True
-        key = _md5_hex(to_bytes(challenge) + self._secret)
-        return self._login_action([("AuthType", "MD5"), ("Username", self._username), ("Key", key)])
+        self._key = _md5_hex(to_bytes(challenge) + self._secret)
+        return self._login_action(
+            [("AuthType", "MD5"), ("Username", self._username), ("Key", self._key)]
+        )
 
     def _plain_action(self) -> Action:
         return self._login_action([("Username", self._username), ("Secret", to_text(self._secret))])
@@ -150,9 +158,10 @@ class Login:
         return Action("Login", [*headers, ("Events", self._events)])
 
     def _redact(self, text: str) -> str:
-        # A server may echo the secret, which must not appear in an error.
-        secret = to_text(self._secret)
-        return text.replace(secret, REDACTED) if secret else text
+        # A server may echo the secret or the key, which must not appear in an error.
+        for secret in (to_text(self._secret), self._key):
+            text = text.replace(secret, REDACTED) if secret else text
+        return text
 
     def __repr__(self) -> str:
         return f"<Login {self._username!r} mechanism={self._mechanism}>"

@@ -91,6 +91,11 @@ def from_is(pattern: str) -> Damage:
     return lambda raw: _header_is(raw, "From", pattern)
 
 
+def from_is_not(data: bytes) -> Damage:
+    """No From header that the phone receives contains these bytes."""
+    return lambda raw: not any(data in (m.header("From") or b"") for m in raw.messages)
+
+
 def to_is(pattern: str) -> Damage:
     """The To header that the phone receives starts with a match of the pattern."""
     return lambda raw: _header_is(raw, "To", pattern)

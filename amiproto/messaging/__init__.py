@@ -11,16 +11,17 @@
     parts = [MessageSend("pjsip:alice", part) for part in split_body(long_text)]
 
 The prefix of ``to``, up to its first colon, is the technology: the channel driver that sends the
-message. Prefixes are case-sensitive. What follows was seen on Asterisk 11.25, 16.28 and 22.10; the
-classes :class:`~amiproto.messaging.pjsip.PJSIP`, :class:`~amiproto.messaging.chan_sip.SIP` and
-:class:`~amiproto.messaging.xmpp.XMPP` name the versions.
+message. Prefixes are case-sensitive. What follows was seen on Asterisk 11.25, 16.28 and 22.10, and
+in part on 13.38, 18.26, 20.20 and 22.0. The classes :class:`~amiproto.messaging.pjsip.PJSIP`,
+:class:`~amiproto.messaging.chan_sip.SIP` and :class:`~amiproto.messaging.xmpp.XMPP` name the
+versions.
 
 ``pjsip:`` (res_pjsip_messaging)
     ``to`` is ``pjsip:endpoint``, ``pjsip:endpoint/aor``, ``pjsip:endpoint/sip:user@host``,
-    ``pjsip:PJSIP/user@endpoint`` or ``pjsip:sip:user@host``. The last one needs an endpoint named
-    ``default_outbound_endpoint``. ``from_`` is ``sip:user@host`` or ``Name <sip:user@host>``. If
-    an AOR has several contacts, one is reached. An endpoint without ``aors`` crashes Asterisk
-    22.10.
+    ``pjsip:PJSIP/user@endpoint`` (a number behind a trunk) or ``pjsip:sip:user@host``. The last one
+    needs an endpoint named ``default_outbound_endpoint``. ``from_`` is ``sip:user@host`` or
+    ``Name <sip:user@host>``. If an AOR has several contacts, one is reached. An endpoint without
+    ``aors`` crashes Asterisk 22.10.
 ``sip:`` (chan_sip, up to Asterisk 20)
     ``to`` is ``sip:peer``, ``sip:user@peer`` or ``sip:user@host:port``. ``from_`` is
     ``Name <sip:user@host>``, ``Name <user>``, or a bare name. If a peer has this name, the phone
@@ -31,7 +32,8 @@ classes :class:`~amiproto.messaging.pjsip.PJSIP`, :class:`~amiproto.messaging.ch
 any other
     Only the rules of AMI itself are checked.
 
-A From must not have a port, password or parameters, because both SIP drivers drop them.
+A From must not have a port, password or parameters, because both SIP drivers drop them. Spaces in
+front of it are not sent.
 
 ``variables`` become headers of the SIP message. Their names are spelled as given, except that
 ``Content-Type`` is always spelled so. Spaces around a value are sent, and phones trim them. Names
@@ -43,7 +45,8 @@ servers ignore it. ``to`` is then the To header that the phone sees, with ``pjsi
 Some settings of the server change a message in a way that no client can see. In chan_sip,
 ``fromuser`` and ``fromdomain`` of a peer replace what ``from_`` says, ``usereqphone`` adds
 ``;user=phone``, and the port is added to the host of From unless it is 5060. In pjsip,
-``user_eq_phone`` of an endpoint adds ``;user=phone`` to From and To.
+``user_eq_phone`` of an endpoint adds ``;user=phone`` to From and To. A target with
+``;transport=tcp`` is not sent, or is sent by UDP, if the endpoint is bound to a UDP transport.
 
 Limits: a body has at most 1016 bytes, or 757 if it has line breaks or leading whitespace. A line of
 the action has at most 1022 bytes, which bounds a variable, and an action has 128 lines; if there

@@ -12,7 +12,7 @@ import re
 from types import MappingProxyType
 from typing import Dict, Sequence, Tuple
 
-from ..exceptions import InvalidVariable
+from ..exceptions import InvalidVariable, quote, shorten
 from ..limits import MAX_ACTION_LINE, MAX_DATAGRAM
 from .fields import MessageFields
 from .technology import Technology
@@ -28,8 +28,12 @@ HOST_NAME = r"[A-Za-z0-9._\-]+"
 #: that has none (16.28, 22.10).
 IPV6 = r"\[[0-9A-Fa-f.]*:[0-9A-Fa-f:.]*\]"
 
-#: A leading zero would be dropped (16.28, 22.10).
-PORT = r"[1-9][0-9]{0,4}"
+#: 1 to 65535. Both drop a leading zero (16.28, 22.10); chan_sip also drops a plus sign, sends an
+#: empty port as 5060, and wraps at 65536 (11.25, 16.28).
+PORT = (
+    r"(?!655(?:3[6-9]|[4-9][0-9])|65[6-9][0-9]{2}|6[6-9][0-9]{3}|[7-9][0-9]{4})"
+    r"[1-9][0-9]{0,4}(?![0-9])"
+)
 
 #: A percent sign with two hex digits after it, and one without.
 ESCAPE = r"%[0-9A-Fa-f]{2}"
@@ -54,7 +58,7 @@ DIFFERENT_ADDRESS = (
     "what you mean"
 )
 BROKEN_ADDRESS = "{0} would be decoded and break the address"
-LEADING_ZERO = "the port must not start with a zero, which would be dropped"
+INVALID_PORT = "the port must be 1 to 65535, without a leading zero"
 PARAMETERS_DROPPED = "parameters and headers would be dropped"
 
 #: About ``Name <uri>``.
@@ -75,7 +79,7 @@ CHARACTER_HINTS: Hints = (
     ("user", r'[^\x21-\x7e]|["#<>\[\\\]^`{|}]', "{0!r} must be percent-encoded as {encoded}"),
     ("place", r"\[[^:\[\]]*\]", "{0} is not an IPv6 address; remove the brackets"),
     ("host", r"[^A-Za-z0-9._\-:\[\]]", "{0!r} is not allowed in a host name"),
-    ("place", r":0[0-9]*(?:\Z|[;?])", LEADING_ZERO),
+    ("host", rf"(?<!sip)(?<!:):(?!{PORT}\Z)\+?[0-9]*\Z", INVALID_PORT),
 )
 
 
@@ -102,7 +106,11 @@ def find_hint(hints: Hints, parts: Dict[str, str]) -> str:
     text = found.group()
     decoded = re.sub(ESCAPE, lambda escape: chr(int(escape.group()[1:], 16)), text)
     encoded = "".join([f"%{byte:02X}" for byte in text.encode()])
-    return hint.format(text, *found.groups(), decoded=decoded, encoded=encoded, **parts)
+    named = {**parts, "decoded": decoded, "encoded": encoded}
+    return hint.format(
+        *[shorten(part) for part in (text, *found.groups())],
+        **{name: shorten(part) for name, part in named.items()},
+    )
 
 
 # ---- the headers of a SIP message
@@ -141,12 +149,22 @@ class SIPTechnology(Technology):
     """A technology whose messages are SIP requests and whose variables are SIP headers."""
 
     __slots__ = ()
+    #: Whether a From without brackets is a display name, in which a leading space counts.
+    has_bare_names = False
 
-    def check(self, fields: MessageFields) -> None:
-        """Reject also a message that does not fit into one datagram."""
-        super().check(fields)
+    def check(self, fields: MessageFields) -> MessageFields:
+        """Reject also a message that does not fit into one datagram.
+
+        Leading spaces are not sent, except of a target: the server would strip them.
+        """
+        from_, destination = fields.from_, fields.destination
+        if from_ and from_[0] == " " and ("<" in from_ or not self.has_bare_names):
+            fields = fields._replace(from_=from_.lstrip(" "))
+        if destination is not None:
+            fields = fields._replace(to=fields.to.lstrip(" "))
+        fields = super().check(fields)
         if len(fields.variables) < _MANY_VARIABLES:
-            return
+            return fields
         size = len(fields.body) + _SERVER_HEADERS
         size += sum([len(f"{name}: {value}\r\n".encode()) for name, value in fields.variables])
         # The addresses appear in several headers of the request.
@@ -158,30 +176,31 @@ class SIPTechnology(Technology):
                 limit=MAX_DATAGRAM,
                 actual=size,
             )
+        return fields
 
     def check_variable_name(self, name: str) -> None:
         """Reject also a name that is not valid in SIP, or is reserved, doubled or damaging."""
         if not _NAME.fullmatch(name):
             super().check_variable_name(name)
             raise InvalidVariable(
-                f"{name!r} is not a valid SIP header name: only letters, digits and -.!%*_+`'~ "
-                "are allowed",
+                f"{quote(name)} is not a valid SIP header name: only letters, digits and "
+                "-.!%*_+`'~ are allowed",
                 field=name,
             )
         lowered = name.lower()
         if lowered in RESERVED_VARIABLES:
             raise InvalidVariable(
-                f"{name!r} is reserved: Asterisk drops a variable of this name", field=name
+                f"{quote(name)} is reserved: Asterisk drops a variable of this name", field=name
             )
         if lowered in COMPACT_VARIABLES:
             raise InvalidVariable(
-                f"{name!r} is the compact form of {COMPACT_VARIABLES[lowered]}; the phone would "
-                "receive that header twice",
+                f"{quote(name)} is the compact form of {COMPACT_VARIABLES[lowered]}; the phone "
+                "would receive that header twice",
                 field=name,
             )
         if lowered in DAMAGING_VARIABLES:
             raise InvalidVariable(
-                f"{name!r} cannot be sent: Asterisk alters it, or fails, or drops the variables "
-                "after it",
+                f"{quote(name)} cannot be sent: Asterisk alters it, or fails, or drops the "
+                "variables after it",
                 field=name,
             )

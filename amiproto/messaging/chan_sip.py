@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Dict
 
-from ..exceptions import InvalidAddress, InvalidVariable
+from ..exceptions import InvalidAddress, InvalidVariable, quote
 from ..limits import MAX_SIP_NAME, MAX_SIP_VARIABLES
 from ._sip import (
     BRACKET_HINTS,
@@ -14,9 +14,10 @@ from ._sip import (
     DIFFERENT_ADDRESS,
     ESCAPE,
     HOST_NAME,
-    LEADING_ZERO,
+    INVALID_PORT,
     LONE_PERCENT,
     PARAMETERS_DROPPED,
+    PORT,
     SCHEME_HINTS,
     USER_CHARACTER,
     Hints,
@@ -44,15 +45,15 @@ _FROM_ADDRESS = (
 )
 _QUOTED = r'"((?:[^"\\]|\\.)+)"'
 
-# Looks like an address rather than a display name.
-_LOOKS_LIKE_AN_ADDRESS = r"\S*@\S*|(?i:sips?|pjsip|tel|xmpp|mailto):\S*"
+# The start of an address, rather than of a display name.
+_SCHEME = "(?i:sips?|pjsip|tel|xmpp|mailto):"
 
-# A peer, user@peer or user@host:port. The user is escaped, percent signs too. A name, parameters
-# and headers would be dropped, and so would leading zeros of a port.
+# A peer, user@peer or user@host:port. The user is escaped, percent signs too. An empty user, a
+# name, parameters and headers would be dropped.
 _TARGET = (
-    r"(?P<bracket><(?![Ss][Ii][Pp][Ss]:)(?:[Ss][Ii][Pp]:)?)?"
-    rf"(?:(?P<user>(?:[^%@<>]|{LONE_PERCENT})*)@)?"
-    rf"(?![^@>]*:0[0-9]*(?:>|\Z))[^%@<>;?/\ ]+(?(bracket)>)"
+    r"(?P<bracket><(?:[Ss][Ii][Pp]:|(?![Ss][Ii][Pp][Ss]?:)))?"
+    rf"(?:(?P<user>(?:[^%@<>]|{LONE_PERCENT})+)@)?"
+    rf"(?:\[[0-9A-Fa-f:.]+\]|[^%@<>;?/:\"()\[\]\ ]+)(?::{PORT})?(?(bracket)>)"
 )
 
 # Bytes that chan_sip does not escape in a user.
@@ -71,11 +72,12 @@ TARGET_HINTS: Hints = (
     ("target_user", ESCAPE, "{0} would be escaped again; write the character itself"),
     (
         "text",
-        "<",
+        r"[^<]<|>[^>]|\A<[^>]*\Z",
         "a display name, or text after the brackets, would be dropped; use sip:user@host",
     ),
-    ("text", r":0[0-9]*\Z", LEADING_ZERO),
+    ("text", r"\A<?(?i:sip:)?@", "an empty user before @ would be dropped"),
     ("target_place", "[;?]", PARAMETERS_DROPPED),
+    ("target_place", rf":(?!{PORT}\Z)[^\]]*\Z", INVALID_PORT),
     ("text", "", "use sip:peer, sip:user@peer or sip:user@host:port, with nothing after it"),
 )
 
@@ -111,21 +113,22 @@ class SIP(SIPTechnology):
 
     Settings that a client cannot see: if chan_sip listens on another port than 5060, it adds that
     port to the host of From. ``fromuser`` and ``fromdomain`` of a peer replace those of From;
-    ``usereqphone`` adds ``;user=phone``.
+    ``usereqphone`` adds ``;user=phone``. With ``pedantic=no``, nothing is escaped.
     """
 
     __slots__ = ()
     name = "sip"
+    has_bare_names = True
 
     def check_target(self, fields: MessageFields) -> None:
         """Reject anything but a peer, user@peer or user@host:port."""
         rest = fields.target[len("sip:") :]
         found = re.fullmatch(_TARGET, rest)
         if found is None or re.match("(?i)sips?:", rest):
-            user, _, place = rest.rpartition("@")
+            user, _, place = rest.rstrip(">").rpartition("@")
             parts = {"text": rest, "target_user": user, "target_place": place}
             raise InvalidAddress(
-                f"chan_sip would alter or misroute {fields.target!r}: "
+                f"chan_sip would alter or misroute {quote(fields.target)}: "
                 f"{find_hint(TARGET_HINTS, parts)}",
                 field=fields.target_header,
             )
@@ -147,9 +150,11 @@ class SIP(SIPTechnology):
         if from_ is None:
             return
         if "<" not in from_:
-            if re.fullmatch(_LOOKS_LIKE_AN_ADDRESS, from_.rstrip(" ")):
+            is_one_word = not re.search(r"\s", from_.rstrip(" "))
+            if is_one_word and ("@" in from_ or re.match(_SCHEME, from_)):
                 raise InvalidAddress(
-                    f"chan_sip would use {from_!r} as a display name; use 'Name <sip:user@host>'",
+                    f"chan_sip would use {quote(from_)} as a display name; use "
+                    "'Name <sip:user@host>'",
                     field="From",
                 )
             _check_name_length(from_)
@@ -159,7 +164,7 @@ class SIP(SIPTechnology):
         if found is None:
             hint = find_hint(FROM_HINTS, _from_parts(address))
             raise InvalidAddress(
-                f"chan_sip would alter or drop the From {from_!r}: {hint}", field="From"
+                f"chan_sip would alter or drop the From {quote(from_)}: {hint}", field="From"
             )
         _check_name_length(_display_name(from_, name.strip(" ")))
         user, extension = found.group("user", "extension")
@@ -171,7 +176,7 @@ class SIP(SIPTechnology):
         super().check_variable_name(name)
         if name.lower() == "user-agent":
             raise InvalidVariable(
-                f"chan_sip sets {name!r} itself; the phone would receive it twice", field=name
+                f"chan_sip sets {quote(name)} itself; the phone would receive it twice", field=name
             )
 
     def check_variables(self, fields: MessageFields) -> None:
@@ -205,13 +210,13 @@ def _display_name(from_: str, name: str) -> str:
         return re.sub(_QUOTED_PAIR, r"\1", quoted.group(1))
     if name in ("", '"', '""'):
         raise InvalidAddress(
-            f"chan_sip would add its own display name to {from_!r}; use "
-            f"'Name <{from_.rpartition('<')[2]}'",
+            f"chan_sip would add its own display name to {quote(from_)}; use "
+            f"{quote('Name <' + from_.rpartition('<')[2])}",
             field="From",
         )
     if "\\" in name or (name[0] == '"' == name[-1]):
         raise InvalidAddress(
-            f"chan_sip would drop backslashes or quotes from the display name in {from_!r}; "
+            f"chan_sip would drop backslashes or quotes from the display name in {quote(from_)}; "
             r'write "Name", with a backslash before each \ and " in it',
             field="From",
         )

@@ -62,7 +62,7 @@ class MessageSend(Action):
             None if destination is None else to_exact_str(destination, "destination"),
         )
         check_prefix(fields)
-        get_technology(fields.target).check(fields)
+        fields = get_technology(fields.target).check(fields)
         pairs = [("Action", "MessageSend")]
         if action_id is not None:
             action_id = to_exact_str(action_id, "action_id")
@@ -147,10 +147,10 @@ class MessageSend(Action):
     def check_server(self, banner: Banner) -> None:
         """Reject a message that this version of the server would not send exactly.
 
-        :raises InvalidAddress: for a Destination that it ignores (before 16.22, 18.8 and 19.0), and
-            with ``pjsip:`` for a From with a semicolon (exact on 22.10, cut on 16.28), for a To
-            with a name beside another Destination (exact on 16.28, ignored on 22.10), and for
-            a Destination equal to To with an endpoint and a name (exact on 22.10).
+        :raises InvalidAddress: for another Destination than To if it is ignored (before 16.22, 18.8
+            and 19.0), and with ``pjsip:`` for a From with a semicolon (exact on 22.10, cut on 16.28
+            and 22.0) and for a To with a name beside another Destination (exact on 16.28 and 22.0,
+            ignored on 22.10). Versions with the same banner have the same rules.
         """
         fields = self.fields
         try:

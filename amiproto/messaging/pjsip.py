@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from ..exceptions import InvalidAddress, InvalidVariable
+from ..exceptions import InvalidAddress, InvalidVariable, quote
 from ..messages import Banner
 from ._sip import (
     BRACKET_HINTS,
@@ -41,14 +41,15 @@ _PARAMETER_ESCAPE = escape_except("24", "25", "26", "2B", "2F", "3A", "5B", "5D"
 _PARAMETER_WORD = rf"(?!%22)(?:{_PARAMETER_CHARACTER}|{_PARAMETER_ESCAPE})+"
 
 _HOST = rf"(?:{HOST_NAME}|{IPV6})"
+# In From and To, an IPv6 address can have a zone. In a target, it would be dropped.
+_ZONED_HOST = rf"(?:{_HOST}|\[[0-9A-Fa-f.]*:[0-9A-Fa-f:.]*%[A-Za-z0-9._~\-]+\])"
 
 # pjsip writes the parameters that it knows in this order and in lower case, each once, and then the
 # others unchanged. It drops ``method`` and any value of ``lr``, and decodes the value of ``user``.
-# With another transport than UDP, an endpoint whose transport is UDP sends nothing (22.10), or
-# sends by UDP (16.28).
 _USER_PARAMETER = rf"(?:;user={_PARAMETER_CHARACTER}+)?"
 _ROUTE_PARAMETERS = (
-    rf"(?:;transport=(?i:udp))?(?:;ttl=(?:0|[1-9][0-9]*))?(?:;maddr={HOST_NAME})?(?:;lr)?"
+    r"(?:;transport=(?i:udp|tcp|tls|wss?))?(?:;ttl=(?:0|[1-9][0-9]*))?"
+    rf"(?:;maddr={HOST_NAME})?(?:;lr)?"
 )
 _KNOWN_PARAMETERS = r"(?i:user|method|transport|ttl|maddr|lr)(?:[;=>]|\Z)"
 _OTHER_PARAMETERS = rf"(?:;(?!{_KNOWN_PARAMETERS}){_PARAMETER_WORD}(?:={_PARAMETER_WORD})?)*"
@@ -70,6 +71,10 @@ _NAMED_URI = rf"{_NAME}<{_URI}>"
 # found, so it must be valid as both.
 _OBJECT_NAME = r"[^/@:;?\[\]<>]*[^/@:;?\[\]<>\ ]"
 
+# A telephone number. Behind an endpoint, it is the name of an AOR; if there is none, the message is
+# lost with a Success response. AORs that are numbers belong to endpoints that are.
+_NUMBER = r"\+?[0-9]+"
+
 # The usual target, compiled because nearly every message has one.
 _PLAIN_NAME = re.compile(r"[\w.\-]+", re.ASCII)
 
@@ -80,21 +85,28 @@ _DIALLED = rf"{_USER}@[^/@:]*[^/@:\ ](?:@[^/@:]*[^/@:\ ])?"
 
 # From: port, password, parameters and headers of a URI are dropped, and sips becomes sip. Anything
 # but a URI is a user, or a user and a host, in which nothing is decoded.
-_FROM_URI = rf"[Ss][Ii][Pp]:(?:{_USER}@)?{_HOST}"
-_FROM = rf"{_NAME}<{_FROM_URI}>|{_FROM_URI}|(?:{USER_CHARACTER}|{ESCAPE})+(?:@{_HOST})?"
+_FROM_URI = rf"[Ss][Ii][Pp]:(?:{_USER}@)?{_ZONED_HOST}"
+_FROM_USER = rf"(?:{USER_CHARACTER}|{ESCAPE})+"
+_FROM = rf"{_NAME}<{_FROM_URI}>|{_FROM_URI}|{_FROM_USER}(?:@(?:{_ZONED_HOST}|{IPV6}:{PORT}))?"
 
-# To if Destination routes: no port, and only the parameters that are allowed in a To header. 16.28
-# accepts names, brackets and capitals too; 22.10 then ignores the To.
-_TO = rf"{_USERINFO}{_HOST}{_USER_PARAMETER}{_OTHER_PARAMETERS}"
-_TO_HEADER = rf"(?:pjsip:)?sip:{_TO}"
-_TO_HEADER_OF_16 = rf"(?:pjsip:)?(?:[Ss][Ii][Pp]:{_TO}|{_NAME}<[Ss][Ii][Pp]:{_TO}>)"
+# To if Destination routes: no port, and only the parameters that are allowed in a To header. Some
+# versions ignore a To that does not start with sip: in lower case.
+_TO = rf"{_USERINFO}{_ZONED_HOST}{_USER_PARAMETER}{_OTHER_PARAMETERS}"
+_PLAIN_TO_HEADER = rf"(?:pjsip:)?sip:{_TO}"
+_TO_HEADER = rf"(?:pjsip:)?(?:[Ss][Ii][Pp]:{_TO}|{_NAME}<[Ss][Ii][Pp]:{_TO}>)"
 
 # A Content-Type for pjsip: a type and a subtype, without parameters.
 _MEDIA_TYPE = rf"{TOKEN}/{TOKEN}"
 
-#: Major AMI versions of the two servers on which this was seen: 16.28 says 5, 22.10 says 11.
-_AMI_OF_16 = 5
-_AMI_OF_22 = 11
+#: The first major AMI version of which no release cuts a From at a semicolon: Asterisk 23, by its
+#: source. 16.28 and 22.0 cut it, 18.26.4, 20.20.1 and 22.10 do not, and the banners of 18.0 to
+#: 18.26.1, 20.0 to 20.14.0 and 22.0 to 22.4.0, which do by their source, are the same.
+_AMI_OF_23 = 12
+
+#: Major AMI versions of which every release puts a To with a name, brackets or capitals into the To
+#: header: Asterisk 16, 18, 19 and 21 (seen on 16.28 and 18.26; the others by their source). 20.20,
+#: 22.10 and 23.4 ignore it, and have the same banners as earlier releases.
+_AMI_WITH_ANY_TO = frozenset((5, 7, 8, 10))
 
 _URI_HINTS: Hints = (
     *BRACKET_HINTS,
@@ -114,6 +126,11 @@ TARGET_HINTS: Hints = (
         'PJSIP/ requires PJSIP/user@endpoint, the user without ":" and "/", and with its reserved '
         "characters not escaped",
     ),
+    (
+        "target",
+        rf"\A([^/:@]+)/({_NUMBER})\Z",
+        "the number would be taken as an AOR; use pjsip:PJSIP/{2}@{1}",
+    ),
     ("uri", r"\A(?!sip:)(?i:sip:)", "sip: in capitals would be read as a user; use sip:"),
     ("text", r"\A\ ", "the address must not start with a space"),
     (
@@ -125,16 +142,11 @@ TARGET_HINTS: Hints = (
     (
         "target",
         r"(?i)\A(?!.*(?:/|sips?:|tel:)).*@",
-        'the text before "@" would be taken as an endpoint and the rest dropped; use '
-        "pjsip:sip:{target}, or the endpoint alone",
+        'the text before "@" would be taken as an endpoint, if there is one of that name, and the '
+        "rest dropped; use pjsip:PJSIP/{target} for a user behind an endpoint, pjsip:sip:{target} "
+        "for an address, or the endpoint alone",
     ),
     *_URI_HINTS,
-    (
-        "uri",
-        "(?i);transport=(?!udp)",
-        "the message would be lost, with a Success response, if the endpoint uses a different "
-        "transport; set the transport in the contact of the endpoint",
-    ),
     (
         "place",
         ";",
@@ -179,8 +191,13 @@ class PJSIP(SIPTechnology):
     22.10 when a message names it (3 of 3); the outcome is then unknown. Success means that a
     message was handed over, even if the address does not exist or no transport leads there.
 
+    ``%C3`` arrives as ``%c3``, and ``%41`` as ``A``: the same user by RFC 3261 (19.1.4), but not
+    the same bytes. The To header has neither the port nor the transport of the target.
+
     Settings that a client cannot see: ``user_eq_phone`` of an endpoint adds ``;user=phone`` to From
-    and To. ``from_user`` and ``from_domain`` do not replace a From that was given.
+    and To. ``from_user`` and ``from_domain`` do not replace a From that was given. On an endpoint
+    with ``transport=`` for UDP, a target with ``;transport=tcp`` is not sent, in spite of a Success
+    response (22.10), or is sent by UDP (16.28). One with ``;transport=tls`` needs a TLS transport.
     """
 
     __slots__ = ()
@@ -202,6 +219,8 @@ class PJSIP(SIPTechnology):
             good = _PLAIN_NAME.fullmatch(rest) or re.fullmatch(_TARGET_WITHOUT_ENDPOINT, rest)
         elif endpoint == "PJSIP":
             good = re.fullmatch(_DIALLED, after)
+        elif re.fullmatch(_NUMBER, after) and not re.fullmatch(_NUMBER, endpoint):
+            good = None
         else:
             good = re.fullmatch(_AFTER_ENDPOINT, after)
         # If there is a scheme before the slash, the slash is part of the URI.
@@ -210,16 +229,24 @@ class PJSIP(SIPTechnology):
             parts = uri_parts(after if has_endpoint else rest)
             hint = find_hint(TARGET_HINTS, {**parts, "target": rest})
             raise InvalidAddress(
-                f"pjsip would alter or misroute {target!r}: {hint}", field=fields.target_header
+                f"pjsip would alter or misroute {quote(target)}: {hint}", field=fields.target_header
             )
 
     def check_to_with_destination(self, fields: MessageFields) -> None:
-        """Reject a To that no version puts into the To header unchanged."""
+        """Reject a To that no version, or none of a banner, puts into the To header unchanged."""
         to = fields.to
-        if to != fields.destination and not re.fullmatch(_TO_HEADER_OF_16, to):
+        if to == fields.destination:
+            # Before 20.20 and 22.10, everything in front of the brackets becomes the display name.
+            if re.match("pjsip:[^/]+/.*<", to):
+                raise InvalidAddress(
+                    f"pjsip would put the endpoint of {quote(to)} into the display name of the To "
+                    "header; omit Destination, which is the same",
+                    field="To",
+                )
+        elif not re.fullmatch(_TO_HEADER, to):
             uri = to[len("pjsip:") :] if to.startswith("pjsip:") else to
             raise InvalidAddress(
-                f"with a Destination, pjsip would not use {to!r} unchanged as the To header: "
+                f"with a Destination, pjsip would not use {quote(to)} unchanged as the To header: "
                 f"{find_hint(TO_HINTS, uri_parts(uri))}",
                 field="To",
             )
@@ -229,34 +256,27 @@ class PJSIP(SIPTechnology):
         from_ = fields.from_
         if from_ is not None and not re.fullmatch(_FROM, from_):
             raise InvalidAddress(
-                f"pjsip would alter or drop the From {from_!r}: "
+                f"pjsip would alter or drop the From {quote(from_)}: "
                 f"{find_hint(FROM_HINTS, uri_parts(from_))}",
                 field="From",
             )
 
     def check_server(self, fields: MessageFields, banner: Banner) -> None:
-        """Reject what only one of 16.28 and 22.10 sends exactly, on every other server."""
+        """Reject what not every server with this banner sends exactly."""
         super().check_server(fields, banner)
         to, from_, destination = fields.to, fields.from_, fields.destination
-        is_before_22 = (banner.major or 0) < _AMI_OF_22
-        if from_ is not None and ";" in from_ and "@" in from_ and is_before_22:
+        if from_ is not None and ";" in from_ and "@" in from_ and (banner.major or 0) < _AMI_OF_23:
             raise InvalidAddress(
-                f"AMI {banner.version} truncates the From {from_!r} at its semicolon", field="From"
+                f"servers of AMI {banner.version} can truncate the From {quote(from_)} at its "
+                "semicolon",
+                field="From",
             )
-        if destination is None:
+        if destination in (None, to) or banner.major in _AMI_WITH_ANY_TO:
             return
-        if to == destination:
-            # 16.28 takes everything before the brackets as the name, the endpoint too.
-            if is_before_22 and re.match("pjsip:[^/]+/.*<", to):
-                raise InvalidAddress(
-                    f"AMI {banner.version} would put the endpoint of {to!r} into the display name "
-                    "of the To header; omit Destination, which is the same",
-                    field="To",
-                )
-        elif banner.major != _AMI_OF_16 and not re.fullmatch(_TO_HEADER, to):
+        if not re.fullmatch(_PLAIN_TO_HEADER, to):
             raise InvalidAddress(
-                f"AMI {banner.version} ignores {to!r} as the To header; use sip:user@host, in "
-                "lower case and without a display name and brackets",
+                f"servers of AMI {banner.version} can ignore {quote(to)} as the To header; use "
+                "sip:user@host, in lower case and without a display name and brackets",
                 field="To",
             )
 

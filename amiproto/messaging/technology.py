@@ -10,8 +10,8 @@ from __future__ import annotations
 import re
 from typing import Dict, Type, TypeVar
 
-from ..exceptions import InvalidAddress, InvalidBody, InvalidVariable
-from ..limits import AMI_WITHOUT_DESTINATION
+from ..exceptions import InvalidAddress, InvalidBody, InvalidVariable, LineTooLong, quote
+from ..limits import AMI_WITHOUT_DESTINATION, MAX_ACTION_LINE
 from ..messages import Banner
 from .fields import MessageFields
 
@@ -32,8 +32,8 @@ class Technology:
     #: The prefix of a target, without its colon.
     name = ""
 
-    def check(self, fields: MessageFields) -> None:
-        """Reject a message that Asterisk would alter, misroute or drop."""
+    def check(self, fields: MessageFields) -> MessageFields:
+        """Return the fields to send; reject those that Asterisk would alter, misroute or drop."""
         from_, destination = fields.from_, fields.destination
         check_address("To", fields.to)
         if from_ is not None:
@@ -46,10 +46,13 @@ class Technology:
             self.check_to_with_destination(fields)
         self.check_body(fields)
         self.check_variables(fields)
+        return fields
 
     def check_server(self, fields: MessageFields, banner: Banner) -> None:
         """Reject a message that other versions of the server send exactly, but not this one."""
-        if fields.destination is not None and banner.major in AMI_WITHOUT_DESTINATION:
+        # Without a Destination, a server that ignores it routes by To.
+        differs = fields.destination not in (None, fields.to)
+        if differs and banner.major in AMI_WITHOUT_DESTINATION:
             raise InvalidAddress(
                 f"AMI {banner.version} ignores Destination and would route by To; use To alone",
                 field="Destination",
@@ -78,8 +81,8 @@ class Technology:
             lowered = name.lower()
             if lowered in seen:
                 raise InvalidVariable(
-                    f"variable {name!r} is given twice; Asterisk versions disagree about which "
-                    "value counts",
+                    f"variable {quote(name)} is given twice; Asterisk versions disagree about "
+                    "which value counts",
                     field=name,
                 )
             seen.add(lowered)
@@ -88,8 +91,8 @@ class Technology:
         """Check the name of a variable."""
         if not name or name[0] == " " or _INVALID_IN_NAME.search(name):
             raise InvalidVariable(
-                f"invalid variable name {name!r}: it must not be empty, start with a space, or "
-                "contain '=', control characters or lone surrogates",
+                f"invalid variable name {quote(name)}: it must not be empty, start with a space, "
+                "or contain '=', control characters or lone surrogates",
                 field=name,
             )
 
@@ -97,18 +100,18 @@ class Technology:
         """Check the value of a variable."""
         if not value:
             raise InvalidVariable(
-                f"variable {name!r} has an empty value, which Asterisk does not send; omit it",
+                f"variable {quote(name)} has an empty value, which Asterisk does not send; omit it",
                 field=name,
             )
         if value.isprintable():
             return
         if "\r" in value or "\n" in value or "\0" in value:
             raise InvalidVariable(
-                f"the value of variable {name!r} contains CR, LF or NUL", field=name
+                f"the value of variable {quote(name)} contains CR, LF or NUL", field=name
             )
         if _SURROGATE.search(value):
             raise InvalidVariable(
-                f"the value of variable {name!r} contains a lone surrogate, which cannot be "
+                f"the value of variable {quote(name)} contains a lone surrogate, which cannot be "
                 "encoded as UTF-8",
                 field=name,
             )
@@ -117,11 +120,21 @@ class Technology:
 def check_address(header: str, address: str) -> None:
     """Check the value of To, From or Destination by the rules of AMI itself.
 
+    :raises LineTooLong: if it has more characters than a line of an action has bytes.
     :raises InvalidAddress: if it is empty, starts with a space, or contains control characters or
         surrogates.
     """
     if not address:
         raise InvalidAddress(f"{header} must not be empty", field=header)
+    if len(address) > MAX_ACTION_LINE - len(f"{header}: "):
+        # Checked before any pattern. The line of a shorter address is checked when it is encoded.
+        size = len(f"{header}: {address}".encode("utf-8", "surrogatepass"))
+        raise LineTooLong(
+            f"the {header} line is {size} bytes; the limit is {MAX_ACTION_LINE}",
+            field=header,
+            limit=MAX_ACTION_LINE,
+            actual=size,
+        )
     if address[0] == " ":
         raise InvalidAddress(
             f"{header} must not start with a space, which the server strips", field=header
@@ -181,17 +194,17 @@ def check_prefix(fields: MessageFields) -> None:
     if not colon or not _NAME.fullmatch(name):
         address = re.sub(f"(?i)^(?:{'|'.join(TECHNOLOGIES)})[ /.,;@-]+", "", target)
         raise InvalidAddress(
-            f"{header} {target!r} has no technology prefix such as pjsip: or sip:; did you mean "
-            f"{'pjsip:' + address!r}?",
+            f"{header} {quote(target)} has no technology prefix such as pjsip: or sip:; did you "
+            f"mean {quote('pjsip:' + address)}?",
             field=header,
         )
     if name.lower() in TECHNOLOGIES and name not in TECHNOLOGIES:
         raise InvalidAddress(
-            f"{header} {target!r}: technology prefixes are case-sensitive; use "
-            f"{name.lower() + ':' + rest!r}",
+            f"{header} {quote(target)}: technology prefixes are case-sensitive; use "
+            f"{quote(name.lower() + ':' + rest)}",
             field=header,
         )
     if not rest:
         raise InvalidAddress(
-            f"{header} {target!r} has no address after the technology prefix", field=header
+            f"{header} {quote(target)} has no address after the technology prefix", field=header
         )

@@ -9,7 +9,7 @@ import re
 from typing import Dict, Iterable, List, Tuple
 
 from .._text import WHITESPACE, action_lines, to_text
-from ..exceptions import LineTooLong
+from ..exceptions import LineTooLong, quote
 from ..headers import Pair
 from ..limits import MAX_ACTION_LINE, MAX_VARIABLES_IN_HEADER
 
@@ -60,7 +60,7 @@ def _escaped_item(name: str, value: str) -> str:
     size = len("Variable: ") + len(item.encode())
     if size > MAX_ACTION_LINE:
         raise LineTooLong(
-            f"the line of variable {name!r} is {size} bytes after escaping; the limit is "
+            f"the line of variable {quote(name)} is {size} bytes after escaping; the limit is "
             f"{MAX_ACTION_LINE}",
             field=name,
             limit=MAX_ACTION_LINE,

@@ -114,7 +114,7 @@ def test_destination_is_ignored_by_11(version: int) -> None:
     with LoopbackServer(version=version) as server:
         texts = response_texts(server, raw + only)
         with client_of(server.port) as client:
-            message = MessageSend("pjsip:b", "b", destination="pjsip:b")
+            message = MessageSend("sip:a@e", "b", destination="pjsip:b")
             if version == 11:
                 with pytest.raises(InvalidAddress):
                     client.send(message)

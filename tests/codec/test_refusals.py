@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from typing import List
+from typing import Any, Dict, List
 
 import pytest
 
 from amiproto import LocalProtocolError, MessageSend, TooManyLines
+from amiproto.exceptions import quote, shorten
 from amiproto.messaging import chan_sip, pjsip
 from tests.refusals import ASTERISK_11, BANNERS, REFUSALS, Refusal, name_of, pairs_of
 
@@ -51,6 +52,40 @@ def test_row_is_rejected(row: Refusal, technology: str) -> None:
 def test_row_is_rejected_as_a_new_action_id(row: Refusal) -> None:
     with pytest.raises(row.error):
         MessageSend("other:x", "").with_action_id(row.arguments["action_id"])
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        *[{argument: text} for argument in ("to", "from_") for text in (
+            "x\\" * 450, "pjsip:" + "x" * 900 + "?", "sip:" + "é" * 400 + "@a;b", "sip:@" * 200,
+            "sip:<" + "a" * 900, "PJSIP:" + "x" * 900, '"' * 900 + "<", "x" * 5_000_000,
+            "<sip:" + "%2B" * 300 + "@e>", "pjsip:" + "a" * 900 + "@e", "pjsip:a/" + "1" * 900)],
+        {"to": "pjsip:" + "a" * 500 + "/<" + "b" * 400, "destination": "pjsip:a"},
+        {"to": "pjsip:a", "variables": {"x" * 5_000_000: "v" * 5_000_000}},
+        {"to": "pjsip:a", "variables": {"x " * 5_000_000: "v"}},
+        {"to": "other:a", "variables": {"x=" * 5_000_000: "v"}},
+        {"to": "other:a", "variables": {"x" * 5_000_000: "\0"}},
+        {"to": "other:a", "body": "x" * 5_000_000},
+    ],
+    ids=lambda arguments: " ".join(arguments),
+)  # fmt: skip
+def test_errors_are_short(arguments: Dict[str, Any]) -> None:
+    for technology in ("pjsip", "sip"):
+        with pytest.raises(LocalProtocolError) as caught:
+            MessageSend(**{"to": f"{technology}:alice", **arguments})
+        assert len(str(caught.value)) < 700
+
+
+@pytest.mark.parametrize("size", [79, 80, 81, 5_000_000])
+def test_quotes_are_shortened_to_80_characters_with_the_length(size: int) -> None:
+    text = "'" + "\n" * (size - 1)
+    if size <= 80:
+        assert (quote(text), shorten(text)) == (repr(text), text)
+    else:
+        for result, shown in ((quote(text), repr(text[:80])), (shorten(text), text[:80])):
+            assert result.startswith(shown) and len(result) < len(shown) + 40
+            assert str(size) in result
 
 
 def test_every_hint_is_given_for_a_row() -> None:

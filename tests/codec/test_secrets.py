@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import pickle
 import traceback
-from typing import Any, Callable
+from typing import Any, Callable, List, Tuple
 
 import pytest
 
@@ -18,6 +18,8 @@ from amiproto import (
     Event,
     Headers,
     LocalProtocolError,
+    Login,
+    LoginFailed,
     Response,
     Role,
     Session,
@@ -71,6 +73,78 @@ def test_errors_hide_secrets(kind: Callable[..., Any], name: str) -> None:
         shown = "".join(traceback.format_exception(None, caught.value, caught.value.__traceback__))
         assert SECRET not in shown + repr(caught.value) + repr(vars(caught.value))
         assert caught.value.__context__ is None
+        if kind is Action:
+            assert not exposed(caught.value)
+
+
+@pytest.mark.parametrize("mechanism", [MD5, PLAIN])
+@pytest.mark.parametrize("end", ["\n", "\0", "x" * 1100, "\ud800"])
+def test_frames_of_an_invalid_secret_show_it_under_its_name_only(mechanism: str, end: str) -> None:
+    for secret in (SECRET + end, (SECRET + end).encode("utf-8", "surrogatepass")):
+        if end == "\ud800" and isinstance(secret, bytes):
+            continue
+        for call in (
+            lambda: Login("joe", secret, mechanism=mechanism),
+            lambda: Session("joe", secret, entropy=bytes(16), mechanism=mechanism),
+        ):
+            with pytest.raises(LocalProtocolError) as caught:
+                call()
+            assert caught.value.field == "Secret" and not exposed(caught.value)
+
+
+def exposed(error: BaseException) -> List[str]:
+    """Return the variables of the codec's frames that show the secret, whatever their names say.
+
+    Scrubbers of error reports know the names ``secret`` and ``headers["Secret"]``.
+    """
+    return [
+        name
+        for frame, _ in traceback.walk_tb(error.__traceback__)
+        if "/amiproto/" in frame.f_code.co_filename
+        for name, value in frame.f_locals.items()
+        if name not in ("secret", "self") and not isinstance(value, dict) and SECRET in repr(value)
+    ]
+
+
+@pytest.mark.parametrize("mechanism", [MD5, PLAIN])
+def test_failed_login_hides_what_the_server_echoes(mechanism: str) -> None:
+    login = Login("joe", SECRET, mechanism=mechanism)
+    sent = login.start()
+    if mechanism == MD5:
+        answer = login.receive_response(Response("Success", {"Challenge": "123"}))
+        assert answer is not None
+        sent = answer
+    proof = sent.headers["Key" if mechanism == MD5 else "Secret"]
+    with pytest.raises(LoginFailed) as caught:
+        login.receive_response(Response("Error", {"Message": f"no {proof} here"}))
+    assert caught.value.server_message == "no <redacted> here"
+    assert proof not in str(caught.value) + repr(vars(caught.value))
+
+
+@pytest.mark.parametrize(
+    "pairs",
+    [
+        [("Action-000000", "Update"), ("Cat-000000", "joe"), ("Var-000000", "secret"),
+         ("Value-000000", SECRET), ("Match-000000", SECRET)],
+        [("VALUE-1", SECRET), ("var-1", "MD5_Cred")],
+        [("Channel", "joe"), ("Variable", "DB_PASSWORD"), ("Value", SECRET)],
+    ],
+)  # fmt: skip
+def test_repr_hides_the_value_of_a_secret_that_another_header_names(
+    pairs: List[Tuple[str, str]],
+) -> None:
+    for message in (
+        Action("UpdateConfig", pairs),
+        Event("VarSet", pairs),
+        Response("Success", pairs),
+    ):
+        for shown in (repr(message), repr(message.headers)):
+            assert SECRET not in shown and shown.count("<redacted>") == len(pairs) // 2
+
+
+def test_repr_shows_the_values_of_other_settings() -> None:
+    pairs = [("Var-000000", "secret"), ("Value-000001", "shown"), ("Var-000001", "host")]
+    assert "shown" in repr(Action("UpdateConfig", pairs))
 
 
 def logged_in(mechanism: str) -> Session:

@@ -93,7 +93,10 @@ def read_uri(text: str) -> Optional[Uri]:
     if "?" in place:
         place, _, headers = place.partition("?")
     host_port, *parameters = place.split(";")
-    found = re.fullmatch(r"(\[[0-9A-Fa-f:.]*\]|[^\[\]:]*)(?::([0-9]+))?", host_port)
+    # A zone, such as fe80::1%eth0, is not in RFC 3261.
+    found = re.fullmatch(
+        r"(\[[0-9A-Fa-f:.]*(?:%[\w.~-]+)?\]|[^\[\]:]*)(?::([0-9]+))?", host_port, re.ASCII
+    )
     if found is None or not found.group(1):
         return None
     host, port = found.groups()
@@ -211,6 +214,7 @@ class PjsipReader:
         host = host if at else self.host
         if asked is None:
             return NameAddr("", f"sip:{user}@{host}")
+        asked = asked.lstrip(" ")
         found = _address(asked)
         if found is None and "<" not in asked and ":" not in asked.partition("@")[0]:
             # A user, or user@host, without a scheme.
@@ -252,10 +256,10 @@ class SipReader:
         else:
             scheme = "sip"
         user, at, host = inner.rpartition("@")
-        if not host:
+        if not host or at and not user:
             return None
         place = self._peers.get(host, host)
-        head = f"{_user(user)}@" if user else ""
+        head = f"{_user(user)}@" if at else ""
         return NameAddr(name, f"{scheme.lower()}:{head}{place}")
 
     def _from(self, asked: Optional[str]) -> Optional[NameAddr]:

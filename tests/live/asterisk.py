@@ -58,9 +58,9 @@ class AsteriskServer:
         self.major = int(self.version.split(".")[0])
         #: The available technologies, such as ``("sip", "pjsip")``; empty while it is stopped.
         self.technologies: Tuple[str, ...] = ()
-        ami, ami_tls = _free_ports(socket.SOCK_STREAM, 2)
+        ami, ami_tls, pjsip_tcp = _free_ports(socket.SOCK_STREAM, 3)
         pjsip, sip = _free_ports(socket.SOCK_DGRAM, 2)
-        self.ports = configuration.Ports(ami, ami_tls, pjsip, sip, phone_port)
+        self.ports = configuration.Ports(ami, ami_tls, pjsip, pjsip_tcp, sip, phone_port)
         #: The ports of plain AMI and of AMI over TLS.
         self.port, self.tls_port = ami, ami_tls
         self._extra = dict(extra or {})

@@ -41,6 +41,7 @@ class Ports(NamedTuple):
     ami: int
     ami_tls: int
     pjsip: int
+    pjsip_tcp: int
     sip: int
     phone: int
 
@@ -124,7 +125,7 @@ def _pjsip(ports: Ports) -> str:
     return f"""\
 [system]
 type = system
-; The phone has no TCP, so large messages must stay on UDP.
+; Large messages stay on UDP.
 disable_tcp_switch = yes
 
 [udp]
@@ -132,9 +133,13 @@ type = transport
 protocol = udp
 bind = 127.0.0.1:{ports.pjsip}
 
+[tcp]
+type = transport
+protocol = tcp
+bind = 127.0.0.1:{ports.pjsip_tcp}
+
 [alice]
 type = endpoint
-transport = udp
 context = phones
 disallow = all
 allow = ulaw
@@ -147,7 +152,6 @@ contact = sip:alice@127.0.0.1:{ports.phone}
 ; Used for a bare URI without an endpoint.
 [default_outbound_endpoint]
 type = endpoint
-transport = udp
 context = phones
 disallow = all
 allow = ulaw

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 import socket
+import socketserver
 import threading
 import time
-from typing import List, NamedTuple, Optional, Set, Tuple
+from typing import Callable, List, NamedTuple, Optional, Set, Tuple
 
 _COMPACT_FORMS = {
     b"c": b"content-type", b"e": b"content-encoding", b"f": b"from", b"i": b"call-id",
@@ -81,25 +83,29 @@ def parse(raw: bytes, source: Tuple[str, int] = ("", 0)) -> SipMessage:
 
 
 class SipPhone:
-    """A UDP socket on loopback that answers every SIP request with 200 OK; a context manager.
+    """A phone on a UDP and TCP port of loopback that answers every SIP request with 200 OK.
+
+    A context manager.
 
     Each MESSAGE is kept until a test pops it. Retransmissions (same Call-ID and CSeq) are answered
     but not kept again.
     """
 
     def __init__(self) -> None:
+        self._tcp = _TCPServer(self)
+        self.host = "127.0.0.1"
+        self.port: int = self._tcp.server_address[1]
         self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _RECEIVE_BUFFER)
-        self._socket.bind(("127.0.0.1", 0))
-        self.host: str
-        self.port: int
-        self.host, self.port = self._socket.getsockname()
+        self._socket.bind((self.host, self.port))
         self._arrived = threading.Condition()
         self._messages: List[SipMessage] = []
         self._seen: Set[Tuple[Optional[bytes], Optional[bytes]]] = set()
         self._closing = False
         self._thread = threading.Thread(target=self._serve, name="sip-phone", daemon=True)
         self._thread.start()
+        self._tcp_thread = threading.Thread(target=self._tcp.serve_forever, daemon=True)
+        self._tcp_thread.start()
 
     def wait_for(self, count: int, timeout: float = 5.0) -> List[SipMessage]:
         """Pop the next messages in order; raise TimeoutError, and pop none, if there are fewer."""
@@ -130,6 +136,9 @@ class SipPhone:
                 waker.sendto(b"", (self.host, self.port))
                 self._thread.join(0.2)
         self._socket.close()
+        self._tcp.shutdown()
+        self._tcp_thread.join()
+        self._tcp.server_close()
 
     def __enter__(self) -> SipPhone:
         return self
@@ -145,17 +154,21 @@ class SipPhone:
                 # An ICMP error of an earlier response; wait in case it persists.
                 time.sleep(0.01)
                 continue
-            try:
-                message = parse(raw, source)
-            except ValueError:
-                continue
-            # An ACK is the only request without a response.
-            if message.method != b"ACK":
-                self._respond(message)
-            if message.method == b"MESSAGE":
-                self._keep(message)
+            self.receive(raw, source, lambda data: self._socket.sendto(data, source))
 
-    def _respond(self, request: SipMessage) -> None:
+    def receive(self, raw: bytes, source: Tuple[str, int], send: Callable[[bytes], object]) -> None:
+        """Answer a request from any transport, and keep a MESSAGE."""
+        try:
+            message = parse(raw, source)
+        except ValueError:
+            return
+        # An ACK is the only request without a response.
+        if message.method != b"ACK":
+            self._respond(message, send)
+        if message.method == b"MESSAGE":
+            self._keep(message)
+
+    def _respond(self, request: SipMessage, send: Callable[[bytes], object]) -> None:
         lines = [b"SIP/2.0 200 OK"]
         for name, value in request.headers:
             long_name = _long_form(name)
@@ -166,7 +179,7 @@ class SipPhone:
             lines.append(name + b": " + value)
         lines += [b"Content-Length: 0", b"", b""]
         try:
-            self._socket.sendto(b"\r\n".join(lines), request.source)
+            send(b"\r\n".join(lines))
         except OSError:
             pass  # some tests stop the server
 
@@ -178,6 +191,35 @@ class SipPhone:
             self._seen.add(identity)
             self._messages.append(message)
             self._arrived.notify_all()
+
+
+class _TCPServer(socketserver.ThreadingTCPServer):
+    """The TCP port of a phone."""
+
+    allow_reuse_address = daemon_threads = True
+    block_on_close = False
+
+    def __init__(self, phone: SipPhone) -> None:
+        self.phone = phone
+        super().__init__(("127.0.0.1", 0), _TCPHandler)
+
+
+class _TCPHandler(socketserver.StreamRequestHandler):
+    """Reads requests, whose Content-Length says where each ends."""
+
+    def handle(self) -> None:
+        assert isinstance(self.server, _TCPServer)
+        lines: List[bytes] = []
+        for line in self.rfile:
+            lines.append(line)
+            if line != b"\r\n":
+                continue
+            head, lines = b"".join(lines), []
+            if head == b"\r\n":
+                continue  # a keep-alive
+            length = re.search(rb"(?im)^Content-Length *: *([0-9]+)", head)
+            raw = head + self.rfile.read(int(length.group(1)) if length else 0)
+            self.server.phone.receive(raw, self.client_address, self.request.sendall)
 
 
 def _long_form(name: bytes) -> bytes:

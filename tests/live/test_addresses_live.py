@@ -2,7 +2,8 @@
 
 Accepted messages are sent, and the addresses that arrive are compared with a reading of the given
 ones by the rules of SIP alone. Rejected messages are sent unchecked, and those that arrive exactly
-are counted by rule.
+are counted by rule. A rejection is needed even so if another configuration of the server, or
+another version with the same banner, would alter the message.
 
 ``AMICLIENT_LIVE_EXAMPLES`` is the number of addresses for each server and technology, and
 ``AMICLIENT_LIVE_SEED`` the seed of the generator.
@@ -22,25 +23,21 @@ from amiproto import Banner, LocalProtocolError, MessageSend
 from tests.live.address_oracle import Wanted, reader_of, seen_at_phone
 from tests.live.ami import connected
 from tests.live.asterisk import AsteriskServer
-from tests.live.delivery import report, require, wire
+from tests.live.delivery import Delivery, report, require, wire
 from tests.live.pipelined import SendOutcome, send_pipelined
 from tests.live.servers import Live
 
 EXAMPLES = int(os.environ.get("AMICLIENT_LIVE_EXAMPLES") or 600)
 SEED = int(os.environ.get("AMICLIENT_LIVE_SEED") or 20)
 
-#: Rejected messages that are sent unchecked, for each server and technology.
-MIRRORED = max(200, EXAMPLES // 10)
-
-#: Limit for needless rejections, in percent of the messages that are sent unchecked.
-MOST_NEEDLESS = 5
+#: Limit for needless rejections, in percent of all rejections.
+MOST_NEEDLESS = {"sip": 3, "pjsip": 1}
 
 #: Endpoints with names that look like addresses.
 _ENDPOINTS = ("alice", "al@two", "bo;b")
 _ENDPOINT = """
 [{name}]
 type = endpoint
-transport = udp
 disallow = all
 allow = ulaw
 aors = alice
@@ -68,18 +65,19 @@ _NAMES = [
 ]  # fmt: skip
 _HOSTS = [
     "example.org", "EXAMPLE.Org", "e", "1.2.3.4", "a_b", "e.", "-x..y", "[::1]", "[2001:db8::1]",
+    "[fe80::1%eth0]",
 ]  # fmt: skip
 _ODD_HOSTS = [
     "[1]", "[.]", "[1.2.3.4]", "[]", "e:5060", "e:", "e:0", "e:05060", "ex é", "e%41", "", "e ",
     "::1", "e;user=phone", "e;x", "e?Subject=x", "e/x", "e@f", "e:99999",
 ]  # fmt: skip
 _PARAMETERS = [
-    "user=phone", "user=ip", "transport=udp", "transport=UDP", "ttl=5", "maddr=127.0.0.1", "lr",
-    "x=1", "x", "y=a:b", "z=[1]", "x=a+b&c$", "ext=3", "a-b=c.d", "x=1", "x%20y=1", "x=a%20b",
-    "X=Y",
+    "user=phone", "user=ip", "transport=udp", "transport=TCP", "transport=tcp", "ttl=5",
+    "maddr=127.0.0.1", "lr", "x=1", "x", "y=a:b", "z=[1]", "x=a+b&c$", "ext=3", "a-b=c.d", "x=1",
+    "x%20y=1", "x=a%20b", "X=Y",
 ]  # fmt: skip
 _ODD_PARAMETERS = [
-    "transport=tcp", "transport=tls", "transport=ws", "transport=", "method=INVITE", "lr=on", "LR",
+    "transport=sctp", "transport=", "method=INVITE", "lr=on", "LR",
     "USER=phone", "User=phone", "Transport=udp", "x=", "x=a/b", 'x="a b"', 'x="ab"', "x=a=b", "",
     "user=a%20b", "user=", "ttl=256", "ttl=05", "x=a,b", "x=é", "x=a b", "=1", "x=#",
 ]  # fmt: skip
@@ -91,7 +89,8 @@ _ODD_WORDS = [
 _PHONE = "127.0.0.1:{P}"
 _ODD_PHONES = [
     "127.0.0.1:0{P}", "[127.0.0.1]:{P}", "127.1:{P}", "127.0.0.1:{P};x=1", "127.0.0.1:{P}?X-A=1",
-    "127.0.0.1:{P} ", "127.0.0.1:{P}/x", "127.0.0.1:{P},e", "127.0.0.1.:{P}",
+    "127.0.0.1:{P} ", "127.0.0.1:{P}/x", "127.0.0.1:{P},e", "127.0.0.1.:{P}", "127.0.0.1:+{P}",
+    "127.0.0.1:{O}", "127.0.0.1:", "127.0.0.1",
 ]  # fmt: skip
 
 
@@ -193,6 +192,8 @@ class Generator:
         if self._maybe(0.06):
             return str(self._one(*_ODD_WORDS, *_NAMES))
         host = self._host()
+        if self._maybe(0.04):
+            return f" {self._named(self._uri(host))}"
         if self._maybe(0.08):
             return str(self._one(self._user(), f"{self._user()}@{host}", f"Door <{self._user()}>"))
         return self._named(self._uri(host))
@@ -280,7 +281,8 @@ def _is_exact(wanted: Optional[Wanted], shot: SendOutcome) -> bool:
 
 def _rule(error: LocalProtocolError) -> str:
     """Return the message of an error without the parts that depend on the address."""
-    message = re.sub(r"'(?:[^'\\]|\\.)*'|\"(?:[^\"\\]|\\.)*\"|\[\S*\]", "...", str(error))
+    message = re.sub(r"\.\.\. \([0-9]+ characters\)", "", str(error))
+    message = re.sub(r"'(?:[^'\\]|\\.)*'|\"(?:[^\"\\]|\\.)*\"|\[\S*\]", "...", message)
     return re.sub("; .*", "", re.sub(r"%[0-9A-Fa-f]{2}|[0-9]+ bytes|sent as \S+,", "#", message))
 
 
@@ -288,7 +290,10 @@ def _cases(technology: str, port: int) -> List[Case]:
     generator = Generator(technology, SEED)
     cases: List[Case] = []
     while len(cases) < EXAMPLES:
-        texts = [text.replace("{P}", str(port)) if text else text for text in generator.case()]
+        texts = [
+            text and text.replace("{P}", str(port)).replace("{O}", str(port + 65536))
+            for text in generator.case()
+        ]
         if all(text is None or text.isprintable() for text in texts):
             cases.append(Case(*texts))  # type: ignore[arg-type]
     return cases
@@ -316,7 +321,7 @@ def test_success_is_exact_and_rejections_are_needed(
     counts: Counter[str] = Counter()
     wrong: List[str] = []
     shots = send_pipelined(live, technology, [(key, data) for _, key, data in accepted])
-    place = f"127.0.0.1:{live.phone.port}"
+    at_phone = re.compile(rf"sips?:(?:[^@]*@)?127\.0\.0\.1:{live.phone.port}(?:[;?]|\Z)")
     for (case, _, _), shot in zip(accepted, shots):
         wanted = reader.wanted(*case)
         if not shot.succeeded:
@@ -324,30 +329,61 @@ def test_success_is_exact_and_rejections_are_needed(
             assert not shot.messages
         elif _is_exact(wanted, shot):
             counts["exact"] += 1
-        elif not shot.messages and wanted is not None and place not in wanted.uri:
+        elif not shot.messages and wanted is not None and not at_phone.match(wanted.uri):
             counts["routed to another host"] += 1
         else:
             seen = [(m.request_uri, m.header("To"), m.header("From")) for m in shot.messages]
             wrong.append(f"{case}: {wanted} expected, {seen} received")
 
-    chosen = random.Random(SEED).sample(rejected, min(MIRRORED, len(rejected)))
-    mirrored = send_pipelined(live, technology, [(key, _raw(case, key)) for case, key, _ in chosen])
+    unchecked = [(key, _raw(case, key)) for case, key, _ in rejected]
     rules: Counter[str] = Counter()
-    needless: Dict[str, List[Case]] = {}
-    for (case, _, reason), shot in zip(chosen, mirrored):
+    exact_by_rule: Dict[str, List[Case]] = {}
+    for (case, _, reason), shot in zip(rejected, send_pipelined(live, technology, unchecked)):
         rule = _rule(reason)
         rules[rule] += 1
         if shot.succeeded and _is_exact(reader.wanted(*case), shot):
-            needless.setdefault(rule, []).append(case)
+            exact_by_rule.setdefault(rule, []).append(case)
 
-    total = sum([len(exact) for exact in needless.values()])
+    all_exact = [case for cases in exact_by_rule.values() for case in cases]
+    needless = [case for case in all_exact if not _depends_on_the_server(case)]
     lines = [f"Asterisk {live.server.version} {technology}: {len(cases)} addresses, seed {SEED}"]
     lines += [f"{count:8} {what}" for what, count in counts.most_common()]
     lines.append(f"{len(wrong):8} Success, but not exact")
-    lines.append(f"{len(rejected):8} rejected; {len(chosen)} sent unchecked: {total} were exact")
+    lines.append(
+        f"{len(rejected):8} rejected; {len(all_exact)} were exact, {len(needless)} needless"
+    )
     for rule, count in rules.most_common():
-        exact = needless.get(rule, [])
+        exact = exact_by_rule.get(rule, [])
         lines.append(f"{len(exact):8} of {count}: {rule}  {exact[:1] or ''}")
     report(pytestconfig, lines + wrong[:20])
     assert not wrong, wrong[0]
-    assert total * 100 <= MOST_NEEDLESS * max(len(chosen), 100)
+    assert len(needless) * 100 <= MOST_NEEDLESS[technology] * max(len(rejected), 100), needless[:9]
+
+
+def _depends_on_the_server(case: Case) -> bool:
+    """Return True for pjsip addresses that are exact only on some servers."""
+    target = case.to if case.destination is None else case.destination
+    if not target.startswith("pjsip:"):
+        return False
+    # An endpoint with the name of the user would receive the message.
+    if re.match(r"pjsip:[^/:<]*@", target):
+        return True
+    # A From is cut at its semicolon by 22.0, not by 22.10.
+    if case.from_ is not None and ";" in case.from_ and "@" in case.from_:
+        return True
+    # 22.0 takes the endpoint for a part of the name.
+    return case.destination == case.to and "/" in target and "<" in target
+
+
+@pytest.mark.parametrize(
+    "form", ["pjsip:alice/{}", "pjsip:{}", "pjsip:alice/Bob <{}>", "pjsip:alice/<{}>"]
+)
+@pytest.mark.parametrize("transport", ["tcp", "TCP"])
+def test_transport_of_a_target_is_used(live: Live, form: str, transport: str) -> None:
+    require(live, "pjsip")
+    uri = f"sip:bob@127.0.0.1:{live.phone.port};transport={transport}"
+    with Delivery(live, "pjsip") as delivery:
+        delivery.send(to=form.format(uri), body="by TCP")
+        message = live.phone.next_message()
+    assert (message.request_uri, message.body) == (uri, b"by TCP")
+    assert b"/TCP " in (message.header("Via") or b"")
