@@ -27,6 +27,7 @@ def options(asterisk: bool = False) -> argparse.Namespace:
     parser.add_argument("--short", action="store_true", help="few rounds, without significance")
     if asterisk:
         parser.add_argument("--asterisk", metavar="SUITE", help="bullseye (16) or sid (22)")
+        parser.add_argument("--against", metavar="PATH", help="another checkout to compare with")
     return parser.parse_args()
 
 

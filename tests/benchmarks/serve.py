@@ -2,16 +2,18 @@
 
 Prints a label, the port, a user and the secret. The server is a loopback server, optionally with a
 delay of ``--delay`` milliseconds in each direction, or a live Asterisk with ``--asterisk SUITE``.
+Asterisk is a process of its own, so that this one runs nothing but its phone.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import select
 import sys
 from asyncio import StreamReader, StreamWriter
 from threading import Thread
-from typing import Tuple
+from typing import Callable, Tuple
 
 from amiclient.loopback import SECRET, USERNAME, LoopbackServer
 from tests.live.asterisk import AsteriskServer
@@ -47,14 +49,16 @@ def main() -> None:
     parser.add_argument("--asterisk", metavar="SUITE")
     options = parser.parse_args()
 
-    def run(*line: object) -> None:
+    def run(*line: object, between: Callable[[], object] = list) -> None:
         print(*line, sep="\t", flush=True)
-        sys.stdin.read()
+        while not select.select([sys.stdin], [], [], 1.0)[0]:
+            between()
 
     if options.asterisk:
         with SipPhone() as phone:
             with AsteriskServer(tree(options.asterisk), phone_port=phone.port) as live:
-                run(f"Asterisk {live.version}", live.port, "messenger", live.users["messenger"])
+                secret = live.users["messenger"]
+                run(f"Asterisk {live.version}", live.port, "messenger", secret, between=phone.drain)
     else:
         with LoopbackServer(keep=0) as server:
             port, label = server.port, "loopback"
