@@ -8,10 +8,9 @@ import tracemalloc
 from typing import List
 
 from amiproto import NEED_DATA, Message, Session
-from tests.benchmarks import streams
+from tests.benchmarks import contender, streams
 from tests.benchmarks.bench_decode import connected
 from tests.benchmarks.common import options, serving, show
-from tests.benchmarks.contender import message
 
 
 def peak() -> float:
@@ -32,7 +31,7 @@ def batch(count: int) -> None:
     """Check that the peak does not grow after the first tenth of many messages."""
     with serving() as server:
         with server.client() as client:
-            results = client.send_messages(map(message, range(count)), window=32)
+            results = client.send_messages(map(contender.message, range(count)), window=32)
             for _ in range(count // 10):
                 next(results)
             before = peak()
