@@ -132,6 +132,8 @@ class Client:
         max_event_bytes: int = MAX_EVENT_BYTES,
     ) -> None:
         self.host = _check_text(host, "host")
+        if "://" in host or "@" in host:  # not quoted: it may hold a secret
+            raise ValueError("host must be a name or an address without a user; see from_url()")
         # Only None and False disable TLS; an empty path is an error.
         self._tls = None if tls is None or tls is False else tls
         default_port = DEFAULT_PORT if self._tls is None else DEFAULT_TLS_PORT

@@ -25,6 +25,7 @@ from tests.faults import client_of
         ("timeout", -1, ValueError), ("timeout", "5", TypeError),
         ("timeout", float("nan"), ValueError), ("timeout", True, TypeError),
         ("host", "", ValueError), ("host", b"localhost", TypeError), ("username", "", ValueError),
+        ("host", "ami://s3cret", ValueError), ("host", "u:s3cret@pbx", ValueError),
         ("username", None, TypeError), ("secret", "", ValueError), ("secret", b"", ValueError),
         ("secret", None, TypeError), ("secret", ["s3cret"], TypeError),
         ("tls_hostname", 1, TypeError), ("events", True, TypeError),
