@@ -130,6 +130,10 @@ def set_socket_options(sock: socket.socket) -> None:
         # Another kind of socket, or a broken one, which its first use will show.
 
 
+#: OpenSSL's X509_V_ERR_HOSTNAME_MISMATCH and X509_V_ERR_IP_ADDRESS_MISMATCH.
+_WRONG_NAME = (62, 64)
+
+
 def start_tls(
     transport: Transport, context: SSLContext, server_name: str, deadline: Deadline
 ) -> None:
@@ -155,8 +159,9 @@ def start_tls(
             f"TLS handshake with {server_name} timed out; check that this is the TLS port"
         ) from error
     except ssl.SSLCertVerificationError as error:
+        field = "tls_hostname" if error.verify_code in _WRONG_NAME else "tls"
         raise TLSError(
-            f"the certificate of {server_name} is not trusted: {error.verify_message}", field="tls"
+            f"the certificate of {server_name} is not trusted: {error.verify_message}", field=field
         ) from error
     except (OSError, ValueError) as error:
         raise_from_handler(error)

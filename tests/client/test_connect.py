@@ -280,6 +280,7 @@ def test_untrusted_certificate(secure: LoopbackServer, options: Dict[str, Any]) 
     with pytest.raises(TLSError) as caught:
         client_of(secure.port, **options).connect()
     assert caught.value.outcome == NOT_SENT and not caught.value.retryable
+    assert caught.value.field == ("tls_hostname" if "tls_hostname" in options else "tls")
     assert isinstance(caught.value.__cause__, ssl.SSLCertVerificationError)
 
 
