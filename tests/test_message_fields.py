@@ -64,7 +64,7 @@ def batch_csv(values: Dict[str, Any], path: Path) -> List[str]:
         writer = csv.DictWriter(file, list(row))
         writer.writeheader()
         writer.writerow(row)
-    return ["--csv", "--batch", str(path)]
+    return ["--batch", str(path)]
 
 
 def batch_defaults(values: Dict[str, Any], path: Path) -> List[str]:

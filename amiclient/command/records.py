@@ -6,29 +6,24 @@ import csv
 import json
 import os
 import re
-from math import isinf
-from typing import Any, Dict, Iterator, List, Mapping, NamedTuple, Optional, Tuple
+import select
+from io import FileIO
+from itertools import chain
+from math import isfinite
+from stat import S_ISREG
+from typing import Any, Dict, Iterator, List, Mapping, NamedTuple, Tuple
 
 from amiproto import LocalProtocolError, MessageSend
-from amiproto.headers import to_exact_pairs
 from amiproto.messaging import field_keys
 
-from .options import EX_DATAERR, EX_NOINPUT, CommandError
+from .options import CommandError, Exit
 from .signals import Signals
 
 #: Limit for a line in bytes; a message has a few thousand at most.
 MAX_LINE = 1024 * 1024
 
-#: Seconds to wait for more input after a signal. They are for the rest of a line whose start was
-#: read, and for a program at the other end of a pipe that is just writing.
-GRACE_PERIOD = 0.5
-
-#: Whether the system can wait for input from a pipe or terminal.
-CAN_WAIT = os.name == "posix"
-
-_CHUNK = 64 * 1024
-
-_BOM = b"\xef\xbb\xbf"
+#: Seconds of a wait for input after which signals are checked.
+_POLL_INTERVAL = 0.1
 
 #: A lone surrogate: decoding gives one for each byte that is not UTF-8.
 _SURROGATE = re.compile("[\ud800-\udfff]")
@@ -41,99 +36,75 @@ _VARIABLE = "variable:"
 
 
 class LineReader:
-    """Reads lines from a descriptor, with bounded memory.
+    """Reads lines from a file, pipe or terminal, with bounded memory.
 
-    :param descriptor: of a file, pipe or terminal (int); the caller closes it.
-    :param signals: a signal ends a wait for input.
-
-    Each method raises :class:`CommandError` if reading fails.
+    After a signal a file is read to its end, so that every line gets a result. From a pipe or a
+    terminal, which may never end, no more is read; an incomplete line is dropped.
     """
 
-    def __init__(self, descriptor: int, signals: Signals) -> None:
-        self._descriptor = descriptor
+    def __init__(self, file: FileIO, signals: Signals) -> None:
+        self._file = file
         self._signals = signals
         self._buffer = bytearray()
-        #: Whether the end of the input was reached.
-        self.ended = False
-        #: Number of bytes read (int).
-        self.position = 0
+        # Windows cannot wait for a pipe.
+        self._can_wait = os.name == "posix" and not S_ISREG(os.fstat(file.fileno()).st_mode)
+        self._ended = False
+        #: Whether reading was stopped by a signal.
+        self.is_cut = False
 
-    def has_line(self) -> bool:
-        """Return True if :meth:`read_line` will return a line, or the end, without waiting."""
-        while self._needs_data():
-            if not self._is_readable(0.0):
-                return False
-            self._read_chunk()
+    def fill(self, wait: bool) -> bool:
+        """Read until there is a line or the end of the input.
+
+        :return: False if there is neither yet; not with ``wait``.
+        :raises CommandError: if reading fails.
+        """
+        while not self._ended and b"\n" not in self._buffer and len(self._buffer) <= MAX_LINE:
+            if self._can_wait and self._signals.signum is not None:
+                self._ended = self.is_cut = True
+                self._buffer.clear()
+            # In steps, because a signal between the check and select() does not end select().
+            elif (
+                self._can_wait
+                and not select.select([self._file], [], [], _POLL_INTERVAL if wait else 0.0)[0]
+            ):
+                if not wait:
+                    return False
+            else:
+                try:
+                    data = self._file.read(64 * 1024)
+                except OSError as error:
+                    raise CommandError(Exit.NOINPUT, f"cannot read the input: {error}") from error
+                self._ended = not data
+                self._buffer += data
         return True
-
-    def wait(self) -> None:
-        """Wait for input or for a signal."""
-        self._is_readable(None)
 
     def read_line(self) -> bytes:
         """Return the next line with its line end (bytes); empty at the end of the input.
 
         A line over MAX_LINE bytes is cut to MAX_LINE + 1.
         """
-        line, is_complete = self._pop_piece()
-        more = line
-        while more and not is_complete:
-            more, is_complete = self._pop_piece()
-        return line
-
-    def _pop_piece(self) -> Tuple[bytes, bool]:
-        """Remove a line, or MAX_LINE bytes or more of it, from the buffer.
-
-        :return: the first MAX_LINE + 1 bytes, and whether the line end was among the removed.
-        """
-        while self._needs_data():
-            if self._is_readable(None) or self._is_readable(GRACE_PERIOD):
-                self._read_chunk()
-            else:
-                self.ended = True
-        size = self._buffer.find(b"\n") + 1
-        is_complete = size > 0
-        size = size or len(self._buffer)
-        piece = bytes(self._buffer[: min(size, MAX_LINE + 1)])
-        del self._buffer[:size]
-        return piece, is_complete
-
-    def _needs_data(self) -> bool:
-        return not self.ended and b"\n" not in self._buffer and len(self._buffer) <= MAX_LINE
-
-    def _read_chunk(self) -> None:
-        try:
-            data = os.read(self._descriptor, _CHUNK)
-        except OSError as error:
-            raise CommandError(EX_NOINPUT, f"cannot read the input: {error}") from error
-        self.ended = not data
-        self.position += len(data)
-        self._buffer += data
-
-    def _is_readable(self, seconds: Optional[float]) -> bool:
-        """Wait for input, and return whether there is any.
-
-        :param seconds: the longest wait (float); None waits until a signal.
-        """
-        if not CAN_WAIT:
-            return True
-        from select import select
-
-        watched: List[Any] = [self._descriptor]
-        if self._signals.wake is not None and seconds is None:
-            watched.append(self._signals.wake)
-        return self._descriptor in select(watched, [], [], seconds)[0]
+        line = b""
+        while True:
+            self.fill(wait=True)
+            end = self._buffer.find(b"\n") + 1
+            size = end or len(self._buffer)
+            line = line or bytes(self._buffer[: min(size, MAX_LINE + 1)])
+            del self._buffer[:size]
+            if end or not size:
+                return line
 
 
 class Record(NamedTuple):
     """One line of JSON or row of CSV.
 
     :ivar int number: the number of its first line, from 1.
+    :ivar str text: the line, or all lines of the row, with the line end.
     :ivar fields: its content, copied to the output (dict).
     :ivar str problem: why it is not an object or row; empty if it is.
     """
 
     number: int
+    text: str
     fields: Dict[str, Any]
     problem: str = ""
 
@@ -148,141 +119,148 @@ class Record(NamedTuple):
         arguments = dict(defaults)
         for key, value in self.fields.items():
             name = _KEYS.get(key)
-            if name is None:
-                _check_spelling(key)
-            elif value is not None:
-                arguments[name] = _check_value(key, value)
+            if name is not None and value is not None:
+                arguments[name] = value
+            elif name is None and _misspelling(key):
+                raise LocalProtocolError(_misspelling(key))
         for key in ("to", "body"):
             if key not in arguments:
                 raise LocalProtocolError(f"missing {key!r}")
-        return MessageSend(**arguments)
-
-
-def _check_value(key: str, value: Any) -> Any:
-    if key == "variables":
         try:
-            return to_exact_pairs(value, key)
-        except TypeError:
-            raise LocalProtocolError(f"{key!r} must be an object with string values") from None
-    if not isinstance(value, str):
-        raise LocalProtocolError(f"{key!r} must be a string")
-    return value
+            return MessageSend(**arguments)
+        except TypeError as error:
+            raise LocalProtocolError(str(error)) from None
 
 
-def _check_spelling(key: str) -> None:
+def _misspelling(key: str) -> str:
     # Other keys are kept for the caller. A misspelled one would silently change the message.
-    plain = key.strip().rstrip("_").lower()
+    plain, colon, _ = key.partition(":")
+    plain = plain.strip().rstrip("_").lower()
     for known in (plain, plain + "s"):
-        if known in _KEYS:
-            raise LocalProtocolError(f"unknown key {key!r}; did you mean {known!r}?")
+        if known == "variables" and colon:
+            return f"unknown key {key!r}; use 'variable:NAME' in CSV, or 'variables' in JSON"
+        if known in _KEYS and not colon:
+            return f"unknown key {key!r}; did you mean {known!r}?"
+    return ""
 
 
-def read_json(reader: LineReader) -> Iterator[Record]:
-    """Yield the records of a file of JSON Lines; blank lines are skipped."""
+def read_records(reader: LineReader, is_output: bool) -> Iterator[Record]:
+    """Yield the records of a file of JSON Lines or CSV, whichever its first line is.
+
+    :param is_output: whether the file is the output of an earlier batch, which is JSON.
+    :raises CommandError: if the first line is neither a JSON object nor a header of CSV.
+    """
+    lines = _decoded_lines(reader)
+    for number, text in lines:
+        if text.strip():  # blank lines are skipped
+            is_json = is_output or text.lstrip().startswith("{")
+            yield from (_read_json if is_json else _read_csv)(chain([(number, text)], lines))
+
+
+def _read_json(lines: Iterator[Tuple[int, str]]) -> Iterator[Record]:
     decode = json.JSONDecoder(
         object_pairs_hook=_reject_duplicate_keys,
-        parse_constant=_reject_constant,
-        parse_float=_reject_infinity,
+        parse_constant=_finite_number,
+        parse_float=_finite_number,
     ).decode
-    for number, text in _decoded_lines(reader):
+    for number, text in lines:
         if not text.strip():
             continue
         problem = _check_text(text)
-        value: Any = None
         if not problem:
             try:
                 value = decode(text)
-            except json.JSONDecodeError as error:
-                problem = f"invalid JSON: {error.msg} at column {error.colno}"
-            except (ValueError, RecursionError) as error:
-                problem = f"invalid JSON: {error}"
-            else:
                 if isinstance(value, dict):
-                    yield Record(number, value)
+                    yield Record(number, text, value)
                     continue
                 problem = "expected a JSON object"
-        yield Record(number, {"input": text}, problem)
+            except json.JSONDecodeError as error:
+                problem = f"invalid JSON at column {error.colno}"
+            except RecursionError:
+                problem = "invalid JSON: too many brackets"
+            except ValueError as error:  # of a function below
+                problem = f"invalid JSON: {error}"
+        yield Record(number, text, {"input": text}, problem)
 
 
-def read_csv(reader: LineReader) -> Iterator[Record]:
-    """Yield the records of a CSV file, whose first row names the columns.
-
-    An empty cell of a message field is a missing field.
-
-    :raises CommandError: if the first row is invalid.
-    """
+def _read_csv(lines: Iterator[Tuple[int, str]]) -> Iterator[Record]:
+    """Yield the records of a CSV file. An empty cell of a message field is a missing field."""
     row_lines: List[str] = []
-    number = 0  # of the last line read
+    number, text = next(lines)
+    delimiter = next((char for char in text if char in ",;\t"), ",")
+    if text.startswith("sep=") and len(text.rstrip("\r\n")) == 5:  # for Excel
+        delimiter = text[4]
+    else:
+        lines = chain([(number, text)], lines)
 
-    def lines() -> Iterator[str]:
+    def texts() -> Iterator[str]:
         nonlocal number
-        for number, text in _decoded_lines(reader):
+        for number, text in lines:
             row_lines.append(text)
             yield text
 
-    rows = csv.reader(lines(), strict=True)
-    header: Optional[List[str]] = None
+    rows = csv.reader(texts(), delimiter=delimiter, strict=True)
+    header: List[str] = []
     while True:
         row_lines.clear()
-        first = number + 1
         cells: List[str] = []
         problem = ""
         try:
             cells = next(rows)
         except StopIteration:
             return
-        except csv.Error as error:
-            problem = f"invalid CSV: {error}"
+        except csv.Error:
+            problem = "invalid CSV: a quoted cell does not end, or has text behind it"
         text = "".join(row_lines)
         problem = _check_text(text) or problem
-        if not cells and not problem:
-            continue
-        if header is None:
+        first = number - len(row_lines) + 1
+        if not header:
             header = [name.strip() for name in cells]
-            if len(set(header)) < len(header):
-                problem = "duplicate column name"
+            problem = problem or _check_header(header)
             if problem:
-                raise CommandError(EX_DATAERR, f"line {first}: {problem}")
-            continue
-        if not problem and len(cells) != len(header):
-            problem = f"row has {len(cells)} cells; the header has {len(header)}"
-        if problem:
-            yield Record(first, {"input": text}, problem)
-        else:
-            yield Record(first, _row_fields(header, cells))
+                raise CommandError(Exit.DATAERR, f"line {first}: {problem}")
+        elif any(cells) or problem:  # Excel writes rows of empty cells
+            if not problem and len(cells) != len(header):
+                noun = "cell" if len(cells) == 1 else "cells"
+                problem = f"{len(cells)} {noun}, the header has {len(header)}"
+            fields = {"input": text} if problem else _row_fields(header, cells)
+            yield Record(first, text, fields, problem)
+
+
+def _check_header(header: List[str]) -> str:
+    """Return the fault in the names of the columns; empty if they are valid."""
+    if "to" not in header:
+        return "expected a JSON object, or a CSV header with the columns 'to' and 'body'"
+    if len(set(header)) < len(header):
+        return "duplicate column"
+    if "variables" in header:
+        return "a variable needs a column 'variable:NAME', not 'variables'"
+    others = [name for name in header if name not in _KEYS and not name.startswith(_VARIABLE)]
+    return next(filter(None, map(_misspelling, others)), "")
 
 
 def _row_fields(header: List[str], cells: List[str]) -> Dict[str, Any]:
     fields: Dict[str, Any] = {}
-    variables: Dict[str, str] = {}
     for name, cell in zip(header, cells):
-        if name.startswith(_VARIABLE):
-            if cell:
-                variables[name[len(_VARIABLE) :].strip()] = cell
-        elif cell or name not in _KEYS:
+        if name.startswith(_VARIABLE) and cell:
+            fields.setdefault("variables", {})[name[len(_VARIABLE) :].strip()] = cell
+        elif not name.startswith(_VARIABLE) and (cell or name not in _KEYS):
             fields[name] = cell
-    if variables:
-        fields["variables"] = variables
     return fields
 
 
 def _decoded_lines(reader: LineReader) -> Iterator[Tuple[int, str]]:
-    number = 0
-    while True:
-        data = reader.read_line()
-        if not data:
-            return
-        number += 1
-        if number == 1 and data.startswith(_BOM):  # spreadsheet programs write one
-            data = data[len(_BOM) :]
-        yield number, data.decode("utf-8", "surrogateescape")
+    for number, data in enumerate(iter(reader.read_line, b""), 1):
+        # Spreadsheet programs write a BOM.
+        encoding = "utf-8-sig" if number == 1 else "utf-8"
+        yield number, data.decode(encoding, "surrogateescape")
 
 
 def _check_text(text: str) -> str:
     if len(text) > MAX_LINE:
         return f"line exceeds {MAX_LINE} bytes"
     if _SURROGATE.search(text):
-        return "line is not valid UTF-8"
+        return "not UTF-8; save the file as UTF-8 (Excel: CSV UTF-8)"
     return ""
 
 
@@ -293,12 +271,8 @@ def _reject_duplicate_keys(pairs: List[Tuple[str, Any]]) -> Dict[str, Any]:
     return found
 
 
-def _reject_constant(text: str) -> Any:
-    raise ValueError(f"{text} is not a JSON number")
-
-
-def _reject_infinity(text: str) -> float:
+def _finite_number(text: str) -> float:
     number = float(text)
-    if isinf(number):
-        raise ValueError(f"number {text[:20]} is too large")
+    if not isfinite(number):
+        raise ValueError(f"{text[:20]} is not a finite number")
     return number

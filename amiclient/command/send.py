@@ -5,115 +5,124 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from typing import List, NamedTuple, Optional, Union
+from typing import List, Optional
 
-from amiproto import AMIError, MessageSend, split_body
+from amiproto import Action, AMIError, MessageSend, split_body
 
 from ..client import Client
-from .options import (
-    EX_DATAERR,
-    EX_NOINPUT,
-    EX_OK,
-    CommandError,
-    combine_exit_codes,
-    describe_error,
-    exit_code,
-    message_arguments,
-)
+from ..exceptions import ActionFailed
+from .options import CommandError, Exit, describe_error, exit_code, report, worst_code, write_out
+from .signals import Signals
 
-#: Limit for the text on standard input, in bytes: far above the size of a message, even of several
-#: with --split, so that memory is bounded.
+#: Limit for the text in a file or on standard input, in bytes: far above the size of a message,
+#: even of several with --split, so that memory is bounded.
 _MAX_TEXT = 1024 * 1024
 
-
-class Recipient(NamedTuple):
-    """A recipient and its messages: several if ``--split`` is given and the text is long."""
-
-    to: str
-    messages: List[MessageSend]
+#: What Asterisk answers to a MessageSend without To, if the user may send (11.25, 16.28, 22.10).
+_MISSING_TO = "No 'To' address specified."
 
 
-def build_messages(options: argparse.Namespace) -> List[Recipient]:
-    """Return the recipients with their messages.
+def build_messages(options: argparse.Namespace) -> List[List[MessageSend]]:
+    """Return the messages for each recipient: several if ``--split`` is given and the text is long.
 
-    :raises CommandError: if the text is missing or too long.
+    :raises CommandError: if the text is missing, too long, or not UTF-8.
     :raises LocalProtocolError: if any message cannot be sent exactly; then none is sent.
     """
-    body = _read_body(options.body)
-    parts: List[Union[str, bytes]] = [body]
-    if options.split:
-        try:
-            parts = [*split_body(body.decode())]
-        except UnicodeDecodeError:
-            pass  # not UTF-8: the boundaries of characters are unknown
-    arguments = message_arguments(options)
+    body = _read_body(options.body_file) if options.body is None else options.body
+    parts = split_body(body) if options.split else [body]
     return [
-        Recipient(to, [MessageSend(**{**arguments, "to": to, "body": part}) for part in parts])
+        [MessageSend(**{**options.message, "to": to, "body": part}) for part in parts]
         for to in options.to
     ]
 
 
-def show_messages(recipients: List[Recipient]) -> int:
-    """Print the exact bytes of each message, send nothing, and return the exit code (int)."""
-    for recipient in recipients:
-        for message in recipient.messages:
-            show_message(message)
-    return EX_OK
-
-
 def show_message(message: MessageSend) -> None:
-    """Print the exact bytes of a message, with a random ActionID as a session makes."""
-    sys.stdout.buffer.write(message.with_action_id(os.urandom(16).hex()).wire)
-    sys.stdout.buffer.flush()
+    """Print the exact bytes of a message, with a random ActionID as a session makes.
 
-
-def send_to_all(client: Client, recipients: List[Recipient], quiet: bool) -> int:
-    """Connect, send to all recipients, and report each result.
-
-    :param quiet: report failures only.
-    :return: the exit code (int).
-    :raises AMIError: if connecting fails; nothing was sent.
+    The text of a Base64Body is printed to standard error, as a comment.
     """
-    codes = []
-    with client:
-        for number, recipient in enumerate(recipients):
+    write_out(message.with_action_id(os.urandom(16).hex()).wire)
+    if b"\r\nBase64Body: " in message.wire and sys.stderr is not None:
+        print(f"# Base64Body: {message.text!r}", file=sys.stderr)
+
+
+def send_to_all(client: Client, options: argparse.Namespace, signals: Signals) -> int:
+    """Read the text, connect, send to all recipients, and report each result.
+
+    :return: the exit code (int).
+    :raises CommandError, LocalProtocolError: as :func:`build_messages`.
+    :raises AMIError: if connecting fails; nothing was sent.
+    :raises OSError: if a result cannot be written; nothing is sent after that.
+    """
+    recipients = build_messages(options)
+    signals.connect(client)
+    codes: List[int] = []
+    stopped = ""
+    failure: Optional[OSError] = None
+    for messages in recipients:
+        for message in messages:
+            if signals.signum is not None:
+                stopped = f"received {signals.name}"
+            if stopped:
+                report(f"{message.to}: not sent: {stopped}")
+                break
             try:
-                codes.append(_send(client, recipient, quiet))
-            except BaseException:
-                # Interrupted, or standard output is closed: report the outcome of the rest.
-                print(f"amisend: {recipient.to}: may have been sent", file=sys.stderr)
-                for unsent in recipients[number + 1 :]:
-                    print(f"amisend: {unsent.to}: not sent", file=sys.stderr)
-                raise
-    return combine_exit_codes(codes)
+                receipt = client.send(message)
+            except AMIError as error:
+                report(f"{message.to}: {describe_error(error, options.sources)}")
+                codes.append(exit_code(error))
+                break  # without one part of a text, the later ones are not sent either
+            result = f"{message.to}: {receipt.server_message} (ActionID {receipt.action_id})"
+            try:
+                if not options.quiet:
+                    write_out(result)
+            except OSError as error:
+                failure, stopped = error, "the result of an earlier message cannot be written"
+                report(result)
+    if failure is not None:
+        raise failure
+    return worst_code(codes)
 
 
-def _send(client: Client, recipient: Recipient, quiet: bool) -> int:
-    for message in recipient.messages:
-        try:
-            receipt = client.send(message)
-        except AMIError as error:  # without one part of a text, the later ones are not sent either
-            print(f"amisend: {recipient.to}: {describe_error(error)}", file=sys.stderr)
-            return exit_code(error)
-        if not quiet:
-            result = f"{receipt.server_message} (ActionID {receipt.action_id})"
-            print(f"{recipient.to}: {result}", flush=True)
-    return EX_OK
+def check(client: Client, signals: Signals) -> int:
+    """Log in and report whether the user may send messages; return the exit code (int).
 
-
-def _read_body(text: Optional[str]) -> bytes:
-    if text is not None:
-        return os.fsencode(text)  # the bytes of the command line, UTF-8 or not
-    if sys.stdin is None:
-        raise CommandError(EX_NOINPUT, "no message text: use --body or standard input")
+    :raises AMIError: if connecting fails, or the user may not send messages.
+    """
+    signals.connect(client)
     try:
-        body = sys.stdin.buffer.read(_MAX_TEXT + 1)
+        # Asterisk checks the permission before the arguments: nothing is sent in any case.
+        client.send_action(Action("MessageSend"))
+    except ActionFailed as error:
+        if error.server_message != _MISSING_TO:
+            raise
+    write_out(f"{client.host} port {client.port}: logged in; the user may send messages")
+    return Exit.OK
+
+
+def _read_body(path: Optional[str]) -> str:
+    """Return all of a file, or standard input without its last line end, as ``$(...)`` does."""
+    name = "standard input" if path in (None, "-") else str(path)
+    try:
+        if name == str(path):
+            with open(name, "rb") as file:
+                data = file.read(_MAX_TEXT + 1)
+        elif sys.stdin is None:
+            raise CommandError(Exit.NOINPUT, "no message text: use --body or standard input")
+        else:
+            if sys.stdin.isatty():
+                report("type the text, then Ctrl-D")
+            data = sys.stdin.buffer.read(_MAX_TEXT + 1)
     except OSError as error:
-        raise CommandError(EX_NOINPUT, f"cannot read standard input: {error}") from error
-    if len(body) > _MAX_TEXT:
-        raise CommandError(EX_DATAERR, f"standard input exceeds {_MAX_TEXT} bytes")
-    if not body:
-        raise CommandError(
-            EX_NOINPUT, "standard input is empty; use --body '' to send an empty message"
-        )
-    return body
+        raise CommandError(Exit.NOINPUT, f"cannot read {name}: {error}") from error
+    if len(data) > _MAX_TEXT:
+        raise CommandError(Exit.DATAERR, f"{name} exceeds {_MAX_TEXT} bytes")
+    if path is None and data.endswith(b"\n"):
+        data = data[: -2 if data.endswith(b"\r\n") else -1]
+    if not data:
+        raise CommandError(Exit.NOINPUT, f"{name} is empty; use --body '' to send an empty message")
+    try:
+        return data.decode()
+    except UnicodeDecodeError as error:
+        text = f"{name} is not UTF-8 at byte {error.start}"
+        raise CommandError(Exit.DATAERR, text) from None

@@ -1,69 +1,72 @@
-"""SIGINT and SIGTERM: they end the command at once, or a batch after the messages in flight."""
+"""SIGHUP, SIGINT and SIGTERM: nothing more is sent, and messages in flight are awaited."""
 
 from __future__ import annotations
 
 import signal
-import socket
 from types import FrameType
 from typing import Any, Dict, Optional
 
-_DESCRIPTIONS = {signal.SIGINT: "interrupted", signal.SIGTERM: "terminated"}
+from amiproto import NotSent
 
-
-class Interrupted(KeyboardInterrupt):
-    """Raised by the handler of a signal.
-
-    :ivar int signum: the number of the signal.
-    """
-
-    def __init__(self, signum: int) -> None:
-        super().__init__(signum)
-        self.signum = signum
-
-
-def describe_signal(signum: int) -> str:
-    """Return "interrupted" or "terminated"."""
-    return _DESCRIPTIONS[signal.Signals(signum)]
+from ..client import Client
 
 
 class Signals:
-    """A context manager in which both signals raise :class:`Interrupted`, or are only recorded.
+    """A context manager that records the first of the signals; later ones have no effect.
 
-    A signal that is ignored, as under ``nohup`` or in the background of a shell, stays ignored.
+    Up to :meth:`defer`, and during :meth:`connect`, the first one raises KeyboardInterrupt. A
+    signal that is ignored, as under ``nohup`` or in the background of a shell, stays ignored.
     """
 
     def __init__(self) -> None:
-        #: The signal received after :meth:`defer` (int), or None.
+        #: The first signal received (int), or None.
         self.signum: Optional[int] = None
-        #: A socket that becomes readable when a signal is received; None before :meth:`defer`.
-        self.wake: Optional[socket.socket] = None
-        self._wake_writer: Optional[socket.socket] = None
+        self._raises = True
         self._old_handlers: Dict[int, Any] = {}
 
     def __enter__(self) -> Signals:
-        for signum in _DESCRIPTIONS:
-            if signal.getsignal(signum) is not signal.SIG_IGN:
+        for name in ("SIGHUP", "SIGINT", "SIGTERM"):  # not every system has SIGHUP
+            signum = getattr(signal, name, None)
+            if signum is not None and signal.getsignal(signum) is not signal.SIG_IGN:
                 self._old_handlers[signum] = signal.signal(signum, self._handle)
         return self
 
     def __exit__(self, *exc_info: object) -> None:
-        if self._wake_writer is not None and self.wake is not None:
-            signal.set_wakeup_fd(-1)
-            self._wake_writer.close()
-            self.wake.close()
-        for signum, handler in self._old_handlers.items():
-            signal.signal(signum, handler)
+        if self.signum is None:  # else the process ends, and more signals must not disturb it
+            for signum, handler in self._old_handlers.items():
+                signal.signal(signum, handler)
 
     def defer(self) -> None:
-        """From now on record the first signal only; a second one ends the process."""
-        self.wake, self._wake_writer = socket.socketpair()
-        self._wake_writer.setblocking(False)
-        # Unlike a handler, this also ends a wait that starts between the signal and its handler.
-        signal.set_wakeup_fd(self._wake_writer.fileno(), warn_on_full_buffer=False)
+        """From now on only record a signal."""
+        self._raises = False
+
+    def connect(self, client: Client) -> None:
+        """Connect a client unless it is connected; a signal ends the attempt.
+
+        :raises NotSent: if the client cannot connect, or after a signal.
+        """
+        try:
+            try:
+                self._raises = True
+                if self.signum is None and not client.connected:
+                    client.connect()
+            finally:
+                self._raises = False
+        except (
+            KeyboardInterrupt
+        ):  # once at most, and nowhere below: the handler clears _raises first
+            pass
+        if self.signum is not None:
+            raise NotSent(f"the command received {self.name}")
+
+    @property
+    def name(self) -> str:
+        """The name of the signal received, such as ``"SIGINT"``."""
+        return signal.Signals(self.signum or 0).name
 
     def _handle(self, signum: int, frame: Optional[FrameType]) -> None:
-        if self.wake is None:
-            raise Interrupted(signum)
-        self.signum = signum
-        for each in self._old_handlers:
-            signal.signal(each, signal.SIG_DFL)
+        if self.signum is None:
+            self.signum = signum
+        if self._raises:
+            self._raises = False
+            raise KeyboardInterrupt

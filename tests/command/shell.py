@@ -7,11 +7,14 @@ import os
 import signal
 import subprocess
 import sys
-from typing import Any, Dict, List, Mapping, Tuple
+import threading
+from contextlib import contextmanager, suppress
+from typing import Any, Dict, Iterator, List, Mapping, Optional, TextIO, Tuple
 
 import pytest
 
 from amiclient.__main__ import main
+from amiclient.command import config
 from amiclient.loopback import SECRET, USERNAME
 from tests.readme import ROOT
 from tests.script import Step
@@ -21,18 +24,25 @@ MESSAGE = ["--to", "pjsip:alice", "--body", "hello"]
 #: The user and secret of the loopback server.
 LOGIN = {"AMI_USERNAME": USERNAME, "AMI_SECRET": SECRET}
 
+#: The signals that the command handles.
+SIGNALS = [
+    getattr(signal, name) for name in ("SIGHUP", "SIGINT", "SIGTERM") if hasattr(signal, name)
+]
+
 #: Exit code, output and errors.
 Result = Tuple[int, str, str]
 
+needs_full_device = pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")
 needs_signals = pytest.mark.skipif(os.name != "posix", reason="needs signals and pipes")
 
 
 def environment(port: int = 0, **more: str) -> Dict[str, str]:
     """Return an environment without the tester's settings, with the loopback server's login."""
     env = {name: value for name, value in os.environ.items() if not name.startswith("AMI_")}
-    env.update(LOGIN, XDG_CONFIG_HOME=os.devnull)
+    env.update(LOGIN, AMI_CONFIG=os.devnull)
     if port:
         env["AMI_PORT"] = str(port)
+    env.pop("PYTHONUNBUFFERED", None)
     env.update(more)
     return env
 
@@ -59,16 +69,21 @@ def assert_one_line(result: Result, code: int, *parts: str) -> None:
         assert part in err
 
 
+@contextmanager
+def full_stream() -> Iterator[TextIO]:
+    """A text stream to which nothing can be written."""
+    stream = open("/dev/full", "w")
+    try:
+        yield stream
+    finally:
+        with suppress(OSError):
+            stream.close()
+
+
 class Screen(io.StringIO):
-    """A stream, a terminal or not, with its flushed content in ``seen``."""
+    """A stream with its flushed content in ``seen``."""
 
-    def __init__(self, is_terminal: bool = False) -> None:
-        super().__init__()
-        self._is_terminal = is_terminal
-        self.seen = ""
-
-    def isatty(self) -> bool:
-        return self._is_terminal
+    seen = ""
 
     def flush(self) -> None:
         self.seen = self.getvalue()
@@ -86,15 +101,23 @@ class Runner:
         for name in [name for name in os.environ if name.startswith("AMI_")]:
             monkeypatch.delenv(name)
         monkeypatch.setenv("XDG_CONFIG_HOME", os.devnull)
+        monkeypatch.setattr(config, "SYSTEM_FILE", os.devnull)
 
     def __call__(self, *arguments: str, **variables: str) -> Result:
+        # The command leaves its handlers after a signal, and replaces a stream that fails.
+        handlers = {signum: signal.getsignal(signum) for signum in SIGNALS}
         with self._monkeypatch.context() as patch:
             for name, value in variables.items():
                 patch.setenv(name, value)
+            for stream in ("stdout", "stderr"):
+                patch.setattr(sys, stream, getattr(sys, stream))
             try:
                 code: object = main(list(arguments))
             except SystemExit as error:
                 code = error.code
+            finally:
+                for signum, handler in handlers.items():
+                    signal.signal(signum, handler)
         assert isinstance(code, int)
         out, err = self._capsys.readouterr()
         return code, out, err
@@ -104,6 +127,6 @@ class Runner:
         return self(*arguments, AMI_PORT=str(port), **LOGIN)
 
 
-def send_signal(signum: signal.Signals) -> Step:
-    """Return a step of a scripted server: send a signal to this process."""
-    return lambda peer: os.kill(os.getpid(), signum)
+def send_signal(signum: Optional[signal.Signals]) -> Step:
+    """Return a step of a scripted server: send a signal to the main thread of this process."""
+    return lambda peer: signal.pthread_kill(threading.main_thread().ident or 0, signum or 0)

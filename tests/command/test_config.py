@@ -53,7 +53,17 @@ def test_invalid_variable(run: Runner, number: str) -> None:
 
 
 def test_lowest_port(run: Runner) -> None:
-    assert_one_line(run.logged_in(1, *MESSAGE), 75, "--port: ", "127.0.0.1 port 1")
+    assert_one_line(run.logged_in(1, *MESSAGE), 75, "AMI_PORT: ", "127.0.0.1 port 1")
+
+
+def test_host(run: Runner) -> None:
+    with LoopbackServer(host="::1") as server:
+        for host in ("::1", "[::1]"):
+            assert run.logged_in(server.port, *MESSAGE, "--host", host)[0] == 0
+    for wrong in ("ami://me:s3cret@pbx", "me:s3cret@pbx"):
+        for result in (run(*MESSAGE, "--host", wrong), run(*MESSAGE, AMI_HOST=wrong)):
+            assert_one_line(result, 78 if "AMI_HOST" in result[2] else 64, "AMI_URL")
+            assert "s3cret" not in result[2]
 
 
 def test_fractional_timeout(run: Runner) -> None:
@@ -65,13 +75,25 @@ def test_tls(run: Runner) -> None:
     with LoopbackServer(tls=server_tls()) as server:
         options = [*MESSAGE, "--port", str(server.port), "--host", "localhost"]
         assert run(*options, "--cafile", SERVER_PEM, **LOGIN)[0] == 0
-        for wrong in (["--tls"], ["--cafile", OTHER_PEM]):
-            assert_one_line(run(*options, *wrong, **LOGIN), 76, "--cafile")
+        for wrong, hint in (["--tls"], True), (["--cafile", OTHER_PEM], False):
+            result = run(*options, *wrong, **LOGIN)
+            assert_one_line(result, 76, f"{wrong[0]}: ")
+            assert ("; --cafile" in result[2]) == hint
+        # A certificate for another name.
+        named = [*options, "--cafile", SERVER_PEM, "--tls-hostname"]
+        assert_one_line(run(*named, "pbx", **LOGIN), 76, "--tls-hostname: ", "; --tls-hostname")
+        address = [*MESSAGE, "--port", str(server.port), "--host", "127.1"]
+        result = run(*address, "--cafile", SERVER_PEM, **LOGIN)
+        assert_one_line(result, 76, "; --tls-hostname")
+        assert "--cafile" not in result[2]
+        env = {**LOGIN, "AMI_TLS_HOSTNAME": "localhost"}
+        assert run(*address, "--cafile", SERVER_PEM, **env)[0] == 0
+        assert_one_line(run(*address, **env), 78, "AMI_TLS_HOSTNAME")
         # An empty or missing file must not mean a connection without TLS.
         for missing in ("", "no such file"):
             result = run(*options, "--cafile", missing, **LOGIN)
             assert_one_line(result, 66 if missing else 64, "--cafile")
-        assert len(server.messages) == 1
+        assert len(server.messages) == 2
 
 
 # -- Their sources.
@@ -113,7 +135,7 @@ def test_url(run: Runner, server: LoopbackServer, tmp_path: Path) -> None:
     with LoopbackServer(users={"me": "x"}, tls=server_tls()) as other:
         url = f"amis://me:x@localhost:{other.port}"
         assert run(*MESSAGE, AMI_URL=f"{url}?cafile={SERVER_PEM}")[0] == 0
-        assert_one_line(run(*MESSAGE, AMI_URL=url), 76, "--cafile")
+        assert_one_line(run(*MESSAGE, AMI_URL=url), 76, "AMI_URL: ", "; --cafile")
         assert run(*MESSAGE, AMI_URL=url, AMI_CAFILE=SERVER_PEM)[0] == 0
 
 
@@ -137,23 +159,53 @@ def test_error_for_an_invalid_url_hides_its_secret(run: Runner, url: str) -> Non
     [
         ("[amisend]\nport = x\n", ["port: ", "'x'"]),
         ("[amisend]\ntls = perhaps\n", ["tls: ", "'perhaps'"]),
-        ("[amisend]\nsecrets = t0p\n", ["'secrets'", "host, port, username"]),
+        ("[amisend]\nsecrets = t0p\n", ["line 2", "host, port, username"]),
+        ("[amisend]\nt0p= \n", ["line 2"]), ("[amisend]\nmechanism = md6", ["mechanism: ", "md6"]),
         ("[other]\nsecret = t0p\n", ["[amisend]"]), ("[amisend]\n[other]\n", ["[amisend]"]),
-        ("", ["[amisend]"]), ("secret = t0p\n", ["line 1"]), ("[amisend]\nt0p\n", ["line "]),
-        ("[amisend]\nport=1\nport=2", ["line 3"]), ("[amisend]\nsecret = \udcff\n", ["UTF-8"]),
+        ("secret = t0p\n", ["line 1", "[amisend]"]), ("[amisend]\nt0p\n", ["line 2", "="]),
+        ("[amisend]\n#\nport=1\nPort=2", ["line 4", "line 3", "'port'"]),
+        ("[amisend]\nsecret = \udcff\n", ["UTF-8"]),
     ],
 )  # fmt: skip
 def test_invalid_file(run: Runner, tmp_path: Path, text: str, values: List[str]) -> None:
     path = tmp_path / "conf"
     path.write_bytes(text.encode(errors="surrogateescape"))
-    result = run(*MESSAGE, "--config", str(path))
+    result = run(*MESSAGE, "--config", str(path), **LOGIN)
     assert_one_line(result, 78, f"{path}: ", *values)
     assert "t0p" not in result[2].replace(str(path), "")
 
 
 def test_missing_file(run: Runner, tmp_path: Path) -> None:
     path = str(tmp_path / "missing")
-    assert_one_line(run(*MESSAGE, "--config", path), 66, "--config", path)
+    assert_one_line(run(*MESSAGE, "--config", path), 66, path)
+    assert_one_line(run(*MESSAGE, AMI_CONFIG=path), 66, path)
+    assert_one_line(run(*MESSAGE, XDG_CONFIG_HOME=str(tmp_path)), 78, str(tmp_path), os.devnull)
+
+
+def test_order_of_files(
+    run: Runner, server: LoopbackServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    system = write_file(tmp_path / "system", f"[amisend]\nport = {server.port}\nusername = max\n")
+    monkeypatch.setattr(config, "SYSTEM_FILE", system)
+    user = write_file(
+        tmp_path / "amisend.conf",
+        f"\ufeff[amisend]\nusername = me\nsecret = {SECRET}\nfrom = sip:d@e",
+    )
+    folder = {"XDG_CONFIG_HOME": str(tmp_path), "AMI_SECRET": SECRET}
+    assert run(*MESSAGE, **folder)[::2] == (0, "")
+    assert run(*MESSAGE, "--from", "sip:x@e", **folder)[0] == 0
+    assert [message.from_ for message in server.messages] == ["sip:d@e", "sip:x@e"]
+    batch = write_file(tmp_path / "in", '{"to": "pjsip:a", "body": "x"}')
+    assert run("--batch", batch, **folder)[0] == 0 and server.messages[2].from_ == "sip:d@e"
+    wrong = {**folder, "AMI_SECRET": "x"}
+    assert_one_line(run(*MESSAGE, **wrong), 77, "'me'", f"{user}: line 2: username", "AMI_SECRET")
+    assert_one_line(run(*MESSAGE, AMI_CONFIG=system, **wrong), 77, f"{system}: line 3: username")
+    assert_one_line(run(*MESSAGE, "--config", system, AMI_CONFIG=user, **wrong), 77, "'max'")
+    plain = write_file(tmp_path / "system", f"[amisend]\nport={server.port}\nmechanism=plain\n")
+    assert run(*MESSAGE, **folder)[0] == 0 and plain == system
+    (tmp_path / "amisend.conf").unlink()
+    (tmp_path / "amisend.conf").mkdir()
+    assert_one_line(run(*MESSAGE, **folder), 66, user)
 
 
 def test_file_is_utf_8_in_any_locale(
@@ -199,19 +251,22 @@ def test_secret_file(run: Runner, server: LoopbackServer, tmp_path: Path) -> Non
 
 
 @pytest.mark.skipif(os.name != "posix", reason="needs file modes")
-@pytest.mark.parametrize("mode", [0o644, 0o640, 0o604])
+@pytest.mark.parametrize("mode", [0o644, 0o604, 0o640, 0o440])
 def test_warning_about_file_modes(
     run: Runner, server: LoopbackServer, tmp_path: Path, mode: int
 ) -> None:
     options = [*MESSAGE, "--port", str(server.port)]
     secret = write_file(tmp_path / "secret", SECRET, mode)
     result = run(*options, *USER, "--secret-file", secret)
-    assert_one_line(result, 0, f"chmod 600 {secret}")
+    if not mode & 0o004:
+        assert result[::2] == (0, "")
+        return
+    assert_one_line(result, 0, secret)
     options += ["--secret-file", secret, "--config", str(tmp_path / "conf")]
     for setting in ("secret=x", "url=ami://me:x@localhost"):
         file = write_file(tmp_path / "conf", f"[amisend]\nusername=me\n{setting}", mode)
         code, out, err = run(*options)
-        assert code == 0 and f"chmod 600 {file}" in err
+        assert code == 0 and file in err
     write_file(tmp_path / "conf", "[amisend]\nusername=me", mode)
     write_file(tmp_path / "secret", SECRET)
     assert run(*options)[::2] == (0, "")
@@ -244,3 +299,5 @@ def test_secret_prompt(
     assert run(*options)[0] == 78 and len(prompts) == 2  # an empty secret
     has_terminal = False
     assert run(*options)[0] == 78 and len(prompts) == 2
+    monkeypatch.setattr(sys, "stderr", None)
+    assert run(*options)[0] == 78

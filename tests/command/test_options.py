@@ -26,10 +26,14 @@ def test_help_output(run: Runner) -> None:
         [], ["--to", "sip:a", "--nonsense"], ["--to", "sip:a", "--bod=x"],
         ["--to", "sip:a", "sip:b"], ["--to", "sip:a", "--variable", "no equals sign"],
         ["--batch", "-", "--to", "sip:a"], ["--retry", "-", "--to", "sip:a"],
-        ["--batch", "-", "--split"], ["--batch", "-", "--retry", "-"], ["--retry", "-", "--csv"],
-        ["--to", "sip:a", "--csv"], ["--to", "sip:a", "--loopback", "--dry-run"],
-        ["--to", "sip:a", "--loopback", "--tls"], ["--to", "sip:a", "--loopback", "--cafile", ""],
-        ["--to", "sip:a", "--loopback", "--cafile", "ca.pem"],
+        ["--batch", "-", "--split"], ["--batch", "-", "--retry", "-"], ["--check", "--split"],
+        ["--check", "--to", "sip:a"], ["--batch", "-", "--body-file", "x"],
+        ["--check", "--dry-run"],
+        ["--to", "sip:a", "--body", "", "--body-file", "x"],
+        ["--to", "sip:a", "--skip", "1"], ["--batch", "-", "--skip", "-1"],
+        ["--batch", "-", "--skip", "x"], ["--to", "sip:a", "--loopback", "--dry-run"],
+        ["--to", "sip:a", "--tls", "--loopback"], ["--to", "sip:a", "--cafile", "", "--loopback"],
+        ["--to", "sip:a", "--tls-hostname", "x", "--loopback"],
     ],
 )  # fmt: skip
 def test_invalid_command_line(arguments: List[str], run: Runner) -> None:
@@ -39,7 +43,12 @@ def test_invalid_command_line(arguments: List[str], run: Runner) -> None:
     assert result[1] == ""
 
 
-@pytest.mark.parametrize("option", ["from", "body", "destination", "batch", "retry"])
+def test_value_that_starts_with_a_dash(run: Runner) -> None:
+    assert_one_line(run("--to", "sip:a", "--body", "-x"), 64, "--body=-x")
+    assert run("--to", "sip:a", "--body=-x", "--dry-run")[0] == 0
+
+
+@pytest.mark.parametrize("option", ["from", "body", "body-file", "destination", "batch", "retry"])
 def test_repeated_message_option_is_an_error(option: str, run: Runner) -> None:
     assert_one_line(run("--to", "sip:a", f"--{option}", "1", f"--{option}", "2"), 64, option)
 
