@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
+import re
 import signal
 import subprocess
+import sys
 import time
 from collections import Counter
 from pathlib import Path
@@ -16,7 +19,7 @@ from tests.command.shell import command, environment
 from tests.live.asterisk import AsteriskServer
 from tests.live.phone import SipPhone
 from tests.live.servers import Live
-from tests.readme import ROOT, block, run
+from tests.readme import README, ROOT, block, run
 
 COUNT = 3_000
 
@@ -62,7 +65,7 @@ class Mailbox:
             time.sleep(0.005)
 
 
-def test_readme_examples(live: Live) -> None:
+def test_readme_examples(live: Live, tmp_path: Path) -> None:
     settings = block("ini", "[messenger]").partition("[messenger]")[2]
     extra = {"manager.conf": f"\n[manual]{settings}"}
     phone = live.phone
@@ -70,10 +73,41 @@ def test_readme_examples(live: Live) -> None:
         script = block("python", "receipt = client.send_message(")
         run(script.replace("5038", str(server.port)).replace("messenger", "manual"))
         assert phone.next_message().body == b"Someone is at the door\n(the front one)"
-        env = environment(server.port, AMI_USERNAME="manual", AMI_SECRET="change me")
-        arguments = ["--to", "pjsip:alice", "--body", "Someone is at the door"]
-        subprocess.run(command(*arguments), cwd=ROOT, env=env, check=True)
-        assert phone.next_message().body == b"Someone is at the door"
+        run_shell_section(server, tmp_path)
+    bodies = [message.body for message in phone.drain()]
+    assert bodies[::2] == [b"Someone is at the door", b"Happy new year"] and b"load" in bodies[1]
+    # The second batch is that of the crontab.
+    assert bodies[3:] == [b"Happy new year"]
+
+
+def run_shell_section(server: AsteriskServer, folder: Path) -> None:
+    """Run the commands of the shell section of the README, and those of its crontab."""
+    (folder / "bin").mkdir()
+    amisend = folder / "bin" / "amisend"
+    amisend.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m amiclient "$@"\n')
+    amisend.chmod(0o755)
+    (folder / ".config").mkdir()
+    settings = block("ini", "[amisend]").replace("messenger", f"manual\nport = {server.port}")
+    (folder / ".config" / "amisend.conf").write_text(settings)
+    (folder / ".config" / "amisend.conf").chmod(0o600)
+    env = environment(PATH=f"{amisend.parent}:{os.environ['PATH']}", HOME=str(folder))
+    env["PYTHONPATH"] = str(ROOT)
+    for name in ("AMI_USERNAME", "AMI_SECRET", "AMI_CONFIG", "XDG_CONFIG_HOME"):
+        env.pop(name, None)
+    commands = re.findall(r"^\$ (.*)$", block("console", "amisend --check"), re.MULTILINE)
+    jobs = re.findall(r"^    \S+ \S+ \* \* \*  +(.*)$", README, re.MULTILINE)
+    assert len(commands) == 6 and len(jobs) == 2
+    for line in [*commands, *jobs]:
+        line = line.replace("/srv/door", ".")
+        done = subprocess.run(
+            ["sh", "-c", line],
+            cwd=folder,
+            env=env,
+            stderr=subprocess.STDOUT,
+            stdout=subprocess.PIPE,
+        )
+        assert done.returncode == 0, done.stdout
+        assert done.stdout == b"" or "--quiet" not in line, done.stdout
 
 
 def test_batch_with_a_server_killed_halfway_and_retries(live: Live, tmp_path: Path) -> None:
@@ -91,33 +125,39 @@ def test_batch_with_a_server_killed_halfway_and_retries(live: Live, tmp_path: Pa
         unsent = [line["id"] for line in first if line["outcome"] == "not_sent"]
         assert unsent and all(line["retryable"] for line in first if line["id"] in set(unsent))
         # While the server is down, a retry sends nothing and keeps every message.
-        process = start(server, "--retry", out, tmp_path / "2")
-        assert process.wait(60) == 75
-        assert [line["id"] for line in results_of(tmp_path / "2")] == unsent
+        code = start(server, "--retry", out, tmp_path / "2").wait(60)
+        assert code in (74, 75)
+        assert results_of(tmp_path / "2") == [
+            {**old, "action_id": new["action_id"], "error": new["error"]}
+            for old, new in zip(first, results_of(tmp_path / "2"))
+        ]
         server.start()
-        process = start(server, "--retry", tmp_path / "2", tmp_path / "3")
-        assert process.wait(60) == 0
-        assert [line["id"] for line in results_of(tmp_path / "3")] == unsent
+        unknown = {line["id"] for line in first if line["outcome"] == "unknown"}
+        code = start(server, "--retry", tmp_path / "2", tmp_path / "3").wait(60)
+        assert code == (74 if unknown else 0)
+        last = results_of(tmp_path / "3")
+        assert [line["id"] for line in last] == list(range(COUNT))
+        assert {line["id"] for line in last if line["outcome"] != "accepted"} == unknown
     finally:
         server.stop()
     time.sleep(0.2)
     mailbox.update()
     assert max(mailbox.texts.values()) == 1
     sent = {line["id"] for line in first if line["outcome"] == "accepted"} | set(unsent)
-    unknown = {line["id"] for line in first if line["outcome"] == "unknown"}
     assert len(unknown) <= 32 and len(sent) + len(unknown) == COUNT
     arrived = {int(text.split()[1]) for text in mailbox.texts}
     # A killed server loses messages that it has accepted and not sent yet.
     assert len(sent - arrived) <= 32 and arrived <= sent | unknown
 
 
-@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("signum", [signal.SIGHUP, signal.SIGINT, signal.SIGTERM])
 def test_batch_with_a_signal_halfway(live: Live, tmp_path: Path, signum: signal.Signals) -> None:
     mailbox = Mailbox(live.phone)
     path, out = write_batch(tmp_path / "0"), tmp_path / "1"
     process = start(live.server, "--batch", path, out)
     mailbox.wait_for(COUNT // 3)
-    process.send_signal(signum)
+    for _ in range(2):
+        process.send_signal(signum)
     assert process.wait(60) == 128 + signum
     first = results_of(out)
     assert [line["id"] for line in first] == list(range(COUNT))
@@ -126,3 +166,10 @@ def test_batch_with_a_signal_halfway(live: Live, tmp_path: Path, signum: signal.
     mailbox.wait_for(COUNT)
     time.sleep(0.2)
     assert mailbox.update() == COUNT == len(mailbox.texts)
+
+
+def test_check(live: Live, tmp_path: Path) -> None:
+    for user, code in (("messenger", 0), ("admin", 0), ("reader", 77)):
+        env = {**env_of(live.server), "AMI_USERNAME": user, "AMI_SECRET": live.server.users[user]}
+        assert subprocess.run(command("--check"), cwd=ROOT, env=env).returncode == code
+    assert live.phone.drain() == []
