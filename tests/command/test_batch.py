@@ -373,7 +373,27 @@ def test_disconnect_while_a_pipe_is_silent(
         ended, out, err = run.logged_in(script.port, "--batch", "-")
     assert ended == code
     assert outcomes_of(out) == [(outcome, False), (outcome, False), ("not_sent", False)]
-    assert len(script.peers) == 2
+    assert len(script.peers) >= 2
+
+
+@needs_signals
+def test_server_that_is_gone_when_a_line_arrives(run: Runner, pipe: int) -> None:
+    os.write(pipe, GOOD.encode())
+    with LoopbackServer() as server:
+        port = server.port
+
+        def stop() -> None:
+            while not server.messages:
+                time.sleep(0.01)
+            time.sleep(0.05)
+            server.close()
+            os.write(pipe, GOOD.encode())
+            os.close(pipe)
+
+        thread = start_thread(stop)
+        code, out, err = run.logged_in(port, "--batch", "-")
+        thread.join()
+    assert code == 75 and outcomes_of(out) == [("accepted", False), ("not_sent", True)]
 
 
 # -- Signals.
