@@ -86,11 +86,10 @@ class FairLock:
             claim.bell.acquire(timeout=min(_CHECK_INTERVAL, seconds or _CHECK_INTERVAL))
 
     def _first_running(self, claim: Claim) -> Claim:
-        for other in list(self._claims):
-            if other is claim or other.is_running():
-                return other
-            self._claims.pop(other, None)
-        return claim
+        claims = list(self._claims)
+        while claims[0] is not claim and not claims[0].is_running():
+            self._claims.pop(claims.pop(0), None)
+        return claims[0]
 
     def release(self, claim: Claim) -> None:
         """Release the lock, or stop waiting for it, and wake the next call."""

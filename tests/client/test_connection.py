@@ -354,3 +354,60 @@ def test_cancel_in_send_queue() -> None:
         queue.advance(1)
         assert not queue.cancel(pings[2]) and pings[1] in queue
         assert queue.cancel(pings[1]) and not queue  # a part of it was sent
+
+
+def test_close_while_connecting_begins(
+    server: LoopbackServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = client_of(server.port)
+    original = socket.socketpair
+
+    def socketpair() -> Any:
+        client.close()
+        return original()
+
+    monkeypatch.setattr(socket, "socketpair", socketpair)
+    with pytest.raises(ConnectError):
+        client.connect()
+    assert not client.connected
+
+
+def test_error_of_handler_during_a_lookup_is_not_converted(
+    server: LoopbackServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def getaddrinfo(*arguments: Any) -> Any:
+        raise TimeoutError("of a handler")
+
+    client = client_of(server.port)
+    with monkeypatch.context() as patch:
+        patch.setattr(socket, "getaddrinfo", getaddrinfo)
+        with pytest.raises(TimeoutError) as caught:
+            client.connect()
+    assert type(caught.value) is TimeoutError
+    with client:
+        client.ping()
+
+
+def test_failed_block_ends_call_of_other_thread() -> None:
+    with Script(log_in, read, read_until_eof) as script:
+        client = client_of(script.port)
+
+        def ping() -> None:
+            with pytest.raises(ConnectionLost):
+                client.ping()
+
+        with pytest.raises(ZeroDivisionError):
+            with client:
+                thread = start_thread(ping)
+                script.wait_for_actions(1)
+                1 / 0
+        thread.join()
+        assert not client.connected
+
+
+def test_repr_of_results(server: LoopbackServer) -> None:
+    with client_of(server.port) as client:
+        results = client.send_messages([MessageSend("pjsip:a", "b")])
+        assert "not sent: 1" in repr(results)
+        list(results)
+        assert "finished" in repr(results)
