@@ -104,7 +104,7 @@ def uses() -> Iterator[Use]:
         parts = ("amiproto", *path.relative_to(PACKAGE).with_suffix("").parts)
         module = importlib.import_module(".".join(part for part in parts if part != "__init__"))
         for name, value in vars(module).items():
-            if name.endswith("_HINTS"):
+            if name.endswith("_HINTS") and isinstance(value, tuple):  # of patterns
                 for _, pattern, _ in value:
                     yield Use(f"{module.__name__} {name}", re.compile(pattern), "search")
         for node in ast.walk(ast.parse(path.read_text("utf-8"))):
@@ -163,7 +163,7 @@ def _received(text: str) -> List[object]:
 
 def _message(**arguments: str) -> Callable[[str], object]:
     def call(text: str) -> object:
-        asked: Dict[str, Any] = {"to": "pjsip:a", **arguments}
+        asked: Dict[str, Any] = {"to": "pjsip:a", "body": "", **arguments}
         return MessageSend(**{name: value.replace("*", text) for name, value in asked.items()})
 
     return call

@@ -73,7 +73,7 @@ def test_row_is_rejected_as_a_new_action_id(row: Refusal) -> None:
 def test_errors_are_short(arguments: Dict[str, Any]) -> None:
     for technology in ("pjsip", "sip"):
         with pytest.raises(LocalProtocolError) as caught:
-            MessageSend(**{"to": f"{technology}:alice", **arguments})
+            MessageSend(**{"to": f"{technology}:alice", "body": "", **arguments})
         assert len(str(caught.value)) < 700
 
 
