@@ -122,6 +122,7 @@ class SendPipeline(Generic[MessageT]):
         """Forget the unread results and the remaining messages."""
         self._entries.clear()
         self._exhausted = True
+        self.owner = None  # a reference cycle, if no result was requested (Python 3.13)
 
     def run(self) -> Generator[SendResult[MessageT], None, None]:
         """Yield the results. When this generator ends, unsent actions are cancelled."""
@@ -300,6 +301,7 @@ class SendResults(Generic[MessageT]):
     def __del__(self) -> None:
         self._results.close()
         unfinished = self._pipeline.describe_unfinished()
+        self._pipeline.discard()
         if unfinished:
             warnings.warn(
                 f"send_messages() was not iterated to the end ({unfinished})",
