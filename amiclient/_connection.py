@@ -176,8 +176,8 @@ class EventBuffer:
 class AMIConnection:
     """A connection in use; it cannot be used again after it has failed. Calls need the lock.
 
-    Methods that wait raise Expired if their deadline passes, and Closed if the connection ends,
-    which they close then, also because the server violated the protocol.
+    Methods that wait raise Expired if their deadline passes. If the connection ends or the server
+    violates the protocol, they close it and raise Closed.
 
     :param health_check_interval: seconds without data (float), or None for no health checks.
     """
@@ -343,7 +343,7 @@ class AMIConnection:
             self._remove(pending)
 
     def write(self, deadline: Deadline) -> None:
-        """Write as much as possible without waiting; read what is pending after a failure."""
+        """Write as much as possible without waiting; after a failure, read pending input."""
         self._remove_unwanted()
         while self._send_queue and self.failure is None:
             try:
@@ -369,7 +369,7 @@ class AMIConnection:
                 if deadline.remaining() == 0.0:
                     return
         except Expired:
-            pass  # there is none
+            pass  # no more input is pending
 
     def _feed(self, data: bytes) -> None:
         session = self._session
@@ -422,7 +422,7 @@ class ClientState:
 
     @property
     def is_connected(self) -> bool:
-        """Whether there is a connection, open as far as is known."""
+        """True if the connection is open, as far as is known."""
         connection = self.connection
         if connection is None or connection.failure is not None or self.closed:
             return False

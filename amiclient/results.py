@@ -185,7 +185,8 @@ def connect_ended_error(
 ) -> Union[ConnectTimeout, NotAnAMIServer, ConnectError, LoginFailed]:
     """Return the exception for a connection that ended, or took too long, before the login.
 
-    For LoginFailed it is a new one, as the frames of its traceback hold what a server echoed.
+    LoginFailed is replaced by a copy, because the frames of its traceback hold the response, in
+    which a server may repeat the secret.
     """
     if isinstance(reason, LoginFailed):
         return LoginFailed(
