@@ -224,10 +224,11 @@ class AMIConnection:
 
     def is_alive(self, deadline: Deadline) -> bool:
         """Process pending input, and check the health if it is due; return False if it ended."""
-        if self.failure is not None:
+        if self.failure is not None or self.transport.close_reason is not None:
             return False
         try:
-            self._drain(deadline)
+            if self.transport.has_input():
+                self._drain(deadline)
             self._remove_unwanted()
             if deadline.remaining() == 0.0:
                 raise Expired
@@ -243,8 +244,9 @@ class AMIConnection:
         reason: Union[Expired, Closed]
         try:
             result = self.wait(pending, deadline)
-            pending.log(result.response.name)
-            if result.response.name == "Goodbye":
+            name = result.response.name
+            pending.log(name)
+            if name == "Goodbye":
                 self.close("the client logged off", expected=True)
             return result
         except (Expired, Closed) as error:
@@ -288,9 +290,12 @@ class AMIConnection:
             if data is not None:
                 self._feed(data)
         except Closed as error:
-            self.close(str(error))
-            error.args = (self.failure,)
+            self._close_after(error)
             raise
+
+    def _close_after(self, error: Closed) -> None:
+        self.close(str(error))
+        error.args = (self.failure,)
 
     def next_event(
         self, deadline: Deadline, has_waiters: Callable[[], bool], ping_timeout: Optional[float]
@@ -365,11 +370,15 @@ class AMIConnection:
         """Process pending input, without waiting for more."""
         try:
             for _ in range(_MAX_DRAIN_READS):
-                self._receive(False, Deadline(0.0))
+                data = self.transport.receive()
+                if data is None:
+                    return
+                self._feed(data)
                 if deadline.remaining() == 0.0:
                     return
-        except Expired:
-            pass  # no more input is pending
+        except Closed as error:
+            self._close_after(error)
+            raise
 
     def _feed(self, data: bytes) -> None:
         session = self._session

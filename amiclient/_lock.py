@@ -67,6 +67,8 @@ class FairLock:
 
     def is_used_by_this_thread(self) -> bool:
         """Return True if the calling thread is in a call that holds the lock or waits for it."""
+        if not self._claims:
+            return False
         thread = get_ident()
         return any(c.thread == thread and c.is_running() for c in list(self._claims))
 

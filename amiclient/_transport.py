@@ -142,6 +142,7 @@ class Transport:
     def __init__(self) -> None:
         self._sock: Optional[socket.socket] = None
         self._waker: Optional[Waker] = Waker()
+        self._poll: Optional[select.poll] = None
         #: Whether the connection uses TLS.
         self.is_tls = False
         #: Whether TLS holds a record that is not completely written. It is written first.
@@ -161,6 +162,8 @@ class Transport:
         if old is not None:
             old.close()
         sock.setblocking(False)
+        if hasattr(select, "poll"):  # Windows has none
+            self._poll = select.poll()
         self.is_tls = hasattr(sock, "getpeercert")
 
     def wake(self) -> None:
@@ -190,7 +193,7 @@ class Transport:
         """
         assert self._waker is not None
         if self.close_reason is None:
-            ready = _wait(self.sock.fileno(), self._waker.fileno(), write, seconds)
+            ready = self._ready(write, seconds)
             if not ready:
                 raise Expired
             if ready != [self._waker.fileno()]:
@@ -199,6 +202,25 @@ class Transport:
         if self.close_reason is not None:
             raise CloseRequested(self.close_reason)
         return False
+
+    def has_input(self) -> bool:
+        """Return False if :meth:`receive` would return None."""
+        return self.is_tls or bool(self._ready(False, 0.0))
+
+    def _ready(self, write: bool, seconds: Optional[float]) -> List[int]:
+        """Wait, and return the descriptors that are ready."""
+        poll, sock, waker = self._poll, self._sock, self._waker
+        assert sock is not None and waker is not None
+        if poll is None:  # select() reports a refused connection as exceptional on Windows
+            reading = [sock.fileno(), waker.fileno()]
+            writing = reading[:1] if write else []
+            ready, *others = select.select(reading, writing, writing, seconds)
+            return sum(others, ready)
+        poll.register(sock, select.POLLIN | select.POLLOUT if write else select.POLLIN)
+        poll.register(waker, select.POLLIN)
+        # Rounded up: a wait that ends a fraction of a millisecond early would spin.
+        milliseconds = None if seconds is None else int(seconds * 1000.0) + (seconds > 0.0)
+        return [number for number, _ in poll.poll(milliseconds)]
 
     def receive(self) -> Optional[bytes]:
         """Read the available data: ``b""`` at the end of the stream, None if there is none."""
@@ -245,17 +267,3 @@ class Transport:
                 self.has_partial_record = self.is_tls
                 return 0
             raise Closed(f"writing failed: {error}") from error
-
-
-def _wait(sock: int, waker: int, write: bool, seconds: Optional[float]) -> List[int]:
-    """Return those of two file descriptors that are ready."""
-    if not hasattr(select, "poll"):  # Windows reports a refused connection as exceptional
-        writing = [sock] if write else []
-        ready, *others = select.select([sock, waker], writing, writing, seconds)
-        return sum(others, ready)
-    poll = select.poll()
-    poll.register(sock, select.POLLIN | select.POLLOUT * write)
-    poll.register(waker, select.POLLIN)
-    # Rounded up: a wait that ends a fraction of a millisecond early would spin.
-    milliseconds = None if seconds is None else int(seconds * 1000.0) + (seconds > 0.0)
-    return [number for number, _ in poll.poll(milliseconds)]

@@ -391,13 +391,13 @@ class Client:
             raise connect_ended_error(error, self._where) from None
 
     def _ready(
-        self, state: ClientState, deadline: Deadline, reconnect: bool = True
+        self, state: ClientState, deadline: Deadline, action: Optional[Action] = None
     ) -> AMIConnection:
         """Return an open connection; connect if there is none or it has ended."""
         connection = state.connection
         if not state.closed and connection and connection.is_alive(deadline):
             return connection
-        if state.closed or not reconnect:
+        if state.closed or action and action.name.lower() == "logoff":
             raise NotConnected(CLOSED if state.closed else "not connected")
         return self._open(state, deadline)
 
@@ -405,11 +405,9 @@ class Client:
         """Send an action and return its result, for any response."""
         deadline = Deadline(self._seconds(timeout))
         state = self._state()
-        reconnect = action.name.lower() != "logoff"
         try:
             with Call(state, deadline):
-                connection = self._ready(state, deadline, reconnect)
-                return connection.call(action, deadline)
+                return self._ready(state, deadline, action).call(action, deadline)
         except Expired as error:
             raise unanswered_error(error, sent=False) from None
 

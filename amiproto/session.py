@@ -44,6 +44,9 @@ PLAIN = "plain"
 #: The bytes of a new ActionID; it has twice as many hexadecimal digits.
 _ACTION_ID_BYTES = 16
 
+#: The number of ActionIDs that are made at once.
+_NEW_IDS = 64
+
 #: Response headers whose values the server generates itself. The stanza after one with only these
 #: headers cannot be part of a header value.
 _SERVER_HEADERS = frozenset({"response", "actionid", "message", "ping", "timestamp", "challenge"})
@@ -291,6 +294,7 @@ class Session:
         )
         self._id_hash = shake_256(entropy)
         self._id_count = 0
+        self._new_ids: List[str] = []
         self._login: Optional[Login] = Login(username, secret, mechanism=mechanism, events=events)
         self._max_outstanding = max_outstanding
         self._max_list_bytes = max_list_bytes
@@ -450,11 +454,14 @@ class Session:
         return action
 
     def _new_action_id(self) -> str:
-        """Return a hash of the entropy and a counter, which earlier ones do not reveal."""
-        self._id_count += 1
-        hashed = self._id_hash.copy()
-        hashed.update(b"%d" % self._id_count)
-        return hashed.hexdigest(_ACTION_ID_BYTES)
+        """Return a part of a hash of the entropy and a counter, which earlier ones do not reveal."""
+        if not self._new_ids:  # hash for many at once, which takes a tenth of the time
+            self._id_count += 1
+            hashed = self._id_hash.copy()
+            hashed.update(b"%d" % self._id_count)
+            digits, size = hashed.hexdigest(_ACTION_ID_BYTES * _NEW_IDS), 2 * _ACTION_ID_BYTES
+            self._new_ids = [digits[at : at + size] for at in range(0, len(digits), size)]
+        return self._new_ids.pop()
 
     def _handle_response(self, response: Response) -> Union[LoggedIn, ActionResult, Response, None]:
         action_id = response.action_id
