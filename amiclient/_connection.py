@@ -229,10 +229,11 @@ class AMIConnection:
         try:
             if self.transport.has_input():
                 self._drain(deadline)
-            self._remove_unwanted()
+            if self._send_queue:
+                self._remove_unwanted()
             if deadline.remaining() == 0.0:
                 raise Expired
-            if self._idle_time() <= 0.0:
+            if monotonic() - self._last_received >= self._interval:
                 self._ping(deadline)
         except Closed:
             return False
@@ -275,10 +276,6 @@ class AMIConnection:
             self.close(_NO_PONG)
             raise
 
-    def _idle_time(self) -> float:
-        """Return the seconds until the next health check (0 or less if it is due)."""
-        return self._last_received + self._interval - monotonic()
-
     def pump(self, deadline: Deadline) -> None:
         """Write as much as possible, wait for data or for another thread, and process the data."""
         self.write(deadline)
@@ -307,12 +304,12 @@ class AMIConnection:
         while not self.events:
             if has_waiters():
                 return None
-            idle, remaining = self._idle_time(), deadline.remaining()
-            if idle <= 0.0 and self._ping_end is None:
+            idle, remaining = monotonic() - self._last_received, deadline.remaining()
+            if idle >= self._interval and self._ping_end is None:
                 self.enqueue(Action("Ping"))
                 self._ping_end = Deadline(ping_timeout)
             # A deadline may pass before that of the Ping: then the next call waits for the rest.
-            check = self._ping_end or Deadline(idle)
+            check = self._ping_end or Deadline(self._interval - idle)
             seconds = check.remaining()
             is_first = remaining is None or seconds is not None and seconds <= remaining
             try:

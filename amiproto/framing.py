@@ -152,7 +152,8 @@ class StanzaReader:
         if ready:
             return ready.popleft()
         if buffer < b"\x0e":  # empty, or it may start with a CR or LF
-            del buffer[: _blank_lines_end(buffer)]
+            if buffer:
+                del buffer[: _blank_lines_end(buffer)]
             if not buffer:
                 return None
         end = stanza_end(buffer, self.commands, self._searched)

@@ -11,7 +11,7 @@ from ..headers import Pair, Pairs, to_exact_pairs
 from ..limits import MAX_ACTION_LINE, MAX_ACTION_LINES, MAX_BASE64_BODY, MAX_BODY
 from ..messages import Action, Banner, Message, as_read, check_action_id, encode_action
 from .fields import HEADERS, MessageFields
-from .technology import check_prefix, get_technology
+from .technology import find_technology, get_technology
 from .variables import effective_variables, variable_headers
 
 S = TypeVar("S", bound="MessageSend")
@@ -61,8 +61,7 @@ class MessageSend(Action):
             () if variables is None else tuple(to_exact_pairs(variables, "variables")),
             None if destination is None else to_exact_str(destination, "destination"),
         )
-        check_prefix(fields)
-        fields = get_technology(fields.target).check(fields)
+        fields = find_technology(fields).check(fields)
         pairs = [("Action", "MessageSend")]
         if action_id is not None:
             action_id = to_exact_str(action_id, "action_id")
@@ -152,7 +151,7 @@ class MessageSend(Action):
             and 22.0) and for a To with a name beside another Destination (exact on 16.28 and 22.0,
             ignored on 22.10). Versions with the same banner have the same rules.
         """
-        fields = self.fields
+        fields = self._fields
         try:
             get_technology(fields.target).check_server(fields, banner)
         except LocalProtocolError as error:

@@ -180,15 +180,16 @@ def get_technology(target: str) -> Technology:
     return TECHNOLOGIES.get(target.partition(":")[0], _DEFAULT)
 
 
-def check_prefix(fields: MessageFields) -> None:
-    """Check that the target starts with a technology that a server can find.
+def find_technology(fields: MessageFields) -> Technology:
+    """Return the technology of a message; reject a target that names none a server can find.
 
     :raises InvalidAddress: also as :func:`check_address`.
     """
     target = fields.target
     name, colon, rest = target.partition(":")
-    if name in TECHNOLOGIES and rest:
-        return
+    technology = TECHNOLOGIES.get(name)
+    if technology is not None and rest:
+        return technology
     header = fields.target_header
     check_address(header, target)
     if not colon or not _NAME.fullmatch(name):
@@ -208,3 +209,4 @@ def check_prefix(fields: MessageFields) -> None:
         raise InvalidAddress(
             f"{header} {quote(target)} has no address after the technology prefix", field=header
         )
+    return _DEFAULT
