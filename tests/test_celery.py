@@ -103,25 +103,25 @@ def _wait_for(count: int, current: Callable[[], int], seconds: float) -> int:
 
 def _message(number: int) -> Tuple[Dict[str, str], str, Optional[str]]:
     """Return a message, and the outcome and error that it will have."""
-    message = {"to": "sip:alice", "body": f"message {number}"}
+    message = {"to": "pjsip:alice", "body": f"message {number}"}
     if number % 20 == 7:
         return {**message, "body": "x" * 2000}, NOT_SENT, "BodyTooLong"
     if number % 20 == 3:
-        return {**message, "to": "sip:nobody"}, FAILED, "ActionFailed"
+        return {**message, "to": "pjsip:nobody"}, FAILED, "ActionFailed"
     if number % 20 == 11:
-        return {**message, "to": "sip:absent"}, ACCEPTED, None
+        return {**message, "to": "pjsip:absent"}, ACCEPTED, None
     return message, ACCEPTED, None
 
 
 def _handler() -> Handler:
-    """Return a handler that accepts messages to sip:absent at the second attempt."""
+    """Return a handler that accepts messages to pjsip:absent at the second attempt."""
     seen: Set[bytes] = set()
 
     def handler(action: Action) -> HandlerResult:
         message = parse_message_send(action)
-        if message.to == "sip:nobody":
+        if message.to == "pjsip:nobody":
             return refuse("Permission denied")(action)
-        if message.to == "sip:absent" and message.body not in seen:
+        if message.to == "pjsip:absent" and message.body not in seen:
             seen.add(message.body)
             return refuse()(action)
         return None
@@ -187,10 +187,10 @@ def test_task_is_retried_until_a_server_accepts_the_message(
     with LoopbackServer() as server:
         server.script(refuse(SHUTTING_DOWN), refuse(SHUTTING_DOWN))
         send = _example(monkeypatch, server.url).send
-        result = send.apply(kwargs={"to": "sip:alice", "body": "x"}).result
+        result = send.apply(kwargs={"to": "pjsip:alice", "body": "x"}).result
         assert result["outcome"] == ACCEPTED and len(server.messages) == 1
         assert len(server.actions) == 3
     send.max_retries = 1
-    result = send.apply(kwargs={"to": "sip:alice", "body": "x"}).result
+    result = send.apply(kwargs={"to": "pjsip:alice", "body": "x"}).result
     assert (result["outcome"], result["retryable"]) == (NOT_SENT, True)
     assert json.loads(json.dumps(result)) == result

@@ -19,4 +19,4 @@ from tests.script import Script, Step, expect, expect_eof, expect_silence, log_i
 def test_failed_step_fails_test(steps: Sequence[Step]) -> None:
     with pytest.raises((AssertionError, pytest.fail.Exception)):
         with Script(log_in, *steps) as script, opened(client_of(script.port)) as client:
-            list(client.send_messages([MessageSend("sip:a", text) for text in "ab"]))
+            list(client.send_messages([MessageSend("pjsip:a", text) for text in "ab"]))

@@ -54,12 +54,14 @@ failed``, and stays open after other errors such as ``Asterisk is shutting down`
 Challenge in front of Login unless its ``mechanism`` is ``plain``.
 
 **Events.** ``server.send_event(event)`` sends an event to the sessions that asked for events of its
-classes. The action Events, and the ``Events`` header of Login, set the event mask as on real
-servers. FullyBooted follows a login whose mask has the class ``system``.
+classes, and so does the action UserEvent. The action Events, and the ``Events`` header of Login,
+set the event mask as on real servers. FullyBooted follows a login whose mask has the class
+``system``.
 
-**Versions.** Challenge, Login, Logoff, Events, Ping and MessageSend get the responses of Asterisk
-22, byte for byte. ``LoopbackServer(version=11)`` and ``version=16`` behave as those versions do;
-:class:`amiclient.loopback.versions.Version` lists the differences.
+**Versions.** MessageSend and the other actions that :class:`LoopbackServer` lists get the responses
+of Asterisk 22, byte for byte. ``LoopbackServer(version=11)`` and ``version=16`` behave as those
+versions do; :class:`amiclient.loopback.versions.Version` lists the differences. Asterisk 22 has no
+``sip:``, 11 has no ``pjsip:``, and 16 has both.
 
 **Other languages.** ``python3 -m amiclient.loopback`` runs a server in the foreground. It prints
 its address as ``AMI_URL=...``, followed by each action it receives.

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Callable, Iterable, Optional, Sequence, Tuple, Union
+from typing import Callable, Iterable, Optional, Sequence, Tuple, TypeVar, Union
 
 from amiproto import Action, Event, Message, MessageSend, Response
-from amiproto._text import to_bytes, to_text
+from amiproto._text import get_header, to_bytes, to_text
 from amiproto.headers import Pair
 from amiproto.messaging import HEADERS, MessageFields
 
 from .versions import Version
+
+M = TypeVar("M", bound=Message)
 
 #: The result of a handler: messages to send, a step, or None for the usual response.
 HandlerResult = Union[None, "Delay", "Disconnect", "Output", "EventList", Iterable[Message]]
@@ -69,22 +71,55 @@ class EventList:
 
     def responses(self, action: Action, version: Version) -> Iterable[Message]:
         """Return the messages to send."""
-        action_id = action.action_id
         start, end = [("Message", self.message)], []
-        if version.has_event_lists:
+        if action.name.lower() not in version.lists_by_words:
             start.insert(0, ("EventList", "start"))
             end = [("EventList", "Complete"), ("ListItems", str(len(self.events)))]
-        yield Response("Success", start, action_id=action_id)
+        yield _with_id(action, Response("Success", start))
         for event in self.events:
-            yield Event(event.name, event.headers.items()[1:], action_id=action_id)
-        yield Event(f"{action.name}Complete", end, action_id=action_id)
+            yield _with_id(action, event)
+        yield _with_id(action, Event(f"{action.name}Complete", end), version.writes_id_last)
+
+
+def action_id_line(action: Message) -> bytes:
+    """Return the line with the ActionID of an action (bytes), or none.
+
+    As bytes, because the server echoes the ActionID unchanged, even a bare CR in it.
+    """
+    action_id = get_header(action.wire, b"ActionID")
+    return b"ActionID: %s\r\n" % action_id if action_id else b""
+
+
+def response(
+    action: Message,
+    name: bytes,
+    message: bytes = b"",
+    lines: bytes = b"",
+    max_id_line: Optional[int] = None,
+) -> Response:
+    """Return a response with the ActionID of an action.
+
+    :param lines: more header lines (bytes).
+    :param max_id_line: the bytes of the ActionID's line that are kept (int), or None for all.
+    """
+    wire = b"Response: %s\r\n" % name + action_id_line(action)[:max_id_line]
+    if message:
+        wire += b"Message: %s\r\n" % message
+    return Response.from_wire(wire + lines + b"\r\n")
+
+
+def _with_id(action: Action, message: M, is_last: bool = False) -> M:
+    """Return a message with the ActionID of an action as its second or last header."""
+    wire = message.wire
+    place = len(wire) - 2 if is_last else wire.index(b"\r\n") + 2
+    return type(message).from_wire(wire[:place] + action_id_line(action) + wire[place:])
 
 
 def refuse(message: str = "Message failed to send.") -> Handler:
     """Return a handler that responds ``Error`` with this message."""
 
     def handler(action: Action) -> Iterable[Message]:
-        return [Response("Error", [("Message", message)], action_id=action.action_id)]
+        return [_with_id(action, Response("Error", [("Message", message)]))]
 
     return handler
 

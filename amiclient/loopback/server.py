@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import socket
 import ssl
-import time
 from collections import deque
 from hashlib import md5
 from selectors import EVENT_READ, DefaultSelector
@@ -33,11 +32,14 @@ from amiproto import (
     parse_message_send,
 )
 from amiproto._text import get_header, to_bytes
+from amiproto.limits import MAX_SIP_VARIABLES
 from amiproto.messaging.technology import TECHNOLOGIES
 from amiproto.messaging.variables import effective_variables
 
+from .core import CoreActions, user_event
 from .events import is_admitted, parse_mask
 from .script import Delay, Disconnect, EventList, Output, Received, Step
+from .script import response as _response
 from .versions import DEFAULT_VERSION, VERSIONS, Version
 
 #: The user of a server without ``users``, and the secret.
@@ -58,12 +60,9 @@ _LAST_LINES = (
 #: its source). The rest of a longer line, with its CR LF, is lost.
 _MAX_EVENTS_ID = 255
 
-#: The response to an unknown action, and the size of Asterisk's buffer for it (16.28 and 22.10; 11
-#: by its source).
-_UNKNOWN_ACTION = (
-    b"Invalid/unknown command: %s. Use Action: ListCommands to show available commands."
-)
-_MAX_UNKNOWN_ACTION = 511
+#: The most variables that chan_sip sends. It keeps 53 whole; the next two take the places of
+#: Content-Length and Content-Type (11.25, 16.28).
+_MAX_SIP_VARIABLES = MAX_SIP_VARIABLES + 2
 
 #: The most bytes of one read from a plain socket. How the bytes are cut makes no difference.
 _PLAIN_READ = 64 * 1024
@@ -90,23 +89,34 @@ class LoopbackServer:
             assert server.messages == [Received("pjsip:alice", "hello")]
 
     For the same bytes, even invalid ones, it sends the same responses and accepts the same
-    messages as Asterisk 16 and 22 (compared by a test) and as 11 (as far as observed), with these
-    exceptions:
+    messages as Asterisk 16 and 22 (compared by a test) and as 11 (as far as observed, and by its
+    source), with these exceptions:
 
-    - It has no phones. Every address of a known technology is accepted; Asterisk responds
-      ``Message failed to send.`` to an address that the technology cannot use.
+    - It has no phones. Every address of a known technology is accepted, except ``unreachable``
+      ones; Asterisk responds ``Message failed to send.`` to an address that the technology cannot
+      use.
     - Variables keep the order of the action. The SIP headers of Asterisk have an order of their
       own.
-    - Every user can send messages, receives every event, and can log in several times at once.
-    - Other actions are unknown unless they are scripted or in ``handlers``.
-    - The only events are FullyBooted, with an uptime of 0, and those of :meth:`send_event`.
+    - Every user can use every action, receives every event, and can log in several times at once.
+    - The known actions are Challenge, Command, CoreSettings, CoreShowChannels, CoreStatus, Events,
+      Getvar, ListCommands, Login, Logoff, MessageSend, Ping, Setvar and UserEvent; as 11 also
+      DataGet, without data. Others are unknown unless they are scripted or in ``handlers``.
+    - Getvar and Setvar know the global variables that were set. There are no channels and no
+      functions, the settings are those of an empty configuration, and the uptime is always 0.
+    - The CLI commands are ``core show calls``, ``core show channels count``, ``core show uptime``,
+      ``core show uptime seconds`` and ``core show version``. The error for others suggests the help
+      of their first two words; Asterisk may take more.
+    - The only events are FullyBooted, those of UserEvent, and those of :meth:`send_event`.
     - A failed login gets its response at once, not after a second. The number of connections and
       the time for the login are not limited. The server waits for a client that does not read, and
       for the rest of a TLS record.
 
     :param users: secrets (str) by user name. Default: user ``loopback`` with secret ``loopback``.
     :param technologies: the technologies that MessageSend knows (str). Default: those registered
-        in :mod:`amiproto.messaging`.
+        in :mod:`amiproto.messaging`, without those that the version does not have: 22 has no
+        ``sip``, 11 no ``pjsip``.
+    :param unreachable: the addresses (str), such as ``pjsip:bob``, to which messages fail, as if
+        there were no such endpoint or peer. With ``pjsip:bob`` also ``pjsip:bob/...``.
     :param version: the major version of Asterisk to imitate (int): 11, 16 or 22.
         :class:`amiclient.loopback.versions.Version` describes the differences.
     :param tls: an :class:`ssl.SSLContext` with a certificate, for TLS.
@@ -125,6 +135,7 @@ class LoopbackServer:
         *,
         users: Optional[Mapping[str, str]] = None,
         technologies: Optional[Iterable[str]] = None,
+        unreachable: Iterable[str] = (),
         version: int = DEFAULT_VERSION,
         tls: Optional[ssl.SSLContext] = None,
         keep: Optional[int] = None,
@@ -134,11 +145,14 @@ class LoopbackServer:
         watch: Optional[Callable[[Action], None]] = None,
     ) -> None:
         self.users = dict(users) if users is not None else {USERNAME: SECRET}
-        self.technologies = frozenset(TECHNOLOGIES if technologies is None else technologies)
         if version not in VERSIONS:
             known = ", ".join(str(number) for number in sorted(VERSIONS))
             raise ValueError(f"unsupported version {version!r}; expected one of {known}")
         self._version = VERSIONS[version]
+        if technologies is None:
+            technologies = set(TECHNOLOGIES) - self._version.missing_technologies
+        self.technologies = frozenset(technologies)
+        self._core = CoreActions(self._version)
         self._tls = tls
         self._keep = keep
         self._handlers = {name.lower(): handler for name, handler in (handlers or {}).items()}
@@ -149,6 +163,8 @@ class LoopbackServer:
         self._threads: List[Thread] = []
         self._listener: Optional[socket.socket] = None
         self._closing = Flag()
+        #: The addresses that messages fail to reach (set of str). May be changed.
+        self.unreachable = set(unreachable)
         #: The accepted messages, oldest first (list of :class:`Received`). May be cleared.
         self.messages: List[Received] = []
         #: The received actions except Challenge and Login, oldest first. May be cleared.
@@ -270,7 +286,13 @@ class LoopbackServer:
                     break
                 # Asterisk writes each response separately.
                 responses, limit = self._handle(connection, message)
-                if connection.reader.must_disconnect() or connection.write(responses, limit):
+                if connection.reader.must_disconnect():
+                    limit = 0
+                ends = connection.write(responses, limit)
+                event, connection.caused_event = connection.caused_event, None
+                if event is not None:
+                    self.send_event(event)
+                if ends:
                     return
 
     def _handle(
@@ -323,13 +345,12 @@ class LoopbackServer:
             return self._login(connection, action)
         if name == "events":
             return self._set_event_mask(connection, action)
-        if name == "ping":
-            lines = b"Ping: Pong\r\nTimestamp: %.6f\r\n" % time.time()
-            return [_response(action, b"Success", lines=lines)]
         if name == "messagesend":
             return [self._message_send(action)]
-        text = _UNKNOWN_ACTION % to_bytes(action.name)
-        return [_response(action, b"Error", text[:_MAX_UNKNOWN_ACTION])]
+        if name == "userevent":
+            connection.caused_event = user_event(action, self._version)
+            return [_response(action, b"Success", b"Event Sent")]
+        return self._core.respond(action)
 
     def _challenge(self, connection: _ClientConnection, action: Action) -> Response:
         if get_header(action.wire, b"AuthType").lower() != b"md5":
@@ -381,18 +402,22 @@ class LoopbackServer:
         if self._version.first_variable_wins:
             variables = effective_variables(action.wire, first_wins=True)
             fields = fields._replace(variables=variables)
+        if fields.technology == "sip":
+            fields = fields._replace(variables=fields.variables[:_MAX_SIP_VARIABLES])
         message = Received(*fields, action_id=action.action_id, wire=action.wire)
         if not message.target:
             return _response(action, b"Error", b"No 'To' address specified.")
         if not self._has_technology(message.target.partition(":")[0]):
             return _response(action, b"Error", b"Message technology not found.")
+        if not self.unreachable.isdisjoint((message.target, message.target.partition("/")[0])):
+            return _response(action, b"Error", b"Message failed to send.")
         with self._lock:
             self.messages.append(message)
             self._drop_oldest(self.messages)
         return _response(action, b"Success", b"Message successfully sent")
 
     def _has_technology(self, name: str) -> bool:
-        if self._version.ignores_technology_case:
+        if self._version.ignores_case:
             return name.lower() in {known.lower() for known in self.technologies}
         return name in self.technologies
 
@@ -407,6 +432,8 @@ class _ClientConnection:
         self.challenge = b""
         self.logged_in = False
         self.event_mask = 0
+        #: The event to send after the response to the current action.
+        self.caused_event: Optional[Event] = None
         self._write_lock = Lock()
 
     def write(self, messages: Iterable[Message], limit: Optional[int] = None) -> bool:
@@ -418,7 +445,10 @@ class _ClientConnection:
             data = b"".join([self.codec.send(message) for message in messages])
             if data[:limit]:
                 self.sock.sendall(data[:limit])
-        return limit is not None or data.endswith(_LAST_LINES)
+            if limit is None and not data.endswith(_LAST_LINES):
+                return False
+            self.event_mask = 0  # No event follows the last response.
+            return True
 
     def close(self) -> None:
         """Shut down the connection, which ends the thread that reads from it."""
@@ -478,20 +508,3 @@ def _shut_down(sock: socket.socket) -> None:
         socket.socket.shutdown(sock, socket.SHUT_RDWR)
     except OSError:
         pass  # The client has disconnected.
-
-
-def _response(
-    action: Message,
-    name: bytes,
-    message: bytes = b"",
-    lines: bytes = b"",
-    max_id_line: Optional[int] = None,
-) -> Response:
-    # Built from bytes because the server echoes the ActionID unchanged, even a bare CR in it.
-    action_id = get_header(action.wire, b"ActionID")
-    wire = b"Response: %s\r\n" % name
-    if action_id:
-        wire += (b"ActionID: %s\r\n" % action_id)[:max_id_line]
-    if message:
-        wire += b"Message: %s\r\n" % message
-    return Response.from_wire(wire + lines + b"\r\n")

@@ -56,7 +56,9 @@ def test_many_threads_signals_and_forks() -> None:
     def send(text: str, chance: random.Random) -> None:
         outcomes[text] = None  # unknown if the call is interrupted
         try:
-            receipt = client.send_message("sip:a", text, timeout=chance.choice([0.0005, 0.01, 5.0]))
+            receipt = client.send_message(
+                "pjsip:a", text, timeout=chance.choice([0.0005, 0.01, 5.0])
+            )
         except AMIError as error:
             outcomes[text] = error.outcome
         else:
@@ -67,7 +69,7 @@ def test_many_threads_signals_and_forks() -> None:
         texts = [f"{start} {number}" for number in range(chance.randint(1, 9))]
         outcomes.update(dict.fromkeys(texts))
         results = client.send_messages(
-            [MessageSend("sip:a", text) for text in texts],
+            [MessageSend("pjsip:a", text) for text in texts],
             window=chance.choice([1, 4, 32]), timeout=chance.choice([0.001, 5.0]),
         )  # fmt: skip
         try:

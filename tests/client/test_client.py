@@ -80,15 +80,19 @@ from tests.script import (
 
 def test_send_message_and_send_return_receipts(server: LoopbackServer) -> None:
     with client_of(server.port) as client:
-        receipt = client.send_message("sip:a@example.org", "hello, 世界")
+        receipt = client.send_message("pjsip:a/sip:a@example.org", "hello, 世界")
         assert receipt.outcome == ACCEPTED
-        client.send_message("sip:a", "")
-        own_id = client.send(MessageSend("sip:alice", "x", action_id="mine")).action_id
+        client.send_message("pjsip:a", "")
+        own_id = client.send(MessageSend("pjsip:alice", "x", action_id="mine")).action_id
         assert client.connected and client.server_version == "11.0.0"
     assert not client.connected
     message, empty, with_id = server.messages
     assert message.action_id == receipt.action_id == receipt.response.action_id
-    assert (message.to, message.text, empty.text) == ("sip:a@example.org", "hello, 世界", "")
+    assert (message.to, message.text, empty.text) == (
+        "pjsip:a/sip:a@example.org",
+        "hello, 世界",
+        "",
+    )
     assert own_id == with_id.action_id == "mine"
 
 
@@ -96,17 +100,17 @@ def test_wrong_argument_fails_alone() -> None:
     """Another thread's messages in flight are not affected."""
     wrong: Any = None
     calls: List[Callable[[Client], object]] = [
-        lambda client: client.send_message("sip:a"),  # type: ignore[call-arg]
-        lambda client: client.send_message("sip:a", wrong),
-        lambda client: client.send_message("sip:a", "b", timeout="1"),  # type: ignore[arg-type]
+        lambda client: client.send_message("pjsip:a"),  # type: ignore[call-arg]
+        lambda client: client.send_message("pjsip:a", wrong),
+        lambda client: client.send_message("pjsip:a", "b", timeout="1"),  # type: ignore[arg-type]
         lambda client: client.send(wrong),
         lambda client: client.send(Action("Ping")),  # type: ignore[arg-type]
-        lambda client: client.send({"to": "sip:a", "body": "b"}),  # type: ignore[arg-type]
+        lambda client: client.send({"to": "pjsip:a", "body": "b"}),  # type: ignore[arg-type]
         lambda client: client.send_action("Ping"),  # type: ignore[arg-type]
         lambda client: client.send_messages(wrong),
         lambda client: client.command(1),  # type: ignore[arg-type]
     ]
-    messages = [MessageSend("sip:a", str(number)) for number in range(32)]
+    messages = [MessageSend("pjsip:a", str(number)) for number in range(32)]
     outcomes: List[str] = []
     steps = (repeat(32, read), hold, accept_all)
     with Script(log_in, *steps) as script, client_of(script.port) as client:
@@ -129,7 +133,7 @@ def test_failed_message_raises_and_session_goes_on(server: LoopbackServer) -> No
         assert caught.value.outcome == FAILED and caught.value.retryable
         assert caught.value.server_message == "Message technology not found."
         assert caught.value.action_id == caught.value.response.action_id
-        client.send_message("sip:alice", "y")
+        client.send_message("pjsip:alice", "y")
     assert [message.text for message in server.messages] == ["y"]
 
 
@@ -148,11 +152,11 @@ def test_error_says_whether_to_retry(server_message: str, retryable: bool, hint:
     step = respond("Error", f"Message: {server_message}")
     with Script(log_in, repeat_forever(step)) as script, client_of(script.port) as client:
         with pytest.raises(ActionFailed) as caught:
-            client.send_message("sip:a", "b")
+            client.send_message("pjsip:a", "b")
         assert caught.value.server_message == server_message
         assert caught.value.outcome == FAILED and caught.value.retryable == retryable
         assert hint in str(caught.value)
-        results = list(client.send_messages(MessageSend("sip:a", str(n)) for n in range(50)))
+        results = list(client.send_messages(MessageSend("pjsip:a", str(n)) for n in range(50)))
         assert all(result.retryable == retryable for result in results)
         assert all(result.outcome == FAILED for result in results)
 
@@ -169,7 +173,7 @@ def test_error_of_command_shows_its_output() -> None:
 
 def test_invalid_message_is_rejected_before_sending(server: LoopbackServer) -> None:
     with client_of(server.port) as client:
-        for to, body in (("sip:alice\r\n\r\nAction: Ping", "x"), ("sip:alice", "x" * 1017)):
+        for to, body in (("pjsip:alice\r\n\r\nAction: Ping", "x"), ("pjsip:alice", "x" * 1017)):
             with pytest.raises(NotSent) as caught:
                 client.send_message(to, body)
             assert isinstance(caught.value, LocalProtocolError)
@@ -199,8 +203,8 @@ def test_login_mechanisms(server: LoopbackServer, mechanism: str, has_socket: bo
     "call",
     [
         lambda client: client.ping(),
-        lambda client: client.send_message("sip:a", "b"),
-        lambda client: next(client.send_messages([MessageSend("sip:a", "b")])).unwrap(),
+        lambda client: client.send_message("pjsip:a", "b"),
+        lambda client: next(client.send_messages([MessageSend("pjsip:a", "b")])).unwrap(),
         lambda client: client.send_action(Action("Status")),
     ],
 )
@@ -243,10 +247,10 @@ def test_client_reconnects(server: LoopbackServer) -> None:
     client = client_of(server.port)
     for number in range(3):
         with client:
-            client.send_message("sip:a", str(number))
+            client.send_message("pjsip:a", str(number))
     client.connect()
     client.connect()  # closes the connection before
-    client.send_message("sip:a", "3")
+    client.send_message("pjsip:a", "3")
     client.logoff()
     assert not client.connected
     assert [message.text for message in server.messages] == ["0", "1", "2", "3"]
@@ -281,12 +285,12 @@ def test_exit_waits_two_seconds_at_most(timeout: Optional[float], limit: float) 
 
 def test_logoff_ends_pipelines(server: LoopbackServer) -> None:
     with opened(client_of(server.port)) as client:
-        results = client.send_messages([MessageSend("sip:a", "x")] * 3, window=1)
+        results = client.send_messages([MessageSend("pjsip:a", "x")] * 3, window=1)
         next(results)
         client.logoff()
         assert [type(result.error) for result in results] == [SendFailed] * 2
         with pytest.raises(NotConnected):
-            next(client.send_messages([MessageSend("sip:a", "x")]))
+            next(client.send_messages([MessageSend("pjsip:a", "x")]))
 
 
 def test_logoff_and_close_are_atomic() -> None:
@@ -350,9 +354,9 @@ def test_socket_is_closed_on_every_path(server: LoopbackServer) -> None:
 def test_client_is_freed_without_garbage_collector(server: LoopbackServer) -> None:
     def use(client: Client) -> None:
         with client:
-            client.send_message("sip:a", "b")
-            list(client.send_messages([MessageSend("sip:a", "c")] * 3))
-            client.send_messages([MessageSend("sip:a", "d")] * 3).close()
+            client.send_message("pjsip:a", "b")
+            list(client.send_messages([MessageSend("pjsip:a", "c")] * 3))
+            client.send_messages([MessageSend("pjsip:a", "d")] * 3).close()
             assert list(client.events(timeout=0)) == []
 
     def use_in_vain(client: Client) -> None:
@@ -360,10 +364,10 @@ def test_client_is_freed_without_garbage_collector(server: LoopbackServer) -> No
         with pytest.raises(AMIError):
             client.send_message("smoke:signal", "b")
         with pytest.raises(AMIError):
-            client.send_message("sip:a", "b" * 2000)
+            client.send_message("pjsip:a", "b" * 2000)
         with pytest.raises(AMIError):
             client.ping(timeout=0)
-        next(iter(client.send_messages([MessageSend("sip:a", "d")])))
+        next(iter(client.send_messages([MessageSend("pjsip:a", "d")])))
         proxy.cut()
         time.sleep(0.02)
         client.ping()
@@ -371,7 +375,7 @@ def test_client_is_freed_without_garbage_collector(server: LoopbackServer) -> No
         with pytest.raises(AMIError):
             client.ping(timeout=0.05)
         with pytest.raises(AMIError):
-            next(client.send_messages([MessageSend("sip:a", "d")], timeout=0.05))
+            next(client.send_messages([MessageSend("pjsip:a", "d")], timeout=0.05))
         proxy.down.stall = None
         client.ping()
         client.close()
@@ -416,8 +420,8 @@ def test_repr_shows_state(server: LoopbackServer) -> None:
     "call",
     [
         lambda client, timeout: client.ping(timeout=timeout),
-        lambda client, timeout: client.send_message("sip:a", "b", timeout=timeout),
-        lambda client, timeout: client.send(MessageSend("sip:a", "b"), timeout=timeout),
+        lambda client, timeout: client.send_message("pjsip:a", "b", timeout=timeout),
+        lambda client, timeout: client.send(MessageSend("pjsip:a", "b"), timeout=timeout),
         lambda client, timeout: client.send_action(Action("Status"), timeout=timeout),
         lambda client, timeout: client.command("core show version", timeout=timeout),
         lambda client, timeout: client.ping(),
@@ -441,7 +445,7 @@ def test_no_timeout_waits() -> None:
 def test_zero_timeout_sends_nothing(server: LoopbackServer) -> None:
     with client_of(server.port) as client:
         with pytest.raises(SendTimeout) as caught:
-            client.send_message("sip:a", "b", timeout=0)
+            client.send_message("pjsip:a", "b", timeout=0)
         assert caught.value.outcome == NOT_SENT
         client.ping()
     assert server.messages == []
@@ -518,7 +522,7 @@ def test_endless_flood_does_not_prevent_sending() -> None:
     with Script(log_in, flood) as script:
         with opened(client_of(script.port, 30.0, max_events=10)) as client:
             for _ in range(2):
-                client.send_message("sip:a", "b")
+                client.send_message("pjsip:a", "b")
 
 
 # -- Responses.
@@ -528,7 +532,7 @@ def test_endless_flood_does_not_prevent_sending() -> None:
 def test_responses_split_anywhere(server: LoopbackServer, size: int) -> None:
     with Proxy(server.port, down=Direction(size=size)) as proxy, client_of(proxy.port) as client:
         for number in range(5):
-            client.send_message("sip:a", str(number))
+            client.send_message("pjsip:a", str(number))
         with pytest.raises(ActionFailed):
             client.send_message("no:a", "b")
     assert [message.text for message in server.messages] == list("01234")
@@ -541,12 +545,12 @@ def test_late_response_is_dropped(with_id: bool) -> None:
     mine = respond("Success", "Message: mine", with_id=with_id)
     with Script(log_in, accept, read, hold, late, mine, read_until_eof) as script:
         with opened(client_of(script.port)) as client:
-            results = client.send_messages([MessageSend("sip:a", text) for text in "12"])
+            results = client.send_messages([MessageSend("pjsip:a", text) for text in "12"])
             next(results)
             results.close()
             script.wait_for_actions(2)
             script.release()
-            receipt = client.send_message("sip:a", "3")
+            receipt = client.send_message("pjsip:a", "3")
             assert (receipt.outcome, receipt.server_message) == (ACCEPTED, "mine")
             assert list(client.events(timeout=0)) == []
             objects = [one for one in gc.get_objects() if type(one) is Response]
@@ -558,7 +562,7 @@ def test_unexpected_response_means_outcome_unknown(name: str) -> None:
     with Script(log_in, repeat(2, respond(name, with_id=False))) as script:
         with client_of(script.port, 1.0) as client:
             with pytest.raises(OutcomeUnknown) as caught:
-                client.send_message("sip:a", "b")
+                client.send_message("pjsip:a", "b")
             assert caught.value.outcome == UNKNOWN
             if name == "Goodbye":
                 with pytest.raises(OutcomeUnknown):
@@ -574,7 +578,7 @@ def test_response_over_limits_ends_connection(data: bytes) -> None:
     steps = (read, send(data), read_until_eof)
     with Script(log_in, *steps) as script, client_of(script.port) as client:
         with pytest.raises(ConnectionLost) as caught:
-            client.send_message("sip:a", "b")
+            client.send_message("pjsip:a", "b")
         assert caught.value.outcome == UNKNOWN
         assert not client.connected
 
@@ -586,7 +590,7 @@ def test_shutdown_during_call() -> None:
     shutdown = send(b"Event: Shutdown\r\nShutdown: Cleanly\r\nRestart: False\r\n\r\n")
     with Script(log_in, read, shutdown) as script, client_of(script.port, events="on") as client:
         with pytest.raises(ConnectionLost) as caught:
-            client.send_message("sip:a", "b")
+            client.send_message("pjsip:a", "b")
         assert caught.value.outcome == UNKNOWN
         event = next(client.events())  # events before the end can still be read
         assert isinstance(event, Event) and event.name == "Shutdown"
@@ -634,7 +638,7 @@ def test_call_of_other_thread_may_use_up_the_time() -> None:
         script.wait_for_actions(1)
         error = error_within(0.2, lambda: client.ping(timeout=0.2))
         assert type(error) is SendTimeout and error.action_id is None
-        (result,) = client.send_messages([MessageSend("sip:a", "b")], timeout=0.1)
+        (result,) = client.send_messages([MessageSend("pjsip:a", "b")], timeout=0.1)
         assert type(result.error) is SendTimeout and client.connected
         client.timeout = 0.1
         with pytest.raises(ConnectTimeout):
@@ -677,8 +681,8 @@ sys.path.insert(0, sys.argv[1])
 from amiclient import Client, MessageSend, NotConnected
 client = Client(port=int(sys.argv[2]), username="loopback", secret="loopback", timeout=5.0)
 client.connect()
-client.send_message("sip:a", "parent 1")
-results = client.send_messages(MessageSend("sip:a", f"bulk {n}") for n in range(6))
+client.send_message("pjsip:a", "parent 1")
+results = client.send_messages(MessageSend("pjsip:a", f"bulk {n}") for n in range(6))
 first = next(results)
 assert first.outcome == "accepted"
 child = os.fork()
@@ -694,13 +698,13 @@ if not child:
         for result in results:
             assert result.outcome in ("accepted", "unknown", "not_sent"), result
         with client:
-            client.send_message("sip:a", "of the child")
+            client.send_message("pjsip:a", "of the child")
         os._exit(0)
     except BaseException as error:
         sys.excepthook(*sys.exc_info())
         os._exit(1)
 assert os.waitpid(child, 0)[1] == 0
-client.send_message("sip:a", "parent 2")
+client.send_message("pjsip:a", "parent 2")
 assert [result.outcome for result in results] == ["accepted"] * 5
 client.logoff()
 """
@@ -722,7 +726,7 @@ def test_process_is_recognized_by_its_id(
 ) -> None:
     # Like the child of a fork, but in this process, where coverage is measured.
     with client_of(server.port) as client:
-        results = client.send_messages([MessageSend("sip:a", text) for text in "abc"], window=2)
+        results = client.send_messages([MessageSend("pjsip:a", text) for text in "abc"], window=2)
         next(results)
         own = os.getpid()
         with monkeypatch.context() as patch:

@@ -308,9 +308,9 @@ def test_lookup_that_outlives_the_timeout(
 def _message(size: int) -> MessageSend:
     """Return a message whose action has a number of bytes, including the ActionID."""
     variables = {"Y": "y" * 900, "Z": "z"} if size > 1500 else {"Z": "z"}
-    start = MessageSend("pjsip:a", "x" * 300, None, variables, action_id="0" * 32)
+    start = MessageSend("sip:a", "x" * 300, None, variables, action_id="0" * 32)
     variables["Z"] = "z" * (1 + size - len(start.wire))
-    message = MessageSend("pjsip:a", "x" * 300, None, variables)
+    message = MessageSend("sip:a", "x" * 300, None, variables)
     assert len(message.with_action_id("0" * 32).wire) == size
     return message
 

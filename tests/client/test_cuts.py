@@ -77,7 +77,10 @@ def _run(
         ("connect", client.connect),
         ("plain", lambda: client.send_message("pjsip:a", f"{tag} plain", "sip:b@example.org")),
         ("lines", lambda: client.send_message("pjsip:a", f"{tag} lines\nof text")),
-        ("variables", lambda: client.send_message("sip:a", f"{tag} variables", None, {"X-A": "b"})),
+        (
+            "variables",
+            lambda: client.send_message("pjsip:a", f"{tag} variables", None, {"X-A": "b"}),
+        ),
         ("logoff", client.logoff),
     ]
     steps: List[_Step] = []

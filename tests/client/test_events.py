@@ -106,7 +106,7 @@ def test_default_limit_of_events() -> None:
     with Script(log_in, repeat(3, *steps)) as script:
         with client_of(script.port, events="on") as client:
             for _ in range(3):
-                assert client.send_message("sip:a", "b").outcome == ACCEPTED
+                assert client.send_message("pjsip:a", "b").outcome == ACCEPTED
             count = 0
             with pytest.raises(EventOverflow) as caught:
                 for event in client.events(timeout=0.2):
@@ -173,7 +173,7 @@ def test_no_event_is_lost_during_calls(tls: Union[bool, str]) -> None:
 
             def call(first: int) -> None:
                 for number in range(first, first + 40):
-                    assert client.send_message("sip:a", str(number)).outcome == ACCEPTED
+                    assert client.send_message("pjsip:a", str(number)).outcome == ACCEPTED
 
             callers = [start_thread(partial(call, first)) for first in range(0, 160, 40)]
             for number in range(200):
@@ -202,10 +202,10 @@ def test_calls_do_not_wait_for_a_listener(server: LoopbackServer) -> None:
         thread = _listen(client, [])
         assert statistics.median(seconds_of(client.ping) for _ in range(200)) < 0.02
         start = time.monotonic()
-        messages = [MessageSend("sip:a", str(number)) for number in range(100)]
+        messages = [MessageSend("pjsip:a", str(number)) for number in range(100)]
         results = client.send_messages(messages, timeout=0.3)
         assert [result.outcome for result in results] == [ACCEPTED] * 100
-        results = client.send_messages([MessageSend("sip:a", "b")] * 50, window=5)
+        results = client.send_messages([MessageSend("pjsip:a", "b")] * 50, window=5)
         next(results)
         results.close()
         assert time.monotonic() - start < 2.0

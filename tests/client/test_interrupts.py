@@ -143,9 +143,9 @@ def _run(
 
 
 def _respond(peer: Peer) -> None:
-    """Accept an action and send an event; do not respond to a message to sip:silent."""
+    """Accept an action and send an event; do not respond to a message to pjsip:silent."""
     action = peer.read_action()
-    if action.get("To") == "sip:silent":
+    if action.get("To") == "pjsip:silent":
         leave_pending(peer)
     elif action["Action"] == "Logoff":
         respond("Goodbye")(peer)
@@ -187,13 +187,13 @@ class _Case:
         return f"message {self.count}"
 
     def send_message(self) -> None:
-        self.client.send_message("sip:a", self.body())
+        self.client.send_message("pjsip:a", self.body())
 
     def send_in_vain(self) -> None:
-        self.client.send_message("sip:silent", self.body(), timeout=0.002)
+        self.client.send_message("pjsip:silent", self.body(), timeout=0.002)
 
     def send_messages(self) -> None:
-        messages = [MessageSend("sip:a", self.body()) for _ in range(3)]
+        messages = [MessageSend("pjsip:a", self.body()) for _ in range(3)]
         for result in self.client.send_messages(messages, window=2):
             assert result.receipt is not None
             assert result.message.text in _bodies(self.script)
@@ -305,13 +305,13 @@ def test_reentrant_call_of_a_handler_is_rejected() -> None:
     def handler() -> None:
         nonlocal rejected
         try:
-            case.client.send_message("sip:a", f"inner {number}")
+            case.client.send_message("pjsip:a", f"inner {number}")
         except ReentrantCall as error:
             assert error.retryable
             rejected += 1
 
     def call() -> None:
-        case.client.send_message("sip:a", f"outer {number}")
+        case.client.send_message("pjsip:a", f"outer {number}")
 
     with Script(log_in, repeat_forever(_respond)) as script:
         case = _Case(script)
@@ -471,7 +471,7 @@ class _Signals:
     def send_message(self) -> None:
         text = self.text()
         try:
-            self.outcomes[text] = self.client.send_message("sip:a", text).outcome
+            self.outcomes[text] = self.client.send_message("pjsip:a", text).outcome
         except _SIGNALLED:
             raise
         except AMIError as error:
@@ -479,7 +479,7 @@ class _Signals:
             raise
 
     def send_messages(self) -> None:
-        messages = [MessageSend("sip:a", self.text()) for _ in range(8)]
+        messages = [MessageSend("pjsip:a", self.text()) for _ in range(8)]
         for result in self.client.send_messages(messages, window=4):
             if not isinstance(result.error, _SIGNALLED):
                 self.outcomes[result.message.text] = result.outcome
@@ -542,7 +542,7 @@ def test_two_signals_at_random_moments(
         def send_beside() -> None:
             while not stop.is_set():
                 try:
-                    client.send_message("sip:a", f"beside {time.monotonic()}", timeout=5.0)
+                    client.send_message("pjsip:a", f"beside {time.monotonic()}", timeout=5.0)
                 except AMIError as error:
                     assert not isinstance(error, (*_SIGNALLED, ReentrantCall, TimeoutError))
 

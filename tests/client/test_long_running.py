@@ -74,7 +74,7 @@ faults = pytest.mark.parametrize(
 
 
 def _messages(count: int) -> List[MessageSend]:
-    return [MessageSend("sip:a", str(number)) for number in range(count)]
+    return [MessageSend("pjsip:a", str(number)) for number in range(count)]
 
 
 def _error_of(call: Callable[[], object], kind: type) -> AMIError:
@@ -100,14 +100,14 @@ def test_only_the_first_message_is_unknown(
     server: LoopbackServer, proxy: Proxy, fault: Callable[[Proxy, bool], None]
 ) -> None:
     with opened(client_of(proxy.port, 0.3)) as client:
-        client.send_message("sip:a", "before")
+        client.send_message("pjsip:a", "before")
         fault(proxy, True)
-        _error_of(lambda: client.send_message("sip:a", "unknown"), ResponseTimeout)
+        _error_of(lambda: client.send_message("pjsip:a", "unknown"), ResponseTimeout)
         assert not client.connected
         for _ in range(3):
-            _error_of(lambda: client.send_message("sip:a", "not sent"), ConnectTimeout)
+            _error_of(lambda: client.send_message("pjsip:a", "not sent"), ConnectTimeout)
         fault(proxy, False)
-        client.send_message("sip:a", "after", timeout=5.0)
+        client.send_message("pjsip:a", "after", timeout=5.0)
     texts = [message.text for message in server.messages]
     assert texts[0] == "before" and "after" in texts and "not sent" not in texts
     assert len(texts) == len(set(texts))
@@ -174,7 +174,7 @@ def _bulk(client: Client) -> object:
 
 @pytest.mark.parametrize(
     "call",
-    [Client.ping, lambda client: client.send_message("sip:a", "b"), _bulk],
+    [Client.ping, lambda client: client.send_message("pjsip:a", "b"), _bulk],
     ids=["ping", "send_message", "send_messages"],
 )
 @pytest.mark.parametrize("connected", [False, True])
@@ -224,9 +224,9 @@ def test_ping_before_the_first_action_after_silence(
 ) -> None:
     with Script(log_in, accept_all) as script:
         with opened(client_of(script.port, health_check_interval=interval)) as client:
-            client.send_message("sip:a", "b")
+            client.send_message("pjsip:a", "b")
             time.sleep(0.1)
-            client.send_message("sip:a", "b")
+            client.send_message("pjsip:a", "b")
             client.command("x")
     assert _names(script) == (names or ["MessageSend", "MessageSend", "Command"])
 
@@ -236,7 +236,7 @@ def test_any_response_to_the_ping_will_do() -> None:
     with Script(log_in, *steps) as script:
         with opened(client_of(script.port, health_check_interval=0.01)) as client:
             time.sleep(0.02)
-            assert client.send_message("sip:a", "b", timeout=1.0).outcome == ACCEPTED
+            assert client.send_message("pjsip:a", "b", timeout=1.0).outcome == ACCEPTED
 
 
 def _send_many(client: Client) -> None:
@@ -246,7 +246,7 @@ def _send_many(client: Client) -> None:
 def _call_errors() -> List[Any]:
     return [
         pytest.param(lambda client: client.ping(timeout=0.1), id="ping"),
-        pytest.param(lambda client: client.send_message("sip:a", "b", timeout=0.1), id="message"),
+        pytest.param(lambda client: client.send_message("pjsip:a", "b", timeout=0.1), id="message"),
         pytest.param(_send_many, id="bulk"),
     ]
 
@@ -372,7 +372,7 @@ def test_leaving_ends_calls_of_threads_that_did_not_enter(server: LoopbackServer
 
 _CALLS: List[Callable[[Client], object]] = [
     Client.ping,
-    lambda client: client.send_message("sip:a", "b"),
+    lambda client: client.send_message("pjsip:a", "b"),
     _bulk,
     lambda client: (_bulk(client), list(client.events(timeout=0.005))),
 ]

@@ -79,7 +79,7 @@ def test_server_can_be_reopened_on_the_same_port() -> None:
         with server as same:
             assert same is server and server.port and server.host == "127.0.0.1"
             with client_of(server.port) as client:
-                client.send_message("sip:a", str(number))
+                client.send_message("pjsip:a", str(number))
         ports.add(server.port)
     assert len(ports) == 1
     assert [message.text for message in server.messages] == ["0", "1", "2"]
@@ -164,25 +164,43 @@ def test_custom_technologies() -> None:
     with LoopbackServer(technologies=["fax"]) as server, client_of(server.port) as client:
         client.send_message("fax:a@example.org:5070", "b")
         with pytest.raises(ActionFailed) as caught:
-            client.send_message("sip:a", "b")
+            client.send_message("pjsip:a", "b")
         assert caught.value.server_message == "Message technology not found."
         assert [message.to for message in server.messages] == ["fax:a@example.org:5070"]
+
+
+def test_messages_to_unreachable_addresses_fail() -> None:
+    with LoopbackServer(unreachable=["pjsip:bob"]) as server, client_of(server.port) as client:
+        for to, destination in (
+            ("pjsip:bob", None), ("pjsip:bob/sip:b@e.org", None), ("sip:alice@e.org", "pjsip:bob")
+        ):  # fmt: skip
+            with pytest.raises(ActionFailed) as caught:
+                client.send_message(to, "b", destination=destination)
+            assert caught.value.server_message == "Message failed to send."
+        assert server.messages == []
+        for to in ("pjsip:bobby", "pjsip:alice"):
+            client.send_message(to, "b")
+        server.unreachable.clear()
+        client.send_message("pjsip:bob", "b")
+        assert [message.to for message in server.messages] == [
+            "pjsip:bobby", "pjsip:alice", "pjsip:bob"
+        ]  # fmt: skip
 
 
 def test_keep_limits_messages() -> None:
     with LoopbackServer(keep=2) as server, client_of(server.port) as client:
         for number in range(5):
-            client.send_message("sip:a", str(number))
+            client.send_message("pjsip:a", str(number))
         assert [message.text for message in server.messages] == ["3", "4"]
     with LoopbackServer(keep=0) as server, client_of(server.port) as client:
-        client.send_message("sip:a", "b")
+        client.send_message("pjsip:a", "b")
         assert server.messages == []
 
 
 def test_tls_client_and_plain_client() -> None:
     with LoopbackServer(tls=server_tls()) as server:
         with client_of(server.port, tls=SERVER_PEM) as client:
-            client.send_message("sip:a", "b")
+            client.send_message("pjsip:a", "b")
             with socket.create_connection((server.host, server.port)) as sock:
                 sock.sendall(b"Action: Ping\r\n\r\n")
                 sock.settimeout(5.0)
@@ -196,24 +214,24 @@ def test_tls_client_and_plain_client() -> None:
 
 def test_handlers() -> None:
     def handler(action: Action) -> HandlerResult:
-        if action.headers["To"] == "sip:c":
+        if action.headers["To"] == "pjsip:c":
             return [Response("Error", [("Message", "not today")], action_id=action.action_id)]
-        return None if action.headers["To"] == "sip:a" else Disconnect(5)
+        return None if action.headers["To"] == "pjsip:a" else Disconnect(5)
 
     with LoopbackServer(handlers={"messagesend": handler, "Ping": refuse("no")}) as server:
         with client_of(server.port) as client:
-            client.send_message("sip:a", "b")
+            client.send_message("pjsip:a", "b")
             for call, text in (
                 (client.ping, "no"),
-                (lambda: client.send_message("sip:c", "b"), "not today"),
+                (lambda: client.send_message("pjsip:c", "b"), "not today"),
                 (lambda: client.send_action(Action("Other")), "Invalid/unknown command: Other."),
             ):
                 with pytest.raises(ActionFailed) as caught:
                     call()
                 assert caught.value.server_message.startswith(text)
             with pytest.raises(ConnectionLost):
-                client.send_message("sip:b", "b")
-        assert [message.to for message in server.messages] == ["sip:a", "sip:b"]
+                client.send_message("pjsip:b", "b")
+        assert [message.to for message in server.messages] == ["pjsip:a", "pjsip:b"]
         assert [action.name for action in server.actions] == [
             "MessageSend", "Ping", "MessageSend", "Other", "MessageSend",
         ]  # fmt: skip
@@ -226,26 +244,26 @@ def test_script_steps_are_used_in_order() -> None:
         client = client_of(server.port)
         client.connect()
         with pytest.raises(ActionFailed, match="not now"):
-            client.send_message("sip:a", "1")
+            client.send_message("pjsip:a", "1")
         start = time.monotonic()
-        client.send_message("sip:a", "2")
+        client.send_message("pjsip:a", "2")
         assert time.monotonic() - start >= 0.2
         with pytest.raises(ResponseTimeout):
-            client.send_message("sip:a", "3", timeout=0.1)
+            client.send_message("pjsip:a", "3", timeout=0.1)
         with pytest.raises(ActionFailed, match="later"):
-            client.send_message("sip:a", "4")
+            client.send_message("pjsip:a", "4")
         with pytest.raises(ConnectionLost):
             client.ping()
         client.connect()
         client.ping()
         client.close()
-        assert server.messages == [Received("sip:a", "2")]
+        assert server.messages == [Received("pjsip:a", "2")]
         assert len(server.actions) == 6
 
 
 def test_disconnect_within_a_response() -> None:
     whole = b"Response: Success\r\nActionID: x\r\nMessage: Message successfully sent\r\n\r\n"
-    send = b"Action: MessageSend\r\nActionID: x\r\nTo: sip:a\r\nBody: b\r\n\r\n"
+    send = b"Action: MessageSend\r\nActionID: x\r\nTo: pjsip:a\r\nBody: b\r\n\r\n"
     with LoopbackServer() as server:
         for after in range(0, len(whole) + 1, 7):
             server.script(Disconnect(after))
@@ -256,7 +274,7 @@ def test_disconnect_within_a_response() -> None:
 
 
 def test_refuse_responds_like_asterisk() -> None:
-    send = b"Action: MessageSend\r\nActionID: x\r\nTo: sip:a\r\nBody: b\r\n\r\n"
+    send = b"Action: MessageSend\r\nActionID: x\r\nTo: pjsip:a\r\nBody: b\r\n\r\n"
     with LoopbackServer() as server:
         server.script(refuse(), refuse("no"))
         responses = _talk(server, _LOGIN, send, send, expect=3)[1:]
@@ -271,7 +289,7 @@ def test_close_ends_a_delay() -> None:
     with LoopbackServer() as server, opened(client_of(server.port)) as client:
         server.script(Delay(60.0))
         with pytest.raises(ResponseTimeout):
-            client.send_message("sip:a", "b", timeout=0.05)
+            client.send_message("pjsip:a", "b", timeout=0.05)
     assert time.monotonic() - start < 10.0
 
 
@@ -327,7 +345,7 @@ def test_program_prints_actions_until_a_signal(
             with Client.from_url(out.seen[len("AMI_URL=") : -1]) as client:
                 client.ping()
                 wait_for("Ping\n")
-                client.send_message("sip:a", "b")
+                client.send_message("pjsip:a", "b")
                 wait_for("  Body: 'b'\n")
         finally:
             if not ended.is_set():
@@ -343,7 +361,7 @@ def test_program_prints_actions_until_a_signal(
     url, *printed = out.seen.splitlines()
     assert url.startswith("AMI_URL=ami://loopback:loopback@127.0.0.1:")
     assert not asks_for_port or url.endswith(f":{port}")
-    assert printed == ["Ping", "MessageSend", "  To: sip:a", "  Body: 'b'", "Logoff"]
+    assert printed == ["Ping", "MessageSend", "  To: pjsip:a", "  Body: 'b'", "Logoff"]
 
 
 @pytest.mark.parametrize("option, code", [("--help", 0), ("--hel", 2)])

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import socket
 import ssl
+import time
 from typing import Dict, List, Tuple
 
 import pytest
 
 from amiclient import ACCEPTED, Action, ActionFailed, Event, MessageSend
-from amiclient.loopback import EventList, LoopbackServer, Output, Received
+from amiclient.loopback import Disconnect, EventList, LoopbackServer, Output, Received, refuse
 from amiclient.loopback.server import TLS_READ
 from amiclient.loopback.versions import VERSIONS
 from amiproto import InvalidAddress
@@ -21,11 +22,14 @@ EACH = pytest.mark.parametrize("version", ALL)
 
 LOGIN = b"Action: Login\r\nUsername: loopback\r\nSecret: loopback\r\nEvents: off\r\n\r\n"
 PING = b"Action: Ping\r\nActionID: ping\r\n\r\n"
-SEND = b"Action: MessageSend\r\nTo: sip:a\r\n"
+#: A technology that every version has.
+SEND = b"Action: MessageSend\r\nTo: xmpp:a\r\n"
 
 TOO_LONG = b"Failed to parse message: line too long"
 MISSING_ACTION = b"Missing action in request"
 PONG = b"Ping: Pong"
+
+TECHNOLOGIES = (b"pjsip", b"sip", b"xmpp")
 
 #: Seconds without a response after which a server hangs.
 HANGS = 0.4
@@ -91,10 +95,11 @@ def test_banner(version: int) -> None:
 @pytest.mark.parametrize("tls", [False, True], ids=["plain", "tls"])
 @EACH
 def test_messages_arrive_exactly(version: int, tls: bool) -> None:
+    name = "sip" if version == 11 else "pjsip"
     messages = [
-        MessageSend("sip:alice", "one\ntwo", "Door <sip:door@example.org>", {"X-A": "(a), b"}),
-        MessageSend("pjsip:sip:bob@127.0.0.1:5060", "x" * 1016),
-        MessageSend("sip:bob", "y\n" * 378, None, {f"X-{n}": "v" * 90 for n in range(40)}),
+        MessageSend(f"{name}:alice", "one\ntwo", "Door <sip:door@example.org>", {"X-A": "(a), b"}),
+        MessageSend(f"{name}:carol", "x" * 1016),
+        MessageSend(f"{name}:bob", "y\n" * 378, None, {f"X-{n}": "v" * 90 for n in range(40)}),
     ]
     context = server_tls() if tls else None
     with LoopbackServer(version=version, tls=context) as server:
@@ -109,8 +114,8 @@ def test_messages_arrive_exactly(version: int, tls: bool) -> None:
 
 @EACH
 def test_destination_is_ignored_by_11(version: int) -> None:
-    raw = b"Action: MessageSend\r\nTo: sip:a\r\nDestination: none:b\r\nBody: c\r\n\r\n"
-    only = b"Action: MessageSend\r\nDestination: sip:b\r\nBody: c\r\n\r\n"
+    raw = SEND + b"Destination: none:b\r\nBody: c\r\n\r\n"
+    only = b"Action: MessageSend\r\nDestination: xmpp:b\r\nBody: c\r\n\r\n"
     with LoopbackServer(version=version) as server:
         texts = response_texts(server, raw + only)
         with client_of(server.port) as client:
@@ -122,10 +127,30 @@ def test_destination_is_ignored_by_11(version: int) -> None:
                 client.send(message)
     if version == 11:
         assert texts == [b"Message successfully sent", b"No 'To' address specified."]
-        assert server.messages == [Received("sip:a", "c")]
+        assert server.messages == [Received("xmpp:a", "c")]
     else:
         assert texts == [b"Message technology not found.", b"Message successfully sent"]
-        assert [message.destination for message in server.messages] == ["sip:b", "pjsip:b"]
+        assert [message.destination for message in server.messages] == ["xmpp:b", "pjsip:b"]
+
+
+@EACH
+def test_technologies_of_each_version(version: int) -> None:
+    known = {11: ["sip", "xmpp"], 16: ["pjsip", "sip", "xmpp"], 22: ["pjsip", "xmpp"]}
+    with LoopbackServer(version=version) as server:
+        sends = [b"Action: MessageSend\r\nTo: %s:a\r\n\r\n" % name for name in TECHNOLOGIES]
+        texts = response_texts(server, b"".join(sends))
+    assert [message.to[:-2] for message in server.messages] == known[version]
+    assert texts.count(b"Message technology not found.") == len(sends) - len(known[version])
+
+
+@EACH
+def test_sip_drops_variables_after_the_55th(version: int) -> None:
+    variables = b"".join(b"Variable: X-%d=%d\r\n" % (n, n) for n in range(60))
+    with LoopbackServer(version=version, technologies=["sip", "xmpp"]) as server:
+        response_texts(server, SEND + variables + b"\r\n")
+        response_texts(server, SEND.replace(b"xmpp", b"sip") + variables + b"\r\n")
+    for message, count in zip(server.messages, (60, 55)):
+        assert [name for name, _ in message.variables] == [f"X-{n}" for n in range(count)]
 
 
 @EACH
@@ -242,6 +267,20 @@ def test_event_list(version: int) -> None:
 
 
 @EACH
+def test_lists_of_11_with_event_list_headers(version: int) -> None:
+    lists = {"CoreShowChannels": EventList([], "Channels will follow"), "SIPpeers": EventList([])}
+    with LoopbackServer(version=version, handlers=lists) as server:
+        for name in lists:
+            raw = b"Action: %s\r\nActionID: a\rb\r\n\r\n" % name.encode()
+            start, end = responses(server, raw)
+            assert start.split(b"\r\n")[1:3] == [b"ActionID: a\rb", b"EventList: start"]
+            rest = [b"ActionID: a\rb", b"EventList: Complete", b"ListItems: 0"]
+            if version == 11:
+                rest.append(rest.pop(0))
+            assert end.split(b"\r\n") == [b"Event: %sComplete" % name.encode(), *rest]
+
+
+@EACH
 def test_empty_event_list(version: int) -> None:
     handlers = {"QueueStatus": lambda action: EventList([])}
     with LoopbackServer(version=version, handlers=handlers) as server:
@@ -251,12 +290,134 @@ def test_empty_event_list(version: int) -> None:
     assert result.complete is not None and result.complete.name == "QueueStatusComplete"
 
 
+# Actions
+
+
+def headers_of(server: LoopbackServer, name: str, **headers: str) -> Dict[str, str]:
+    with client_of(server.port) as client:
+        return dict(client.send_action(Action(name, headers)).response.headers)
+
+
+@EACH
+def test_core_settings_and_status(version: int) -> None:
+    with LoopbackServer(version=version) as server:
+        settings, status = headers_of(server, "CoreSettings"), headers_of(server, "CoreStatus")
+        (cut,) = responses(server, b"Action: CoreSettings\r\nActionID: " + b"i" * 140 + b"\r\n\r\n")
+    assert settings["AMIversion"] == VERSIONS[version].ami
+    assert settings["AsteriskVersion"].startswith(f"{version}.")
+    assert ("SoundsSearchCustomDir" in settings) == (version == 22)
+    assert time.strptime(status["CoreStartupDate"] + status["CoreReloadTime"], "%Y-%m-%d%H:%M:%S")
+    assert status["CoreCurrentCalls"] == "0"
+    assert ("CoreProcessedCalls" in status) == (version == 22)
+    assert b"i" * 139 + b"AMIversion" in cut
+
+
+@EACH
+def test_list_commands_names_every_action(version: int) -> None:
+    with LoopbackServer(version=version) as server:
+        names = set(headers_of(server, "ListCommands")) - {"Response", "ActionID"}
+        assert len(names) == 14
+        for name in names - {"Login", "Logoff"}:
+            text, *_ = response_texts(server, b"Action: %s\r\n\r\n" % name.encode())
+            assert not text.startswith(b"Invalid/unknown command")
+        (text,) = response_texts(server, b"Action: QueueStatus\r\n\r\n")
+        assert text.startswith(b"Invalid/unknown command: QueueStatus.")
+
+
+@EACH
+def test_core_show_channels(version: int) -> None:
+    with LoopbackServer(version=version) as server, client_of(server.port) as client:
+        result = client.send_action(Action("CoreShowChannels"))
+    assert result.events == () and result.response.headers["EventList"] == "start"
+    assert result.complete is not None and result.complete.headers["ListItems"] == "0"
+
+
+@EACH
+def test_commands(version: int) -> None:
+    with LoopbackServer(version=version) as server, client_of(server.port) as client:
+        assert client.command("core show uptime seconds") == ("System uptime: 0", "Last reload: 0")
+        assert client.command(" CORE  show calls ") == ("0 active calls", "0 calls processed")
+        (line,) = client.command("core show version")
+        assert line.startswith(f"Asterisk {version}.")
+        unknown = (
+            "No such command 'a: b c' (type 'core show help a: b' for other possible commands)"
+        )
+        if version == 11:
+            assert client.command("a: b c") == (unknown,)
+        else:
+            with pytest.raises(ActionFailed) as caught:
+                client.command("a: b c")
+            assert caught.value.response.output == (unknown,)
+        assert response_texts(server, b"Action: Command\r\n\r\n") == [b"No command provided"]
+
+
+@EACH
+def test_variables_can_be_set(version: int) -> None:
+    with LoopbackServer(version=version) as server:
+        assert headers_of(server, "Getvar", Variable="X")["Value"] == ""
+        for name, read in (("X", "X"), ("_Y", "Y"), ("__Z", "Z")):
+            assert headers_of(server, "Setvar", Variable=name, Value="a: b ")["Message"]
+            assert headers_of(server, "Getvar", Variable=read)["Value"] == "a: b "
+        assert headers_of(server, "Getvar", Variable="x")["Value"] == ("a: b " * (version == 11))
+        for action in (b"Getvar", b"Setvar"):
+            raw = b"Action: %s\r\n" % action
+            both = raw + b"\r\n" + raw + b"Variable: X\r\nChannel: y\r\n\r\n"
+            assert response_texts(server, both) == [b"No variable specified", b"No such channel"]
+        raw = b"Action: Setvar\r\nVariable: LEN(x)\r\n\r\n"
+        assert response_texts(server, raw) == [b"Variable not set"]
+
+
+@EACH
+def test_data_get_is_known_to_11(version: int) -> None:
+    raw = b"Action: DataGet\r\n"
+    with LoopbackServer(version=version) as server:
+        texts = response_texts(server, raw + b"\r\n" + raw + b"Path: x\r\n\r\n")
+    if version == 11:
+        assert texts == [b"'Path' parameter not specified", b"No data returned"]
+    else:
+        assert all(text.startswith(b"Invalid/unknown command: DataGet.") for text in texts)
+
+
+@EACH
+def test_user_event_is_echoed(version: int) -> None:
+    raw = (
+        b"Action: UserEvent\r\nActionID: 1\r\nuserevent: Ring\r\nDoor: front\r\nno colon\r\n"
+        b"UserEvent: other\r\nX: \xff\r\n\r\n"
+    )
+    line = b"Action: UserEvent\r\n" if version == 11 else b""
+    event = (
+        b"Event: UserEvent\r\nPrivilege: user,all\r\nUserEvent: Ring\r\n%sActionID: 1\r\n"
+        b"Door: front\r\nno colon\r\nX: \xff\r\n\r\n"
+    ) % line
+    off = b"Action: Events\r\nEventMask: call\r\n\r\n"
+    on = off.replace(b"call", b"user")
+    with LoopbackServer(version=version) as server:
+        with log_in(server) as sender, log_in(server) as other, log_in(server) as deaf:
+            for sock, mask in ((sender, on), (other, on), (deaf, off)):
+                sock.sendall(mask)
+                assert read_until(sock, b"Events: On\r\n\r\n")
+            sender.sendall(raw)
+            response = b"Response: Success\r\nActionID: 1\r\nMessage: Event Sent\r\n\r\n"
+            assert read_until(sender, event) == response + event
+            assert read_until(other, event) == event
+            deaf.sendall(PING)
+            assert read_until(deaf, b"\r\n\r\n").startswith(b"Response: Success\r\nActionID: ping")
+            # A response that is cut off is the end, and the event is sent all the same.
+            server.script(Disconnect(after=5), action="UserEvent")
+            sender.sendall(raw)
+            assert read_until(sender, event) == b"Respo"
+            assert read_until(other, event) == event
+            server.script(refuse("no"), action="UserEvent")
+            other.sendall(raw + b"Action: Logoff\r\n\r\n")
+            assert b"Event: " not in read_until(other, b"fish.\r\n\r\n")
+
+
 # TLS
 
 
 def padded(size: int, name: bytes = b"to") -> bytes:
     """Return a MessageSend of this size, in lines within the limit."""
-    start = b"Action: MessageSend\r\nActionID: %s\r\nTo: sip:a\r\nX: " % name
+    start = b"Action: MessageSend\r\nActionID: %s\r\nTo: xmpp:a\r\nX: " % name
     rest = size - len(start) - len(b"\r\n\r\n")
     lines = [b"x" * min(rest - at, 900) for at in range(0, rest, 902)]
     return start + b"\r\n".join(lines) + b"\r\n\r\n"

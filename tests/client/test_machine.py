@@ -156,7 +156,7 @@ class ClientMachine(RuleBasedStateMachine):
     def send(self, count: int, invalid: bool) -> None:
         for _ in range(count):
             text = f"message {len(self.outcomes)}"
-            to = "smoke:signal" if invalid else "sip:alice"
+            to = "smoke:signal" if invalid else "pjsip:alice"
             receipts: List[Receipt] = []
 
             def function() -> None:
@@ -182,7 +182,7 @@ class ClientMachine(RuleBasedStateMachine):
         def each() -> Iterator[MessageSend]:
             for number, text in enumerate(texts):
                 taken.append(text)
-                yield MessageSend("smoke:signal" if number in bad else "sip:alice", text)
+                yield MessageSend("smoke:signal" if number in bad else "pjsip:alice", text)
 
         begun = time.monotonic()
         got: List[SendResult[MessageSend]] = []

@@ -95,7 +95,7 @@ def test_session_hides_secret(caplog: pytest.LogCaptureFixture) -> None:
             client = client_of(server.port, username="me", secret=_SECRET, mechanism=mechanism)
             shown.append(repr(client))
             with client:
-                shown += [repr(client), repr(client.send_message("sip:a", "b"))]
+                shown += [repr(client), repr(client.send_message("pjsip:a", "b"))]
                 with pytest.raises(ActionFailed) as failed:
                     client.send_action(Action("Nonsense", [("Secret", _SECRET)]))
                 shown.append(repr(failed.value) + str(failed.value.to_dict()))
@@ -165,10 +165,10 @@ def test_log_names_actions_without_their_contents(caplog: pytest.LogCaptureFixtu
     reply = respond("Success", "Message: secret words")
     steps = (repeat(4, reply), leave_pending, read_until_eof)
     with Script(log_in, *steps) as script, opened(client_of(script.port)) as client:
-        receipt = client.send_message("sip:alice", "private words", variables={"X-A": "words"})
-        results = list(client.send_messages([MessageSend("sip:bob", "words")] * 3))
+        receipt = client.send_message("pjsip:alice", "private words", variables={"X-A": "words"})
+        results = list(client.send_messages([MessageSend("pjsip:bob", "words")] * 3))
         with pytest.raises(ResponseTimeout) as caught:
-            client.send_message("sip:alice", "silent words", timeout=0.05)
+            client.send_message("pjsip:alice", "silent words", timeout=0.05)
         assert [result.outcome for result in results] == [ACCEPTED] * 3
     ids = [str(result.receipt and result.receipt.action_id) for result in results]
     for action_id, outcome in [

@@ -63,7 +63,7 @@ from tests.script import (
 Item = Union[MessageSend, Mapping[str, Any]]
 
 
-def _items(count: int, to: str = "sip:a") -> Iterator[Item]:
+def _items(count: int, to: str = "pjsip:a") -> Iterator[Item]:
     for number in range(count):
         if number % 2:
             yield {"to": to, "body": f"{number}", "variables": {"X-N": str(number)}}
@@ -72,7 +72,7 @@ def _items(count: int, to: str = "sip:a") -> Iterator[Item]:
 
 
 def _messages(count: int) -> List[MessageSend]:
-    return [MessageSend("sip:a", str(number)) for number in range(count)]
+    return [MessageSend("pjsip:a", str(number)) for number in range(count)]
 
 
 def _outcomes(results: Iterable[SendResult[Any]]) -> List[str]:
@@ -95,7 +95,7 @@ def test_results_are_in_order(server: LoopbackServer, window: int) -> None:
 def test_failed_messages_do_not_stop_the_rest(server: LoopbackServer) -> None:
     items: List[Item] = list(_items(12))
     items[3] = {"to": "smoke:signal", "body": "rejected by the server"}
-    items[5] = {"to": "sip:a", "body": "x" * 2000}
+    items[5] = {"to": "pjsip:a", "body": "x" * 2000}
     items[11] = MessageSend("smoke:signal", "the last one")
     with client_of(server.port) as client:
         results = list(client.send_messages(items, window=4))
@@ -110,17 +110,18 @@ def test_failed_messages_do_not_stop_the_rest(server: LoopbackServer) -> None:
     assert len(server.messages) == 9
 
 
-_OK: Dict[Any, Any] = {"to": "sip:a", "body": "x"}
+_OK: Dict[Any, Any] = {"to": "pjsip:a", "body": "x"}
 
 
 @pytest.mark.parametrize(
     ("row", "to"),
     [
-        (None, ""), (5, ""), ("sip:a", ""), ((), ""), (["to"], ""), ({"to"}, ""), ({}, ""),
-        ({"to": "sip:a"}, "sip:a"), ({"body": "x"}, ""), ({"To": "sip:a", "Body": "x"}, ""),
-        ({**_OK, "to": 5}, "5"), ({**_OK, "body": None}, "sip:a"), ({**_OK, "from_": 5}, "sip:a"),
-        ({**_OK, "variables": 5}, "sip:a"), ({**_OK, "variables": [("x",)]}, "sip:a"),
-        ({**_OK, "destination": b"sip:a"}, "sip:a"), ({**_OK, "action_id": 5}, "sip:a"),
+        (None, ""), (5, ""), ("pjsip:a", ""), ((), ""), (["to"], ""), ({"to"}, ""), ({}, ""),
+        ({"to": "pjsip:a"}, "pjsip:a"), ({"body": "x"}, ""), ({"To": "pjsip:a", "Body": "x"}, ""),
+        ({**_OK, "to": 5}, "5"), ({**_OK, "body": None}, "pjsip:a"),
+        ({**_OK, "from_": 5}, "pjsip:a"),
+        ({**_OK, "variables": 5}, "pjsip:a"), ({**_OK, "variables": [("x",)]}, "pjsip:a"),
+        ({**_OK, "destination": b"pjsip:a"}, "pjsip:a"), ({**_OK, "action_id": 5}, "pjsip:a"),
     ],
 )  # fmt: skip
 def test_row_of_a_wrong_type_fails_alone(server: LoopbackServer, row: Any, to: str) -> None:
@@ -149,7 +150,7 @@ def test_other_keys_of_a_mapping_are_ignored(server: LoopbackServer) -> None:
 
 
 def test_repeated_action_id_is_rejected_while_pending(server: LoopbackServer) -> None:
-    twins = [MessageSend("sip:a", text, action_id="same") for text in "ab"]
+    twins = [MessageSend("pjsip:a", text, action_id="same") for text in "ab"]
     with client_of(server.port) as client:
         first, second = client.send_messages(twins)
         assert (first.outcome, second.outcome) == (ACCEPTED, NOT_SENT)
@@ -186,13 +187,13 @@ def test_other_calls_in_between(server: LoopbackServer) -> None:
 
         def items() -> Iterator[Item]:
             for number, item in enumerate(_items(20)):
-                client.send_message("sip:a", f"in iterable {number}")
+                client.send_message("pjsip:a", f"in iterable {number}")
                 yield item
 
         for number, result in enumerate(client.send_messages(items(), window=5)):
             assert result.outcome == ACCEPTED
             client.ping()
-            client.send_message("sip:a", f"after result {number}")
+            client.send_message("pjsip:a", f"after result {number}")
     assert len(server.messages) == len({message.text for message in server.messages}) == 60
 
 
@@ -438,7 +439,7 @@ def test_connection_cut_during_send_messages(
 
 @pytest.mark.parametrize("window", [32, 1024])
 def test_server_that_stops_reading(window: int) -> None:
-    items = [MessageSend("sip:a", f"{number:04}" + "x" * 1000) for number in range(2000)]
+    items = [MessageSend("pjsip:a", f"{number:04}" + "x" * 1000) for number in range(2000)]
     with Script(log_in, hold, repeat_forever(read), small_buffers=True) as script:
         with opened(client_over(small_buffer_socket(script.port))) as client:
             start = time.monotonic()
@@ -457,7 +458,7 @@ def test_server_that_stops_reading(window: int) -> None:
 def test_server_that_does_not_read_until_it_has_written() -> None:
     # The buffers of both sides are full again and again, so the client must read while it writes.
     noise = send((b"Event: Noise\r\nText: " + b"x" * 5000 + b"\r\n\r\n") * 10)
-    items = [MessageSend("sip:a", f"{number:04}" + "x" * 1000) for number in range(300)]
+    items = [MessageSend("pjsip:a", f"{number:04}" + "x" * 1000) for number in range(300)]
     steps = repeat_forever(read, in_one_write(noise, accept))
     with Script(log_in, steps, small_buffers=True) as script:
         with opened(client_over(small_buffer_socket(script.port), max_events=0)) as client:
@@ -513,7 +514,7 @@ def test_client_is_usable_after_early_stop(server: LoopbackServer, dropped: bool
             results.close()
             with pytest.raises(StopIteration):
                 next(results)
-        receipt = client.send_message("sip:a", "after")
+        receipt = client.send_message("pjsip:a", "after")
         assert receipt.response.action_id == receipt.action_id
         assert list(client.events(timeout=0)) == []
         assert _outcomes(client.send_messages(_items(10))) == [ACCEPTED] * 10
@@ -541,7 +542,7 @@ def test_responses_to_abandoned_messages_are_dropped(late: bool) -> None:
 
 
 def test_action_id_is_used_again_after_an_early_stop() -> None:
-    items = [MessageSend("sip:a", "x", action_id=str(number)) for number in range(4)]
+    items = [MessageSend("pjsip:a", "x", action_id=str(number)) for number in range(4)]
     steps = (repeat(4, read), accept, hold, in_one_write(repeat(3, accept)), accept_all)
     with Script(log_in, *steps) as script, client_of(script.port, 1.0) as client:
         results = client.send_messages(items)

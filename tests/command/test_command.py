@@ -190,10 +190,16 @@ def test_loopback_prints_the_message() -> None:
     ]
 
 
+def test_loopback_server_knows_every_technology(run: Runner) -> None:
+    for arguments in (["sip:a"], ["pjsip:a"], ["xmpp:a@example.org", "--from", "xmpp:b"]):
+        code, out, _ = run("--to", *arguments, "--body", "x", "--loopback")
+        assert code == 0 and f"  To: {arguments[0]}\n" in out
+
+
 def test_dry_run_prints_the_bytes_that_are_sent(server: LoopbackServer) -> None:
     arguments = [
-        "--to", "pjsip:a", "--to", "sip:b", "--from", "Door <sip:d@e.org>", "--variable", "X-A=,1",
-        "--body", "caf\xe9 \r\n \u4e16",
+        "--to", "pjsip:a", "--to", "pjsip:b", "--from", "Door <sip:d@e.org>",
+        "--variable", "X-A=,1", "--body", "caf\xe9 \r\n \u4e16",
     ]  # fmt: skip
     env = environment()
     del env["AMI_USERNAME"], env["AMI_SECRET"]
