@@ -8,7 +8,7 @@ themselves.
 from __future__ import annotations
 
 from collections import OrderedDict
-from typing import Dict, List, NamedTuple, Optional, Tuple, TypeVar, Union
+from typing import Dict, List, NamedTuple, Optional, Set, Tuple, TypeVar, Union
 
 from ._text import is_encodable, to_bytes, to_exact_bytes, to_exact_str, to_text
 from .connection import NEED_DATA, Connection, EndOfStream, NeedData, Role
@@ -219,11 +219,10 @@ class ActionResult(NamedTuple):
 
 
 class _List:
-    """A list response that is not complete yet."""
+    """A list response that is not complete yet, and not abandoned."""
 
-    def __init__(self, response: Response, is_abandoned: bool) -> None:
+    def __init__(self, response: Response) -> None:
         self.response = response
-        self.is_abandoned = is_abandoned
         self.events: List[Event] = []
         #: The memory that the events take in bytes.
         self.size = 0
@@ -249,7 +248,8 @@ class Session:
     :param entropy: at least 16 secret random bytes: ``os.urandom(16)``.
     :param mechanism: :data:`MD5` or :data:`PLAIN`.
     :param events: the event mask of the login.
-    :param max_outstanding: most pending actions, with abandoned ones.
+    :param max_outstanding: most pending actions, with those abandoned ones that may still get a
+        response.
     :param max_list_bytes: most bytes of memory for the events of incomplete lists.
     :param max_line, max_stanza, max_backlog: as for :class:`Connection`.
     :raises LocalProtocolError: if ``entropy`` is too short or ``max_outstanding`` is below 1, and
@@ -303,6 +303,8 @@ class Session:
         self._in_order: OrderedDict[str, None] = OrderedDict()
         self._lists: Dict[str, _List] = {}
         self._list_bytes = 0
+        # The ActionIDs of abandoned lists that are not complete yet.
+        self._abandoned_lists: Set[str] = set()
         self._is_legacy = False
         self._previous: Optional[Message] = None
         self._logoff_id: Optional[str] = None
@@ -321,8 +323,8 @@ class Session:
     @property
     def outstanding(self) -> Tuple[str, ...]:
         """The ActionIDs of the pending actions, oldest first, without abandoned ones (tuple)."""
-        lists = [key for key, value in self._lists.items() if not value.is_abandoned]
-        return tuple(lists + [key for key, abandoned in self._pending.items() if not abandoned])
+        waiting = [key for key, is_abandoned in self._pending.items() if not is_abandoned]
+        return (*self._lists, *waiting)
 
     def receive_data(self, data: bytes) -> None:
         """Add received bytes; raises as :meth:`Connection.receive_data` does."""
@@ -368,12 +370,20 @@ class Session:
     def abandon(self, action_id: str) -> None:
         """Ignore the response to a pending action, because the caller no longer waits for it.
 
+        The events of an incomplete list are freed. When a later action gets its response, the
+        abandoned one is forgotten, because servers respond in order. If a server responds to it
+        after that, the response and the events of its list are returned as any others that match no
+        pending action. Do not use the ActionID again: such a response would match the new action.
+
         :param action_id: the ActionID (str); ignored if it is not pending.
         """
-        if action_id in self._pending:
+        if action_id in self._lists:
+            self._list_bytes -= self._lists.pop(action_id).size
+            self._abandoned_lists.add(action_id)
+        elif action_id in self._in_order:
             self._pending[action_id] = True
-        elif action_id in self._lists:
-            self._lists[action_id].is_abandoned = True
+        else:
+            self._pending.pop(action_id, None)  # a later action has got its response already
 
     def cancel(self, action_id: str) -> None:
         """Cancel an action that has not been sent, or not completely.
@@ -397,7 +407,7 @@ class Session:
             result: Union[LoggedIn, ActionResult, Message, None]
             if isinstance(message, Event):
                 self._previous = None
-                if not self._lists:
+                if not (self._lists or self._abandoned_lists):
                     return message
                 result = self._handle_event(message)
             elif isinstance(message, Response):
@@ -429,19 +439,19 @@ class Session:
         if action_id is None:
             action_id = self._new_action_id()
             action = action.with_action_id(action_id)
-        pending, lists = self._pending, self._lists
-        if action_id in pending or action_id in lists:
+        pending, lists, abandoned_lists = self._pending, self._lists, self._abandoned_lists
+        if action_id in pending or action_id in lists or action_id in abandoned_lists:
             raise LocalProtocolError(
                 "an action with the same ActionID is pending",
                 field="ActionID",
                 action_id=action_id,
             )
-        if len(pending) + len(lists) >= self._max_outstanding:
+        count = len(pending) + len(lists) + len(abandoned_lists)
+        if count >= self._max_outstanding:
             raise LocalProtocolError(
-                f"{len(pending) + len(lists)} actions are pending; the limit is "
-                f"{self._max_outstanding}",
+                f"{count} actions are pending; the limit is {self._max_outstanding}",
                 limit=self._max_outstanding,
-                actual=len(pending) + len(lists),
+                actual=count,
                 action_id=action_id,
             )
         self._connection.send(action)  # may raise
@@ -465,15 +475,23 @@ class Session:
             return response
         is_abandoned = self._pending.pop(action_id)
         if action_id in self._in_order:
-            # This response has overtaken the actions before this one. Each action is removed once,
-            # so the total cost does not depend on the order of the responses.
-            while self._in_order.popitem(last=False)[0] != action_id:
-                pass
+            # Servers respond in order, so the earlier actions get no response, or a late one with
+            # their ActionID, and earlier lists are complete. Each action is removed once, so the
+            # total cost does not depend on the order of the responses.
+            self._abandoned_lists.clear()
+            while next(iter(self._in_order)) != action_id:
+                earlier, _ = self._in_order.popitem(last=False)
+                if self._pending[earlier]:  # abandoned
+                    del self._pending[earlier]
+            del self._in_order[action_id]
         self._previous = response
         if self._login is not None:
             return self._handle_login(response)
         if self._starts_list(response):
-            self._lists[action_id] = _List(response, is_abandoned)
+            if is_abandoned:
+                self._abandoned_lists.add(action_id)
+            else:
+                self._lists[action_id] = _List(response)
             return None
         return None if is_abandoned else ActionResult(action_id, response)
 
@@ -512,28 +530,29 @@ class Session:
         # memory of the events in a list.
         copy = Event.from_wire(event.wire)
         action_id = copy.action_id
+        if action_id in self._abandoned_lists:
+            if self._ends_list(copy):
+                self._abandoned_lists.remove(action_id)
+            return None
         if action_id is None or action_id not in self._lists:
             return event
         event_list = self._lists[action_id]
         if self._ends_list(copy):
             del self._lists[action_id]
             self._list_bytes -= event_list.size
-            if event_list.is_abandoned:
-                return None
             return ActionResult(action_id, event_list.response, tuple(event_list.events), event)
-        if not event_list.is_abandoned:
-            event_list.events.append(event)
-            size = len(event.wire) + MESSAGE_OVERHEAD
-            event_list.size += size
-            self._list_bytes += size
-            if self._list_bytes > self._max_list_bytes:
-                raise self._connection.fail(
-                    RemoteProtocolError(
-                        f"the events of lists take more than {self._max_list_bytes} bytes",
-                        limit=self._max_list_bytes,
-                        action_id=action_id,
-                    )
+        event_list.events.append(event)
+        size = len(event.wire) + MESSAGE_OVERHEAD
+        event_list.size += size
+        self._list_bytes += size
+        if self._list_bytes > self._max_list_bytes:
+            raise self._connection.fail(
+                RemoteProtocolError(
+                    f"the events of lists take more than {self._max_list_bytes} bytes",
+                    limit=self._max_list_bytes,
+                    action_id=action_id,
                 )
+            )
         return None
 
     def _ends_list(self, event: Event) -> bool:
