@@ -2,15 +2,15 @@
 
 A :class:`Session` has everything that the blocking client has, except sockets, so that programs
 based on asyncio or Twisted can use it. :class:`Login` is for programs that match responses
-themselves.
+themselves, :class:`ServerLogin` for servers and proxies.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
-from typing import Dict, List, NamedTuple, Optional, Set, Tuple, TypeVar, Union
+from typing import Dict, List, Mapping, NamedTuple, Optional, Set, Tuple, TypeVar, Union
 
-from ._text import is_encodable, to_bytes, to_exact_bytes, to_exact_str, to_text
+from ._text import get_header, is_encodable, to_bytes, to_exact_bytes, to_exact_str, to_text
 from .connection import NEED_DATA, Connection, EndOfStream, NeedData, Role
 from .exceptions import (
     LOGIN_IN_USE,
@@ -65,8 +65,8 @@ def _check_event_mask(events: str) -> str:
     for word in events.split(","):
         if word not in _EVENT_CLASSES:
             raise LocalProtocolError(
-                f"events has an unknown class {word!r}; expected on, off, or lower-case classes "
-                "such as call,system",
+                f"events has an unknown class {quote(word)}; expected on, off, or lower-case "
+                "classes such as call,system",
                 field="events",
             )
     return events
@@ -107,12 +107,12 @@ class Login:
         mechanism = to_exact_str(mechanism, "mechanism")
         if mechanism not in (MD5, PLAIN):
             raise LocalProtocolError(
-                f"unknown login mechanism {mechanism!r}; expected {MD5!r} or {PLAIN!r}",
+                f"unknown login mechanism {quote(mechanism)}; expected {MD5!r} or {PLAIN!r}",
                 field="mechanism",
             )
+        self._mechanism = mechanism
         self._username = to_exact_str(username, "username")
         self._secret = _encode_secret(secret)
-        self._mechanism = mechanism
         self._events = _check_event_mask(to_exact_str(events, "events"))
         self._is_last_step = mechanism == PLAIN
         self._key = ""
@@ -165,6 +165,82 @@ class Login:
 
     def __repr__(self) -> str:
         return f"<Login {self._username!r} mechanism={self._mechanism}>"
+
+
+class ServerLogin:
+    """The server's side of a login, and the check that each action has one.
+
+    Pass each action to :meth:`receive_action`. If it returns a response, send that; if it returns
+    None, carry out the action. Close the connection after an ``Error`` response to a Login, as
+    Asterisk does. The responses are those of Asterisk (11.25, 16.28, 22.10).
+
+    :param users: the secret (str, or bytes) of each user name (str). The case of ASCII letters in
+        user names does not matter.
+    :param challenge: a random number in decimal digits (str), another one for each connection. It
+        is sent in response to Challenge. Before that, no key is accepted.
+    :raises LocalProtocolError: if the challenge has other characters.
+    :raises InvalidHeader: for a secret that cannot be encoded.
+    """
+
+    def __init__(self, users: Mapping[str, Union[str, bytes]], *, challenge: str) -> None:
+        challenge = to_exact_str(challenge, "challenge")
+        if not (challenge.isascii() and challenge.isdigit()):
+            raise LocalProtocolError("the challenge must be decimal digits", field="challenge")
+        self._challenge = challenge
+        self._is_challenge_sent = False
+        #: The name of the user as in ``users`` (str), or None before the login.
+        self.username: Optional[str] = None
+        #: The event mask of the login (str). Without one it is ``""``, and all events are sent.
+        self.events = ""
+        self._users: Dict[bytes, Tuple[str, bytes]] = {}
+        for name, secret in users.items():
+            name = to_exact_str(name, "each name in users")
+            self._users[to_bytes(name).lower()] = (name, _encode_secret(secret))
+
+    def receive_action(self, action: Action) -> Optional[Response]:
+        """Return the response to an action (:class:`Response`), or None to carry it out.
+
+        Challenge and Login always get a response. Before the login, all other actions except
+        Logoff get ``Permission denied``.
+        """
+        name = action.name.lower()
+        if name == "challenge":
+            if get_header(action.wire, b"AuthType").lower() != b"md5":
+                return _respond(action, "Error", "Message: Must specify AuthType")
+            self._is_challenge_sent = True
+            return _respond(action, "Success", f"Challenge: {self._challenge}")
+        if name == "login":
+            if self.username is not None:
+                return _respond(action, "Success", "Message: Already authenticated")
+            self.username = self._authenticate(action.wire)
+            if self.username is None:
+                return _respond(action, "Error", "Message: Authentication failed")
+            self.events = to_text(get_header(action.wire, b"Events"))
+            return _respond(action, "Success", "Message: Authentication accepted")
+        if self.username is None and name != "logoff":
+            return _respond(action, "Error", "Message: Permission denied")
+        return None
+
+    def _authenticate(self, wire: bytes) -> Optional[str]:
+        """Return the name of the user, or None if a Login does not prove the secret."""
+        from hmac import compare_digest
+
+        user, secret = self._users.get(get_header(wire, b"Username").lower(), (None, b""))
+        if get_header(wire, b"AuthType").lower() != b"md5":
+            is_valid = compare_digest(get_header(wire, b"Secret"), secret)
+        else:
+            key = _md5_hex(to_bytes(self._challenge) + secret).encode()
+            is_valid = compare_digest(get_header(wire, b"Key"), key) and self._is_challenge_sent
+        return user if is_valid else None
+
+    def __repr__(self) -> str:
+        return f"<ServerLogin username={self.username!r}>"
+
+
+def _respond(action: Action, name: str, header: str) -> Response:
+    # Not built from names and values, because the server echoes an ActionID with a bare CR, too.
+    echo = f"ActionID: {action.action_id}\r\n" if action.action_id else ""
+    return Response.from_wire(to_bytes(f"Response: {name}\r\n{echo}{header}\r\n\r\n"))
 
 
 def _encode_secret(secret: Union[str, bytes]) -> bytes:
