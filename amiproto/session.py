@@ -551,9 +551,8 @@ class Session:
             return response
         is_abandoned = self._pending.pop(action_id)
         if action_id in self._in_order:
-            # Servers respond in order, so the earlier actions get no response, or a late one with
-            # their ActionID, and earlier lists are complete. Each action is removed once, so the
-            # total cost does not depend on the order of the responses.
+            # Servers respond in order, and complete a list before the next response (16.28, 22.10).
+            # Each action is removed once, so the total cost does not depend on the order.
             self._abandoned_lists.clear()
             while next(iter(self._in_order)) != action_id:
                 earlier, _ = self._in_order.popitem(last=False)
