@@ -284,7 +284,7 @@ class Client:
     def send_action(self, action: Action, *, timeout: Timeout = CLIENT_TIMEOUT) -> ActionResult:
         """Send any action and wait for the response, and for the events if it is a list.
 
-        Asterisk 11 sends no response to ``Queues`` and ``DataGet``: the call times out.
+        ``Queues`` up to Asterisk 14, and ``DataGet`` with data on 11, get no response and time out.
 
         :param action: an :class:`amiproto.Action`. It gets an ActionID if it has none.
         :param timeout: seconds for the whole call (float); None for no limit.

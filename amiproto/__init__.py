@@ -53,6 +53,9 @@ two of them::
                 return forwarded
             forwarded += sink.send(message)  # or another message
 
+A server checks logins with a :class:`ServerLogin`. :func:`redacted` hides the secrets in headers,
+as the repr of a message does.
+
 :class:`MessageSend` rejects a message that the server would alter; see :mod:`amiproto.messaging`.
 Any other action is an :class:`Action`. The errors are listed in :mod:`amiproto.exceptions`, the
 limits in :mod:`amiproto.limits`.
@@ -79,7 +82,7 @@ from .exceptions import (
     TooManyLines,
 )
 from .framing import LINE_TOO_LONG, TOO_MANY_LINES
-from .headers import Headers
+from .headers import Headers, is_secret_name, redacted
 from .messages import (
     MISSING_ACTION,
     Action,
@@ -91,7 +94,7 @@ from .messages import (
     UnknownMessage,
 )
 from .messaging import MessageSend, escape_variable, parse_message_send, parse_variables, split_body
-from .session import MD5, PLAIN, ActionResult, LoggedIn, Login, Session
+from .session import MD5, PLAIN, ActionResult, LoggedIn, Login, ServerLogin, Session
 
 __all__ = [
     "AMIError",
@@ -128,6 +131,7 @@ __all__ = [
     "Response",
     "Role",
     "SHUTTING_DOWN",
+    "ServerLogin",
     "Session",
     "State",
     "TOO_MANY_LINES",
@@ -135,7 +139,9 @@ __all__ = [
     "UNKNOWN",
     "UnknownMessage",
     "escape_variable",
+    "is_secret_name",
     "parse_message_send",
     "parse_variables",
+    "redacted",
     "split_body",
 ]

@@ -85,6 +85,18 @@ class Connection:
     both roles finally :class:`EndOfStream`. The two directions end independently: :meth:`send`
     still works after the peer's end of stream.
 
+    Blank lines between the stanzas of a server are skipped, and are not part of any message. A
+    blank line from a client is an :class:`InvalidAction`, because servers respond to it.
+
+    For a recording that starts in the middle, without a banner, receive the banner first (in the
+    server's role, send it). The first message may then be the rest of a stanza. Raw output of
+    Asterisk up to 13 is recognized only if the Command is passed to :meth:`send` before it.
+
+    >>> connection = Connection(Role.CLIENT)
+    >>> connection.receive_data(Banner("11.0.0").wire + b"Exten: 1\\r\\n\\r\\nEvent: X\\r\\n\\r\\n")
+    >>> list(iter(connection.next_event, NEED_DATA))
+    [<Banner 11.0.0>, <UnknownMessage Exten: '1'>, <Event Event: 'X'>]
+
     :param role: :attr:`Role.CLIENT` or :attr:`Role.SERVER`. A server parses actions as the Asterisk
         version of the :class:`Banner` that it sends.
     :param max_line: most bytes of a line from the server (client's role only; in the server's role
@@ -130,11 +142,14 @@ class Connection:
         return self._state
 
     def receive_data(self, data: bytes) -> None:
-        """Add received bytes (bytes-like). Empty data has no effect.
+        """Add received bytes (bytes, bytearray or memoryview). Empty data has no effect.
 
         :raises LocalProtocolError: after :meth:`receive_eof`.
         :raises RemoteProtocolError: if more than ``max_backlog`` bytes are unread already.
+        :raises TypeError: for any other object.
         """
+        if not isinstance(data, (bytes, bytearray, memoryview)):
+            raise TypeError(f"data must be bytes, not {type(data).__name__}")
         if not data:
             return
         if self._eof:

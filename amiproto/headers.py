@@ -6,6 +6,7 @@ import re
 from typing import Any, Iterable, Iterator, List, Mapping, Optional, Tuple, TypeVar, Union
 
 from ._text import is_encodable, to_bytes, to_exact_str, to_text
+from .exceptions import quote
 
 Pair = Tuple[str, str]
 T = TypeVar("T")
@@ -123,7 +124,7 @@ class Headers:
         return Headers, (self.items(),)
 
     def __repr__(self) -> str:
-        return f"Headers([{', '.join(f'({n!r}, {v!r})' for n, v in redact(self.items()))}])"
+        return f"Headers([{', '.join(f'({n!r}, {v!r})' for n, v in redacted(self))}])"
 
 
 #: Names and values as callers may give them.
@@ -183,17 +184,25 @@ def to_exact_pairs(lines: Pairs, argument: str) -> List[Pair]:
         name, value = pair
         if type(name) is not str or type(value) is not str:
             name = to_exact_str(name, f"each name in {argument}")
-            value = to_exact_str(value, f"the value of {name!r} in {argument}")
+            value = to_exact_str(value, f"the value of {quote(name)} in {argument}")
         plain.append((name, value))
     return plain
 
 
-def redact(items: Tuple[Pair, ...]) -> Iterator[Pair]:
-    """Yield the pairs with their secrets replaced.
+def redacted(headers: Pairs) -> Iterator[Pair]:
+    """Yield the (name, value) pair of each line, with secrets replaced by ``<redacted>``.
 
-    In UpdateConfig, ``Var-000000: secret`` names what ``Value-000000`` and ``Match-000000`` hold.
-    Setvar, Getvar and VarSet have ``Variable`` and ``Value``.
+    These are the values of names for which :func:`is_secret_name` is true, and everything behind
+    such a name and its ``=`` in a value. In UpdateConfig, ``Var-000000: secret`` names what
+    ``Value-000000`` and ``Match-000000`` hold; Setvar, Getvar and VarSet have ``Variable`` and
+    ``Value``. A secret that stands under any other name is not recognized.
+
+    :param headers: pairs, a mapping, or :class:`Headers`.
+
+    >>> dict(redacted({"Username": "joe", "Secret": "geheim", "Data": "a=1,pin=2"}))
+    {'Username': 'joe', 'Secret': '<redacted>', 'Data': 'a=1,pin=<redacted>'}
     """
+    items = to_exact_pairs(headers, "headers")
     secret_values = set()
     for name, value in items:
         word, _, number = name.lower().partition("-")
@@ -218,7 +227,11 @@ def _redact_setting(value: str) -> str:
 
 
 def is_secret_name(name: str) -> bool:
-    """Return whether a header, variable or setting of that name may contain a secret."""
+    """Return whether a header, variable or setting of that name may contain a secret.
+
+    True for names (str) with a word such as ``secret``, ``password`` or ``token`` in any case, and
+    for ``Key``, ``Challenge`` and ``PIN``.
+    """
     return _SECRET_NAME.search(name) is not None
 
 

@@ -7,6 +7,7 @@ the ActionID of an action when it is created or received.
 
 from __future__ import annotations
 
+from itertools import islice
 from typing import Any, Iterable, List, Optional, Tuple, Type, TypeVar
 
 from ._text import (
@@ -19,9 +20,9 @@ from ._text import (
     to_exact_str,
     to_text,
 )
-from .exceptions import InvalidHeader, LineTooLong, LocalProtocolError, TooManyLines
+from .exceptions import InvalidHeader, LineTooLong, LocalProtocolError, TooManyLines, quote
 from .framing import END_COMMAND, FOLLOWS, raw_output_start
-from .headers import Headers, Pair, Pairs, redact, split_line, to_exact_pairs
+from .headers import Headers, Pair, Pairs, redacted, split_line, to_exact_pairs
 from .limits import MAX_ACTION_ID, MAX_ACTION_LINE, MAX_ACTION_LINES, MAX_BANNER
 
 M = TypeVar("M", bound="Message")
@@ -103,7 +104,8 @@ class Message:
 
     def __repr__(self) -> str:
         items = self.headers.items()
-        shown = [f"{_name(n)}: {_truncate(v)}" for n, v in redact(items[:_REPR_LINES])]
+        pairs = islice(redacted(items), _REPR_LINES)
+        shown = [f"{_name(n)}: {_truncate(v)}" for n, v in pairs]
         if len(items) > _REPR_LINES:
             shown.append(f"and {len(items) - _REPR_LINES} more")
         return f"<{type(self).__name__} {', '.join(shown)}>"
@@ -543,7 +545,7 @@ def encode_stanza(pairs: List[Pair]) -> bytes:
     for name, value in pairs:
         if not name or (":" in name and split_line(f"{name}: {value}")[0] != name):
             raise InvalidHeader(
-                f"the header name {name!r} is empty or contains a colon", field=name
+                f"the header name {quote(name)} is empty or contains a colon", field=name
             )
     text = "".join([f"{name}: {value}\r\n" for name, value in pairs])
     count = len(pairs)
@@ -555,7 +557,7 @@ def encode_stanza(pairs: List[Pair]) -> bytes:
             pass  # an error raised here would have this one as context, and with it any secret
     problems = [(name, _problem(name + value)) for name, value in pairs]
     name, problem = next(found for found in problems if found[1])
-    raise InvalidHeader(f"the header {name!r} contains {problem}", field=name)
+    raise InvalidHeader(f"the header {quote(name)} contains {problem}", field=name)
 
 
 def _problem(text: str) -> str:
@@ -594,7 +596,8 @@ def _check_line_count(count: int) -> None:
 def _line_too_long(line: bytes) -> LineTooLong:
     name = split_line(line.decode("utf-8", "replace"))[0]
     return LineTooLong(
-        f"the {name} line is {len(line)} bytes; the limit is {MAX_ACTION_LINE}",
+        f"the line of the header {quote(name)} is {len(line)} bytes; the limit is "
+        f"{MAX_ACTION_LINE}",
         field=name,
         limit=MAX_ACTION_LINE,
         actual=len(line),

@@ -2,15 +2,15 @@
 
 A :class:`Session` has everything that the blocking client has, except sockets, so that programs
 based on asyncio or Twisted can use it. :class:`Login` is for programs that match responses
-themselves.
+themselves, :class:`ServerLogin` for servers and proxies.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
-from typing import Dict, List, NamedTuple, Optional, Tuple, TypeVar, Union
+from typing import Dict, List, Mapping, NamedTuple, Optional, Set, Tuple, TypeVar, Union
 
-from ._text import is_encodable, to_bytes, to_exact_bytes, to_exact_str, to_text
+from ._text import get_header, is_encodable, to_bytes, to_exact_bytes, to_exact_str, to_text
 from .connection import NEED_DATA, Connection, EndOfStream, NeedData, Role
 from .exceptions import (
     LOGIN_IN_USE,
@@ -68,8 +68,8 @@ def _check_event_mask(events: str) -> str:
     for word in events.split(","):
         if word not in _EVENT_CLASSES:
             raise LocalProtocolError(
-                f"events has an unknown class {word!r}; expected on, off, or lower-case classes "
-                "such as call,system",
+                f"events has an unknown class {quote(word)}; expected on, off, or lower-case "
+                "classes such as call,system",
                 field="events",
             )
     return events
@@ -110,12 +110,12 @@ class Login:
         mechanism = to_exact_str(mechanism, "mechanism")
         if mechanism not in (MD5, PLAIN):
             raise LocalProtocolError(
-                f"unknown login mechanism {mechanism!r}; expected {MD5!r} or {PLAIN!r}",
+                f"unknown login mechanism {quote(mechanism)}; expected {MD5!r} or {PLAIN!r}",
                 field="mechanism",
             )
+        self._mechanism = mechanism
         self._username = to_exact_str(username, "username")
         self._secret = _encode_secret(secret)
-        self._mechanism = mechanism
         self._events = _check_event_mask(to_exact_str(events, "events"))
         self._is_last_step = mechanism == PLAIN
         self._key = ""
@@ -170,6 +170,82 @@ class Login:
         return f"<Login {self._username!r} mechanism={self._mechanism}>"
 
 
+class ServerLogin:
+    """The server's side of a login, and the check that each action has one.
+
+    Pass each action to :meth:`receive_action`. If it returns a response, send that; if it returns
+    None, carry out the action. Close the connection after an ``Error`` response to a Login, as
+    Asterisk does. The responses are those of Asterisk (11.25, 16.28, 22.10).
+
+    :param users: the secret (str, or bytes) of each user name (str). The case of ASCII letters in
+        user names does not matter.
+    :param challenge: a random number in decimal digits (str), another one for each connection. It
+        is sent in response to Challenge. Before that, no key is accepted.
+    :raises LocalProtocolError: if the challenge has other characters.
+    :raises InvalidHeader: for a secret that cannot be encoded.
+    """
+
+    def __init__(self, users: Mapping[str, Union[str, bytes]], *, challenge: str) -> None:
+        challenge = to_exact_str(challenge, "challenge")
+        if not (challenge.isascii() and challenge.isdigit()):
+            raise LocalProtocolError("the challenge must be decimal digits", field="challenge")
+        self._challenge = challenge
+        self._is_challenge_sent = False
+        #: The name of the user as in ``users`` (str), or None before the login.
+        self.username: Optional[str] = None
+        #: The event mask of the login (str). Without one it is ``""``, and all events are sent.
+        self.events = ""
+        self._users: Dict[bytes, Tuple[str, bytes]] = {}
+        for name, secret in users.items():
+            name = to_exact_str(name, "each name in users")
+            self._users[to_bytes(name).lower()] = (name, _encode_secret(secret))
+
+    def receive_action(self, action: Action) -> Optional[Response]:
+        """Return the response to an action (:class:`Response`), or None to carry it out.
+
+        Challenge and Login always get a response. Before the login, all other actions except
+        Logoff get ``Permission denied``.
+        """
+        name = action.name.lower()
+        if name == "challenge":
+            if get_header(action.wire, b"AuthType").lower() != b"md5":
+                return _respond(action, "Error", "Message: Must specify AuthType")
+            self._is_challenge_sent = True
+            return _respond(action, "Success", f"Challenge: {self._challenge}")
+        if name == "login":
+            if self.username is not None:
+                return _respond(action, "Success", "Message: Already authenticated")
+            self.username = self._authenticate(action.wire)
+            if self.username is None:
+                return _respond(action, "Error", "Message: Authentication failed")
+            self.events = to_text(get_header(action.wire, b"Events"))
+            return _respond(action, "Success", "Message: Authentication accepted")
+        if self.username is None and name != "logoff":
+            return _respond(action, "Error", "Message: Permission denied")
+        return None
+
+    def _authenticate(self, wire: bytes) -> Optional[str]:
+        """Return the name of the user, or None if a Login does not prove the secret."""
+        from hmac import compare_digest
+
+        user, secret = self._users.get(get_header(wire, b"Username").lower(), (None, b""))
+        if get_header(wire, b"AuthType").lower() != b"md5":
+            is_valid = compare_digest(get_header(wire, b"Secret"), secret)
+        else:
+            key = _md5_hex(to_bytes(self._challenge) + secret).encode()
+            is_valid = compare_digest(get_header(wire, b"Key"), key) and self._is_challenge_sent
+        return user if is_valid else None
+
+    def __repr__(self) -> str:
+        return f"<ServerLogin username={self.username!r}>"
+
+
+def _respond(action: Action, name: str, header: str) -> Response:
+    # Not built from names and values, because the server echoes an ActionID with a bare CR, too.
+    echo = f"ActionID: {action.action_id}\r\n" if action.action_id else ""
+    return Response.from_wire(to_bytes(f"Response: {name}\r\n{echo}{header}\r\n\r\n"))
+
+
 def _encode_secret(secret: Union[str, bytes]) -> bytes:
     if isinstance(secret, str):
         secret = to_exact_str(secret, "secret")
@@ -222,11 +298,10 @@ class ActionResult(NamedTuple):
 
 
 class _List:
-    """A list response that is not complete yet."""
+    """A list response that is not complete yet, and not abandoned."""
 
-    def __init__(self, response: Response, is_abandoned: bool) -> None:
+    def __init__(self, response: Response) -> None:
         self.response = response
-        self.is_abandoned = is_abandoned
         self.events: List[Event] = []
         #: The memory that the events take in bytes.
         self.size = 0
@@ -252,7 +327,8 @@ class Session:
     :param entropy: at least 16 secret random bytes: ``os.urandom(16)``.
     :param mechanism: :data:`MD5` or :data:`PLAIN`.
     :param events: the event mask of the login.
-    :param max_outstanding: most pending actions, with abandoned ones.
+    :param max_outstanding: most pending actions, with those abandoned ones that may still get a
+        response.
     :param max_list_bytes: most bytes of memory for the events of incomplete lists.
     :param max_line, max_stanza, max_backlog: as for :class:`Connection`.
     :raises LocalProtocolError: if ``entropy`` is too short or ``max_outstanding`` is below 1, and
@@ -307,6 +383,8 @@ class Session:
         self._in_order: OrderedDict[str, None] = OrderedDict()
         self._lists: Dict[str, _List] = {}
         self._list_bytes = 0
+        # The ActionIDs of abandoned lists that are not complete yet.
+        self._abandoned_lists: Set[str] = set()
         self._is_legacy = False
         self._previous: Optional[Message] = None
         self._logoff_id: Optional[str] = None
@@ -325,8 +403,8 @@ class Session:
     @property
     def outstanding(self) -> Tuple[str, ...]:
         """The ActionIDs of the pending actions, oldest first, without abandoned ones (tuple)."""
-        lists = [key for key, value in self._lists.items() if not value.is_abandoned]
-        return tuple(lists + [key for key, abandoned in self._pending.items() if not abandoned])
+        waiting = [key for key, is_abandoned in self._pending.items() if not is_abandoned]
+        return (*self._lists, *waiting)
 
     def receive_data(self, data: bytes) -> None:
         """Add received bytes; raises as :meth:`Connection.receive_data` does."""
@@ -372,12 +450,20 @@ class Session:
     def abandon(self, action_id: str) -> None:
         """Ignore the response to a pending action, because the caller no longer waits for it.
 
+        The events of an incomplete list are freed. When a later action gets its response, the
+        abandoned one is forgotten, because servers respond in order. If a server responds to it
+        after that, the response and the events of its list are returned as any others that match no
+        pending action. Do not use the ActionID again: such a response would match the new action.
+
         :param action_id: the ActionID (str); ignored if it is not pending.
         """
-        if action_id in self._pending:
+        if action_id in self._lists:
+            self._list_bytes -= self._lists.pop(action_id).size
+            self._abandoned_lists.add(action_id)
+        elif action_id in self._in_order:
             self._pending[action_id] = True
-        elif action_id in self._lists:
-            self._lists[action_id].is_abandoned = True
+        else:
+            self._pending.pop(action_id, None)  # a later action has got its response already
 
     def cancel(self, action_id: str) -> None:
         """Cancel an action that has not been sent, or not completely.
@@ -401,7 +487,7 @@ class Session:
             result: Union[LoggedIn, ActionResult, Message, None]
             if isinstance(message, Event):
                 self._previous = None
-                if not self._lists:
+                if not (self._lists or self._abandoned_lists):
                     return message
                 result = self._handle_event(message)
             elif isinstance(message, Response):
@@ -433,19 +519,19 @@ class Session:
         if action_id is None:
             action_id = self._new_action_id()
             action = action.with_action_id(action_id)
-        pending, lists = self._pending, self._lists
-        if action_id in pending or action_id in lists:
+        pending, lists, abandoned_lists = self._pending, self._lists, self._abandoned_lists
+        if action_id in pending or action_id in lists or action_id in abandoned_lists:
             raise LocalProtocolError(
                 "an action with the same ActionID is pending",
                 field="ActionID",
                 action_id=action_id,
             )
-        if len(pending) + len(lists) >= self._max_outstanding:
+        count = len(pending) + len(lists) + len(abandoned_lists)
+        if count >= self._max_outstanding:
             raise LocalProtocolError(
-                f"{len(pending) + len(lists)} actions are pending; the limit is "
-                f"{self._max_outstanding}",
+                f"{count} actions are pending; the limit is {self._max_outstanding}",
                 limit=self._max_outstanding,
-                actual=len(pending) + len(lists),
+                actual=count,
                 action_id=action_id,
             )
         self._connection.send(action)  # may raise
@@ -472,15 +558,22 @@ class Session:
             return response
         is_abandoned = self._pending.pop(action_id)
         if action_id in self._in_order:
-            # This response has overtaken the actions before this one. Each action is removed once,
-            # so the total cost does not depend on the order of the responses.
-            while self._in_order.popitem(last=False)[0] != action_id:
-                pass
+            # Servers respond in order, and complete a list before the next response (16.28, 22.10).
+            # Each action is removed once, so the total cost does not depend on the order.
+            self._abandoned_lists.clear()
+            while next(iter(self._in_order)) != action_id:
+                earlier, _ = self._in_order.popitem(last=False)
+                if self._pending[earlier]:  # abandoned
+                    del self._pending[earlier]
+            del self._in_order[action_id]
         self._previous = response
         if self._login is not None:
             return self._handle_login(response)
         if self._starts_list(response):
-            self._lists[action_id] = _List(response, is_abandoned)
+            if is_abandoned:
+                self._abandoned_lists.add(action_id)
+            else:
+                self._lists[action_id] = _List(response)
             return None
         return None if is_abandoned else ActionResult(action_id, response)
 
@@ -519,28 +612,29 @@ class Session:
         # memory of the events in a list.
         copy = Event.from_wire(event.wire)
         action_id = copy.action_id
+        if action_id in self._abandoned_lists:
+            if self._ends_list(copy):
+                self._abandoned_lists.remove(action_id)
+            return None
         if action_id is None or action_id not in self._lists:
             return event
         event_list = self._lists[action_id]
         if self._ends_list(copy):
             del self._lists[action_id]
             self._list_bytes -= event_list.size
-            if event_list.is_abandoned:
-                return None
             return ActionResult(action_id, event_list.response, tuple(event_list.events), event)
-        if not event_list.is_abandoned:
-            event_list.events.append(event)
-            size = len(event.wire) + MESSAGE_OVERHEAD
-            event_list.size += size
-            self._list_bytes += size
-            if self._list_bytes > self._max_list_bytes:
-                raise self._connection.fail(
-                    RemoteProtocolError(
-                        f"the events of lists take more than {self._max_list_bytes} bytes",
-                        limit=self._max_list_bytes,
-                        action_id=action_id,
-                    )
+        event_list.events.append(event)
+        size = len(event.wire) + MESSAGE_OVERHEAD
+        event_list.size += size
+        self._list_bytes += size
+        if self._list_bytes > self._max_list_bytes:
+            raise self._connection.fail(
+                RemoteProtocolError(
+                    f"the events of lists take more than {self._max_list_bytes} bytes",
+                    limit=self._max_list_bytes,
+                    action_id=action_id,
                 )
+            )
         return None
 
     def _ends_list(self, event: Event) -> bool:

@@ -10,7 +10,6 @@ import os
 import socket
 import ssl
 from collections import deque
-from hashlib import md5
 from selectors import EVENT_READ, DefaultSelector
 from threading import Event as Flag
 from threading import Lock, Thread
@@ -29,6 +28,7 @@ from amiproto import (
     RemoteProtocolError,
     Response,
     Role,
+    ServerLogin,
     parse_message_send,
 )
 from amiproto._text import get_header, to_bytes
@@ -45,9 +45,6 @@ from .versions import DEFAULT_VERSION, VERSIONS, Version
 #: The user of a server without ``users``, and the secret.
 USERNAME = "loopback"
 SECRET = "loopback"
-
-#: Actions that need no login.
-_SESSION_ACTIONS = frozenset(("challenge", "login", "logoff"))
 
 #: The ends of the responses after which Asterisk closes the connection (11.25, 16.28, 22.10).
 _LAST_LINES = (
@@ -258,7 +255,7 @@ class LoopbackServer:
                 # The first write makes the handshake, when close() can already end the connection.
                 sock = self._tls.wrap_socket(sock, server_side=True, do_handshake_on_connect=False)
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            connection = _ClientConnection(sock, self._version)
+            connection = _ClientConnection(sock, self._version, self.users)
             with self._lock:
                 self._connections.add(connection)
                 closing = self._closing.is_set()
@@ -305,8 +302,9 @@ class LoopbackServer:
         name = message.name.lower()
         if name not in ("challenge", "login"):
             self._record(message)
-        if not connection.logged_in and name not in _SESSION_ACTIONS:
-            return [_response(message, b"Error", b"Permission denied")], None
+            denied = connection.login.receive_action(message)
+            if denied is not None:
+                return [denied], None
         step = self._next_step(name)
         result = step(message) if callable(step) else step
         if isinstance(result, (Output, EventList)):
@@ -339,10 +337,8 @@ class LoopbackServer:
         name = action.name.lower()
         if name == "logoff":
             return [_response(action, b"Goodbye", b"Thanks for all the fish.")]
-        if name == "challenge":
-            return [self._challenge(connection, action)]
-        if name == "login":
-            return self._login(connection, action)
+        if name in ("challenge", "login"):
+            return self._log_in(connection, action)
         if name == "events":
             return self._set_event_mask(connection, action)
         if name == "messagesend":
@@ -352,33 +348,18 @@ class LoopbackServer:
             return [_response(action, b"Success", b"Event Sent")]
         return self._core.respond(action)
 
-    def _challenge(self, connection: _ClientConnection, action: Action) -> Response:
-        if get_header(action.wire, b"AuthType").lower() != b"md5":
-            return _response(action, b"Error", b"Must specify AuthType")
-        if not connection.challenge:  # It stays the same for the whole session.
-            connection.challenge = b"%d" % int.from_bytes(os.urandom(4), "big")
-        return _response(action, b"Success", lines=b"Challenge: %s\r\n" % connection.challenge)
-
     # The next two run while the connection is locked for writing: no event precedes the response.
 
-    def _login(self, connection: _ClientConnection, action: Action) -> Iterable[Message]:
-        if connection.logged_in:
-            yield _response(action, b"Success", b"Already authenticated")
-            return
-        secret = self._secret_of(get_header(action.wire, b"Username"))
-        if secret is not None and get_header(action.wire, b"AuthType").lower() == b"md5":
-            key = md5(connection.challenge + secret).hexdigest().encode()
-            valid = bool(connection.challenge) and get_header(action.wire, b"Key") == key
-        else:
-            valid = secret is not None and get_header(action.wire, b"Secret") == secret
-        if not valid:
-            yield _response(action, b"Error", b"Authentication failed")
-            return
-        connection.logged_in = True
-        connection.event_mask = parse_mask(get_header(action.wire, b"Events"))
-        yield _response(action, b"Success", b"Authentication accepted")
-        if is_admitted(self._version.fully_booted, connection.event_mask):
-            yield self._version.fully_booted
+    def _log_in(self, connection: _ClientConnection, action: Action) -> Iterable[Message]:
+        login = connection.login
+        was_logged_in = login.username is not None
+        response = login.receive_action(action)
+        assert response is not None  # as always to Challenge and Login
+        yield response
+        if not was_logged_in and login.username is not None:
+            connection.event_mask = parse_mask(to_bytes(login.events))
+            if is_admitted(self._version.fully_booted, connection.event_mask):
+                yield self._version.fully_booted
 
     def _set_event_mask(self, connection: _ClientConnection, action: Action) -> Iterable[Message]:
         mask = parse_mask(get_header(action.wire, b"EventMask"))
@@ -388,12 +369,6 @@ class LoopbackServer:
         connection.event_mask = mask
         lines = b"Events: %s\r\n" % (b"On" if mask else b"Off")
         yield _response(action, b"Success", lines=lines, max_id_line=_MAX_EVENTS_ID)
-
-    def _secret_of(self, user: bytes) -> Optional[bytes]:
-        for name, secret in self.users.items():
-            if to_bytes(name).lower() == user.lower():
-                return to_bytes(secret)
-        return None
 
     def _message_send(self, action: Action) -> Response:
         fields = parse_message_send(action).fields
@@ -425,12 +400,12 @@ class LoopbackServer:
 class _ClientConnection:
     """The state of one client's connection."""
 
-    def __init__(self, sock: socket.socket, version: Version) -> None:
+    def __init__(self, sock: socket.socket, version: Version, users: Mapping[str, str]) -> None:
         self.sock = sock
         self.reader = _Reader(sock, version)
         self.codec = Connection(Role.SERVER)
-        self.challenge = b""
-        self.logged_in = False
+        # The challenge stays the same for the whole session.
+        self.login = ServerLogin(users, challenge=str(int.from_bytes(os.urandom(4), "big")))
         self.event_mask = 0
         #: The event to send after the response to the current action.
         self.caused_event: Optional[Event] = None

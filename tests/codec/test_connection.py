@@ -242,6 +242,52 @@ def test_bytes_like_objects_are_copied() -> None:
     assert drain(client) == []
 
 
+@pytest.mark.parametrize("data", ["", "Event: X\r\n\r\n", None, 0, [69], object()])
+def test_received_data_of_another_type_is_rejected(data: Any) -> None:
+    for connection in (
+        opened(Role.CLIENT),
+        opened(Role.SERVER),
+        Session("joe", "geheim", entropy=bytes(16)),
+    ):
+        with pytest.raises(TypeError, match=r"^data must be bytes, not \w+$"):
+            connection.receive_data(data)
+        assert drain(connection) == []
+
+
+def test_blank_lines_between_the_stanzas_of_a_server_are_not_kept() -> None:
+    # Asterisk's TestEvent is followed by one. Servers respond to a blank line from a client.
+    stanzas = [b"Event: A\r\n\r\n", b"Event: B\r\n\r\n"]
+    data = b"\r\n" + stanzas[0] + b"\r\n\n\r\n" + stanzas[1] + b"\r\n"
+    for chunks in ([data], bytewise(data)):
+        client = opened(Role.CLIENT)
+        seen = [message.wire for chunk in chunks for message in feed(client, chunk)]
+        assert seen == stanzas
+        client.receive_eof()
+        assert drain(client) == [EndOfStream(0)]
+    actions = b"\r\n" + Action("Ping").wire + b"\n"
+    assert b"".join(x.wire for x in feed(opened(Role.SERVER), actions)) == actions
+
+
+def test_a_recording_can_start_in_the_middle() -> None:
+    recording = b"text\r\nExten: 1\r\n\r\n" + Event("A").wire + Response("Success").wire
+    client = Connection(Role.CLIENT)
+    banner, rest, *others = feed(client, Banner("11.0.0").wire + recording)
+    assert banner == Banner("11.0.0") and type(rest) is UnknownMessage
+    assert others == [Event("A"), Response("Success")]
+    # Raw output needs the Command that it belongs to.
+    raw = FOLLOWS + b"a\r\n\r\nb\n" + END_COMMAND
+    for sent in (True, False):
+        client = Connection(Role.CLIENT)
+        feed(client, OLD_BANNER)
+        if sent:
+            client.send(Action("Command", {"Command": "x"}))
+        assert (len(feed(client, raw)) == 1) == sent
+    server = Connection(Role.SERVER)
+    server.send(Banner("11.0.0"))
+    rest, action = feed(server, b"Exten: 1\r\n\r\n" + Action("Ping").wire)
+    assert type(rest) is InvalidAction and action == Action("Ping")
+
+
 # ---- memory ----
 
 

@@ -28,6 +28,7 @@ from amiproto import (
     MessageSend,
     Response,
     Role,
+    ServerLogin,
     Session,
     UnknownMessage,
 )
@@ -175,6 +176,12 @@ def _login(text: str) -> object:
     return login.receive_response(Response("Error", {"Message": text}))
 
 
+def _server_login(text: str) -> object:
+    wire = f"Action: Login\r\nUsername: {text}\r\nSecret: {text}\r\nActionID: {text}\r\n\r\n"
+    login = ServerLogin({text: text}, challenge="1")
+    return login.receive_action(Action.from_wire(wire.encode("utf-8", "surrogatepass")))
+
+
 #: Calls by the public name that they call, which is the first word.
 CALLS: Dict[str, Callable[[str], object]] = {
     **{f"MessageSend to {technology}": _message(to=f"{technology}:*", from_="xmpp:a")
@@ -201,6 +208,9 @@ CALLS: Dict[str, Callable[[str], object]] = {
     "Headers": lambda text: (repr(Headers({"A": text})), Headers({text: "A"}).get(text)),
     "Headers get": lambda text: Headers(f"A: {text}\r\n\r\n".encode()).get(text),
     "Login": _login,
+    "ServerLogin": _server_login,
+    "redacted": lambda text: list(amiproto.redacted({"A": text, text: "Variable"})),
+    "is_secret_name": amiproto.is_secret_name,
     "Session": lambda text: drain(Session(text, text, entropy=bytes(16))),
     "Connection": _received,
     "split_body": amiproto.split_body,

@@ -543,6 +543,23 @@ def test_error_names_the_first_long_line(name: str, field: str) -> None:
     assert (caught.value.field, caught.value.actual) == (field, 2003)
 
 
+@pytest.mark.parametrize(
+    "pairs",
+    [
+        {"x" * 5_000_000: "y"},
+        {"x" * 5_000_000: "\n"},
+        {"x:" * 5_000_000: "y"},
+        {"x" * 5_000_000: 5},
+        {"x" * 5_000_000: "\ud800"},
+    ],
+    ids=["line", "line end", "colon", "type", "surrogate"],
+)
+def test_errors_shorten_long_names(pairs: Any) -> None:
+    with pytest.raises((LocalProtocolError, TypeError)) as caught:
+        Action("Ping", pairs)
+    assert len(str(caught.value)) < 300
+
+
 def test_limit_of_lines() -> None:
     headers = [("X", str(number)) for number in range(127)]
     assert Action("Ping", headers).wire.count(b"\r\n") == 129

@@ -24,6 +24,8 @@ from amiproto import (
     Role,
     Session,
     UnknownMessage,
+    is_secret_name,
+    redacted,
 )
 from tests.strategies import drain, feed
 
@@ -145,6 +147,28 @@ def test_repr_hides_the_value_of_a_secret_that_another_header_names(
 def test_repr_shows_the_values_of_other_settings() -> None:
     pairs = [("Var-000000", "secret"), ("Value-000001", "shown"), ("Var-000001", "host")]
     assert "shown" in repr(Action("UpdateConfig", pairs))
+
+
+def test_repr_hides_a_value_whose_name_it_does_not_show() -> None:
+    pairs = [("Value-000000", SECRET), *[("X", "y")] * 60, ("Var-000000", "secret")]
+    shown = repr(Action("UpdateConfig", pairs))
+    assert SECRET not in shown and "Var-" not in shown
+
+
+def test_redacted_hides_what_repr_hides() -> None:
+    pairs = [("Username", "joe"), ("SECRET", SECRET), ("Var-1", "pin"), ("Value-1", SECRET),
+             ("AppData", f"a=1,token={SECRET}")]  # fmt: skip
+    expected = [("Username", "joe"), ("SECRET", "<redacted>"), ("Var-1", "pin"),
+                ("Value-1", "<redacted>"), ("AppData", "a=1,token=<redacted>")]  # fmt: skip
+    for headers in (pairs, dict(pairs), Headers(pairs), Action("X", pairs).headers):
+        assert [pair for pair in redacted(headers) if pair[0] != "Action"] == expected
+    with pytest.raises(TypeError, match="headers"):
+        list(redacted(5))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("name", ["Secret", "DB_PASSWORD", "X-Auth-Token", "Key", "challenge"])
+def test_names_of_secrets(name: str) -> None:
+    assert is_secret_name(name) is True and is_secret_name(f"{name[0]}-name") is False
 
 
 def logged_in(mechanism: str) -> Session:

@@ -298,6 +298,44 @@ def test_overtaken_action_gets_no_response_without_action_id() -> None:
     assert late.action_id == lost and session.outstanding == ()
 
 
+@pytest.mark.parametrize("overtaken_first", [False, True])
+def test_abandoned_action_is_forgotten_when_a_later_one_gets_its_response(
+    overtaken_first: bool,
+) -> None:
+    session = logged_in("1.3", max_outstanding=2)
+    for _ in range(10):
+        # Asterisk 11 returns raw text, without a Response, to some actions.
+        queues = send(session, "Queues")
+        ping = send(session)
+        if not overtaken_first:
+            session.abandon(queues)
+            with pytest.raises(LocalProtocolError) as caught:
+                send(session, action_id="x")
+            assert (caught.value.limit, caught.value.actual) == (2, 2)
+        pong = Response("Success", {"Ping": "Pong"}, action_id=ping)
+        assert feed(session, b"No queues.\r\n\r\n" + pong.wire)[1:] == [ActionResult(ping, pong)]
+        if overtaken_first:
+            assert session.outstanding == (queues,)
+            session.abandon(queues)
+        assert session.outstanding == ()
+    # A late response belongs to no action, and makes no later one trusted.
+    waiting = send(session)
+    late = Response("Success", action_id=queues)
+    assert feed(session, late.wire + Response("Error").wire) == [late, Response("Error")]
+    assert session.outstanding == (waiting,)
+
+
+def test_actions_that_are_not_abandoned_are_not_forgotten() -> None:
+    session = logged_in(max_outstanding=3)
+    one, two, three = (send(session) for _ in range(3))
+    session.abandon(three)
+    assert [x.action_id for x in feed(session, Response("Success", action_id=two).wire)] == [two]
+    assert session.outstanding == (one,)
+    # The abandoned action is later than the one with a response, so its own is still ignored.
+    assert feed(session, Response("Success", action_id=three).wire) == []
+    assert [x.action_id for x in feed(session, Response("Success", action_id=one).wire)] == [one]
+
+
 @pytest.mark.parametrize("cancelled", [False, True])
 def test_reused_action_id_does_not_count_as_overtaken(cancelled: bool) -> None:
     session = logged_in()
@@ -402,6 +440,42 @@ def test_abandoned_list_is_dropped() -> None:
         send(session, action_id=one)
     assert feed(session, list_end(one).wire) == []
     send(session, action_id=one)
+
+
+def test_abandoned_list_frees_its_events() -> None:
+    item = Event("Item", {"A": "x" * 200}, action_id="7")
+    size = len(item.wire) + MESSAGE_OVERHEAD
+    session = logged_in(max_list_bytes=1000 * size)
+    send(session, action_id="7")
+    tracemalloc.start()
+    try:
+        assert feed(session, list_start("7").wire + item.wire * 1000) == []
+        before = tracemalloc.get_traced_memory()[0]
+        session.abandon("7")
+        assert before - tracemalloc.get_traced_memory()[0] > 900 * len(item.wire)
+    finally:
+        tracemalloc.stop()
+    # More of its events, and those of another list, fit into the limit.
+    assert feed(session, item.wire * 1000) == []
+    send(session, action_id="8")
+    feed(session, list_end("7").wire + list_start("8").wire)
+    other = Event("Item", {"A": "x" * 200}, action_id="8")
+    (result,) = feed(session, other.wire * 1000 + list_end("8").wire)
+    assert result.events == (other,) * 1000
+
+
+def test_abandoned_list_is_forgotten_when_a_later_action_gets_its_response() -> None:
+    session = logged_in(max_outstanding=2)
+    for _ in range(10):
+        one = send(session)
+        feed(session, list_start(one).wire)
+        session.abandon(one)
+        two = send(session)
+        item = Event("Item", action_id=one)
+        assert feed(session, item.wire) == []
+        pong = Response("Success", action_id=two)
+        assert feed(session, pong.wire) == [ActionResult(two, pong)]
+    assert feed(session, item.wire + list_end(one).wire) == [item, list_end(one)]
 
 
 def test_limit_of_lists() -> None:
@@ -534,6 +608,7 @@ class SessionMachine(RuleBasedStateMachine):
         super().__init__()
         self.number = 0
         self.todo: Deque[str] = deque()  # actions to which the server has not responded, in order
+        self.order: Deque[str] = deque()  # those whose response the session may still receive
         self.lists: Set[str] = set()  # actions with a list that the server has not completed
         self.wire: List[Tuple[str, Optional[str], Any]] = []
         # The expected state of the session. False means abandoned.
@@ -581,6 +656,7 @@ class SessionMachine(RuleBasedStateMachine):
         assert sent.action_id not in self.used
         self.used.add(sent.action_id)
         self.todo.append(sent.action_id)
+        self.order.append(sent.action_id)
         self.waiting[sent.action_id] = True
         self.logoff = name == "Logoff"
 
@@ -601,8 +677,10 @@ class SessionMachine(RuleBasedStateMachine):
     def abandon(self, data: st.DataObject) -> None:
         action_id = data.draw(st.sampled_from([*self.waiting, *self.collected]))
         self.session.abandon(action_id)
-        if action_id in self.waiting:
+        if action_id in self.order:
             self.waiting[action_id] = False
+        elif action_id in self.waiting:
+            del self.waiting[action_id]
         else:
             self.wanted[action_id] = False
 
@@ -706,6 +784,8 @@ class SessionMachine(RuleBasedStateMachine):
         assert action_id is not None
         if kind in ("item", "end"):
             self.trusted = False
+            if action_id not in self.collected:  # forgotten
+                return message
             if kind == "item":
                 if self.wanted[action_id]:
                     self.collected[action_id].append(message)
@@ -715,6 +795,13 @@ class SessionMachine(RuleBasedStateMachine):
             return ActionResult(action_id, first, tuple(items), message) if wanted else None
         if kind == "no id" and not self.trusted:
             return message  # it may be forged
+        for key in [key for key in self.collected if not self.wanted[key]]:
+            del self.collected[key]
+        earlier = ""
+        while earlier != action_id:
+            earlier = self.order.popleft()
+            if earlier != action_id and not self.waiting[earlier]:
+                del self.waiting[earlier]
         wanted = self.waiting.pop(action_id)
         self.trusted = kind in ("plain", "no id") or kind == "list" and self.old
         if kind == "list":

@@ -22,6 +22,7 @@ from amiproto import (
     Login,
     MessageSend,
     Response,
+    ServerLogin,
 )
 
 LIE = "lie"
@@ -132,6 +133,10 @@ def test_login_sends_and_checks_the_content(mechanism: str, secret: Any) -> None
             assert action is not None
             last = action
         sent.append(last.wire)
+    server = ServerLogin({Liar("joe"): lying_secret}, challenge=Liar("12"))
+    server.receive_action(Action("Challenge", {"AuthType": "MD5"}))
+    server.receive_action(last)
+    assert server.username == "joe" and type(server.username) is str
     assert sent[0] == sent[1] and LIE.encode() not in sent[1]
     for field in ("username", "secret", "events"):
         arguments: Dict[str, Any] = {"username": "joe", "secret": "geheim", field: Liar("a\r\nb")}
