@@ -540,7 +540,7 @@ class Session:
         return action
 
     def _new_action_id(self) -> str:
-        """Return a part of a hash of the entropy and a counter, which earlier ones do not reveal."""
+        """Return a part of a hash of the entropy and a counter; others do not reveal it."""
         if not self._new_ids:  # hash for many at once, which takes a tenth of the time
             self._id_count += 1
             hashed = self._id_hash.copy()

@@ -38,8 +38,7 @@ from amiproto.messaging.variables import effective_variables
 
 from .core import CoreActions, user_event
 from .events import is_admitted, parse_mask
-from .script import Delay, Disconnect, EventList, Output, Received, Step
-from .script import response as _response
+from .script import Delay, Disconnect, EventList, Output, Received, Step, response
 from .versions import DEFAULT_VERSION, VERSIONS, Version
 
 #: The user of a server without ``users``, and the secret.
@@ -297,7 +296,7 @@ class LoopbackServer:
     ) -> Tuple[Iterable[Message], Optional[int]]:
         """Return the responses, and the number of bytes after which to disconnect (or None)."""
         if isinstance(message, InvalidAction):
-            return [_response(message, b"Error", to_bytes(message.reason))], None
+            return [response(message, b"Error", to_bytes(message.reason))], None
         assert isinstance(message, Action)
         name = message.name.lower()
         if name not in ("challenge", "login"):
@@ -336,7 +335,7 @@ class LoopbackServer:
         """Return the usual response to an action."""
         name = action.name.lower()
         if name == "logoff":
-            return [_response(action, b"Goodbye", b"Thanks for all the fish.")]
+            return [response(action, b"Goodbye", b"Thanks for all the fish.")]
         if name in ("challenge", "login"):
             return self._log_in(connection, action)
         if name == "events":
@@ -345,7 +344,7 @@ class LoopbackServer:
             return [self._message_send(action)]
         if name == "userevent":
             connection.caused_event = user_event(action, self._version)
-            return [_response(action, b"Success", b"Event Sent")]
+            return [response(action, b"Success", b"Event Sent")]
         return self._core.respond(action)
 
     # The next two run while the connection is locked for writing: no event precedes the response.
@@ -353,9 +352,9 @@ class LoopbackServer:
     def _log_in(self, connection: _ClientConnection, action: Action) -> Iterable[Message]:
         login = connection.login
         was_logged_in = login.username is not None
-        response = login.receive_action(action)
-        assert response is not None  # as always to Challenge and Login
-        yield response
+        reply = login.receive_action(action)
+        assert reply is not None  # as always to Challenge and Login
+        yield reply
         if not was_logged_in and login.username is not None:
             connection.event_mask = parse_mask(to_bytes(login.events))
             if is_admitted(self._version.fully_booted, connection.event_mask):
@@ -364,11 +363,11 @@ class LoopbackServer:
     def _set_event_mask(self, connection: _ClientConnection, action: Action) -> Iterable[Message]:
         mask = parse_mask(get_header(action.wire, b"EventMask"))
         if mask < 0:
-            yield _response(action, b"Error", b"Invalid event mask")
+            yield response(action, b"Error", b"Invalid event mask")
             return
         connection.event_mask = mask
         lines = b"Events: %s\r\n" % (b"On" if mask else b"Off")
-        yield _response(action, b"Success", lines=lines, max_id_line=_MAX_EVENTS_ID)
+        yield response(action, b"Success", lines=lines, max_id_line=_MAX_EVENTS_ID)
 
     def _message_send(self, action: Action) -> Response:
         fields = parse_message_send(action).fields
@@ -381,15 +380,15 @@ class LoopbackServer:
             fields = fields._replace(variables=fields.variables[:_MAX_SIP_VARIABLES])
         message = Received(*fields, action_id=action.action_id, wire=action.wire)
         if not message.target:
-            return _response(action, b"Error", b"No 'To' address specified.")
+            return response(action, b"Error", b"No 'To' address specified.")
         if not self._has_technology(message.target.partition(":")[0]):
-            return _response(action, b"Error", b"Message technology not found.")
+            return response(action, b"Error", b"Message technology not found.")
         if not self.unreachable.isdisjoint((message.target, message.target.partition("/")[0])):
-            return _response(action, b"Error", b"Message failed to send.")
+            return response(action, b"Error", b"Message failed to send.")
         with self._lock:
             self.messages.append(message)
             self._drop_oldest(self.messages)
-        return _response(action, b"Success", b"Message successfully sent")
+        return response(action, b"Success", b"Message successfully sent")
 
     def _has_technology(self, name: str) -> bool:
         if self._version.ignores_case:
