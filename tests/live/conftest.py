@@ -53,8 +53,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         return
     stash = metafunc.config.stash
     if _FOUND not in stash:
-        option = metafunc.config.getoption
-        stash[_FOUND] = candidates(option("--asterisk"), option("--live") == "provision")
+        stash[_FOUND] = candidates(metafunc.config.getoption("--asterisk"))
     found = stash[_FOUND]
     labels = [candidate.label for candidate in found]
     metafunc.parametrize("live", found, ids=labels, indirect=True, scope="session")
