@@ -24,6 +24,7 @@ from amiclient.loopback import EventList, LoopbackServer, Output, Received, refu
 from amiclient.loopback.versions import VERSIONS
 from amiproto import Event, Response
 from amiproto._text import to_bytes
+from amiproto.limits import MAX_SIP_VARIABLES
 from amiproto.messaging._sip import RESERVED_VARIABLES
 from tests.certificates import server_tls
 from tests.live.ami import TIMEOUT, RawAMI, connected, logged_in
@@ -91,10 +92,17 @@ class Pair:
         self.live = live
         self.loopback = loopback
         phone = f"127.0.0.1:{live.phone.port}"
+        # What precedes the user of a URI, and the user of the endpoint alice.
+        direct, alice = {"pjsip": ("pjsip:sip:", "alice@"), "sip": ("sip:", "")}[live.technology]
+        self._filled = {
+            b"pjsip:sip:": direct.encode(),
+            b"pjsip": live.technology.encode(),
+            b"{phone}": b"%d" % live.phone.port,
+        }
         #: The request URI of each address that leads to the phone.
         self.addresses = {
-            "pjsip:alice": f"sip:alice@{phone}".encode(),
-            f"pjsip:sip:bob@{phone}": f"sip:bob@{phone}".encode(),
+            live.to: f"sip:{alice}{phone}".encode(),
+            f"{direct}bob@{phone}": f"sip:bob@{phone}".encode(),
         }
         self._marker = marker
 
@@ -107,7 +115,8 @@ class Pair:
         """Return the responses of the real server, and the messages at its phone."""
         responses = self.responses_live(stanza)
         # The server sends messages in order, so those of this stanza arrive before the marker.
-        self._marker.socket.sendall(send(b"Body: end mark", b"Variable: X-Mark=end"))
+        mark = send(b"Body: end mark", b"Variable: X-Mark=end", to=f"To: {self.live.to}".encode())
+        self._marker.socket.sendall(mark)
         self._marker.read_stanza()
         arrived: List[SipMessage] = []
         while not arrived or arrived[-1].headers_named("X-Mark") != [b"end"]:
@@ -121,8 +130,17 @@ class Pair:
             responses = _exchange(ami, self._fill(stanza))
         return Outcome(responses, [self._kept(one) for one in self.loopback.messages[earlier:]])
 
+    def carries(self, outcome: Outcome) -> bool:
+        """Return False if chan_sip drops some of the variables."""
+        return self.live.technology != "sip" or all(
+            len(message.lines) <= MAX_SIP_VARIABLES for message in outcome.delivered
+        )
+
     def _fill(self, stanza: Stanza) -> Stanza:
-        return stanza._replace(raw=stanza.raw.replace(b"{phone}", b"%d" % self.live.phone.port))
+        raw = stanza.raw
+        for old, new in self._filled.items():
+            raw = raw.replace(old, new)
+        return stanza._replace(raw=raw)
 
     def _kept(self, message: Received) -> Delivered:
         target = message.to if message.destination is None else message.destination
@@ -180,6 +198,8 @@ def test_stanza_names_are_unique() -> None:
 @pytest.mark.parametrize("stanza", STANZAS, ids=lambda stanza: stanza.name)
 def test_stanza(pair: Pair, stanza: Stanza) -> None:
     real, ours = pair.ask_live(stanza), pair.ask_loopback(stanza)
+    if not pair.carries(ours):
+        pytest.skip(f"chan_sip carries {MAX_SIP_VARIABLES} variables")
     expected = DIFFERENCES.get((stanza.name, pair.live.server.major))
     if expected is None:
         assert ours == real
@@ -525,5 +545,5 @@ def test_generated(pair: Pair, raw: bytes) -> None:
     ours = pair.ask_loopback(stanza)
     # The loopback server does not imitate how technologies treat other addresses.
     known = pair.addresses.values()
-    assume(all(message.uri in known for message in ours.delivered))
+    assume(all(message.uri in known for message in ours.delivered) and pair.carries(ours))
     assert ours == pair.ask_live(stanza)
