@@ -11,6 +11,7 @@ import pytest
 from tests.live.ami import TIMEOUT, connected, logged_in
 from tests.live.phone import SipPhone, parse
 from tests.live.servers import Live
+from tests.live.versions import SEMICOLON_IN_FROM
 
 #: Every byte that a line of AMI can carry, between letters because the server strips whitespace.
 ODD_BODY = b"a" + bytes(set(range(1, 256)) - {0x0A, 0x0D}) + b"z"
@@ -28,6 +29,13 @@ def test_server_has_the_expected_version_and_technologies(live: Live) -> None:
     assert list(server.technologies) == [
         technology for technology, file in installed.items() if (folder / file).exists()
     ]
+
+
+def test_change_is_in_the_later_releases_of_a_branch_and_in_newer_branches() -> None:
+    versions = ["16.28.0", "18.26.1", "18.26.2", "19.9", "20.20.1", "22.4.0", "22.10.1", "23.0.0"]
+    found = [version for version in versions if SEMICOLON_IN_FROM.since(version)]
+    assert found == ["18.26.2", "20.20.1", "22.10.1", "23.0.0"]
+    assert all(SEMICOLON_IN_FROM.before(version) != (version in found) for version in versions)
 
 
 def test_raw_message_arrives_at_the_phone(live: Live) -> None:

@@ -31,20 +31,19 @@ def always(version: str) -> bool:
     return True
 
 
-#: Seen on 11.25 and 13.38; by the source, 13 has it.
+#: Seen on 13.38. On 11.25 the setting is that of all users.
 ONE_LOGIN_OF_A_USER = Change("allowmultiplelogin for a single user", ((13,),))
 
-#: Seen on 13.38 and 16.28; 14 has it by its source.
+#: Seen on 16.28; 13.38 writes raw text. By the source, 14 is the first.
 OUTPUT_HEADERS = Change("Output headers in the response to Command", ((14,),))
 
-#: Seen on 16.28 and 22.10.
+#: Seen on 22.10. 16.28 writes a Contact; those between were not tried.
 NO_CONTACT = Change("MESSAGE without Contact", ((22,),))
 
-#: By the change log; seen on 16.28, 18.26.4, 20.20.1, 22.0.0 and 22.10.1.
-SEMICOLON_IN_FROM = Change(
-    "semicolons in the From of pjsip", ((18, 26, 2), (20, 14, 1), (21, 9, 1), (22, 4, 1))
-)
+#: Seen on 18.26.4, 20.20.1 and 22.10; not on 16.28 and 22.0.0. The releases are from the source.
+SEMICOLON_IN_FROM = Change("semicolons in From", ((18, 26, 2), (20, 14, 1), (21, 9, 1), (22, 4, 1)))
 
-#: A name or brackets in To beside Destination: the same versions. Before, the part up to the name
-#: in a To that is equal to Destination is taken for a part of the name.
-TO_WITHOUT_NAME = Change("no name in the To of pjsip", ((20, 20, 0), (22, 10, 0)))
+#: A To with a name or brackets beside Destination is ignored, and the endpoint in a To that equals
+#: Destination is no part of a name. Seen on 22.10; not on 16.28 and 22.0.0. The releases are from
+#: the source.
+TO_WITHOUT_NAME = Change("To without a name", ((20, 20, 0), (22, 10, 0)))
