@@ -9,6 +9,7 @@ from typing import Callable, Dict, Iterator, List
 import pytest
 
 from tests.live.asterisk import AsteriskServer
+from tests.live.delivery import require
 from tests.live.phone import SipPhone
 from tests.live.servers import Candidate, Live, candidates
 
@@ -82,6 +83,13 @@ def live(request: pytest.FixtureRequest, start_live: Callable[[Candidate], Live]
     if candidate.problem:
         pytest.fail(candidate.problem, pytrace=False)
     return start_live(candidate)
+
+
+@pytest.fixture(params=["sip", "pjsip"])
+def technology(request: pytest.FixtureRequest, live: Live) -> str:
+    """A SIP technology of the server; a test that uses it runs once for each."""
+    require(live, request.param)
+    return str(request.param)
 
 
 @pytest.fixture(autouse=True)

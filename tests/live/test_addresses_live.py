@@ -294,12 +294,10 @@ def _cases(technology: str, port: int) -> List[Case]:
     return cases
 
 
-@pytest.mark.parametrize("technology", ["sip", "pjsip"])
 def test_success_is_exact_and_rejections_are_needed(
     wide: Live, technology: str, pytestconfig: pytest.Config
 ) -> None:
     live, banner = wide, Banner(wide.server.ami_version)
-    require(live, technology)
     reader = reader_of(live, technology, _ENDPOINTS)
     cases = _cases(technology, live.phone.port)
     accepted: List[Tuple[Case, str, bytes]] = []

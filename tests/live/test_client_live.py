@@ -384,9 +384,7 @@ max_contacts = 1
 }
 
 
-@pytest.mark.parametrize("technology", ["sip", "pjsip"])
 def test_endpoint_that_registers_later(live: Live, technology: str) -> None:
-    require(live, technology)
     with live.another_server(_BOB) as server, client_of(server) as client:
         port = getattr(server.ports, technology)
         with pytest.raises(ActionFailed) as caught:

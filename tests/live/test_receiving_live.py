@@ -10,7 +10,6 @@ import pytest
 
 from amiclient import Client, Event
 from tests.examples.receiving import incoming
-from tests.live.delivery import require
 from tests.live.phone import SipPhone
 from tests.live.servers import Live
 from tests.live.test_client_live import client_of
@@ -101,11 +100,9 @@ def send_from_phone(port: int, sender: str, to: str, text: str, number: int) -> 
         assert response.startswith(b"SIP/2.0 2"), response
 
 
-@pytest.mark.parametrize("technology", PHONE)
 def test_two_phones_exchange_messages(
     live: Live, technology: str, phones: Dict[str, SipPhone]
 ) -> None:
-    require(live, technology)
     file, config, line_end = PHONE[technology]
     extra = {
         "modules.conf": "load = func_base64.so\n",
