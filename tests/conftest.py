@@ -42,10 +42,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
     group.addoption(
         "--live",
-        choices=("auto", "require", "provision"),
+        choices=("auto", "require"),
         default=os.environ.get("AMICLIENT_LIVE") or "auto",
-        help="skip live tests if servers are missing (auto), fail (require), or make the servers "
-        "(provision); the default is the environment variable AMICLIENT_LIVE, or auto",
+        help="skip live tests if servers are missing (auto), or fail (require); the default is the "
+        "environment variable AMICLIENT_LIVE, or auto",
     )
 
 

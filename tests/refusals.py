@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from base64 import b64encode
-from typing import Any, Dict, Iterable, Iterator, List, NamedTuple, Optional, Tuple, Type
+from typing import Any, Callable, Dict, Iterable, Iterator, List, NamedTuple, Optional, Tuple, Type
 
 from amiproto import (
     Banner,
@@ -20,6 +20,7 @@ from amiproto import (
 )
 from tests import damage as harm
 from tests.damage import Damage
+from tests.live.versions import NO_CONTACT, SEMICOLON_IN_FROM, TO_WITHOUT_NAME, always
 
 #: Technologies by the rules that they share; "other" has those of AMI alone.
 SIP = ("sip", "pjsip")
@@ -60,8 +61,8 @@ class Refusal(NamedTuple):
     technologies: Tuple[str, ...] = SIP
     #: The damage that the message would do, or None if that was not tried.
     damage: Optional[Damage] = None
-    #: Major versions of the servers that do it; others send the message exactly.
-    versions: Tuple[int, ...] = (16, 22)
+    #: Return True for the versions of Asterisk that do it; others send the message exactly.
+    versions: Callable[[str], bool] = always
     #: Servers for which ``check_server`` rejects it, if it is exact on others.
     banners: Tuple[Banner, ...] = ()
     limit: Optional[int] = None
@@ -151,7 +152,7 @@ _BODIES = [
 
 def _variable(
     name: str, value: str, technologies: Tuple[str, ...] = SIP,
-    damage: Optional[Damage] = None, versions: Tuple[int, ...] = (16, 22),
+    damage: Optional[Damage] = None, versions: Callable[[str], bool] = always,
 ) -> Refusal:  # fmt: skip
     return Refusal(f"variable {name}={value}", {"variables": {name: value}}, InvalidVariable, name,
                    technologies, damage, versions)  # fmt: skip
@@ -194,7 +195,7 @@ _VARIABLES = [
     _variable("X", "\ud800", AMI),
     *[_variable(name, "Evil", damage=harm.without(b"Evil")) for name in RESERVED],
     # 22 sends no Contact with a MESSAGE, but the rule is the same for all servers.
-    *[_variable(name, "evil", damage=harm.two(long), versions=(16,) if name == "m" else (16, 22))
+    *[_variable(name, "evil", SIP, harm.two(long), NO_CONTACT.before if name == "m" else always)
       for name, long in COMPACT.items()],
     _variable("User-Agent", "Mine", ("sip",), harm.two("User-Agent")),
     _variable("Max-Forwards", "70", damage=harm.has_value("Max-Forwards", b"69")),
@@ -361,18 +362,19 @@ _PJSIP_ADDRESSES = [
     # It is cut only if there is an @.
     *[row._replace(banners=tuple(set(BANNERS) - {ASTERISK_23})) for row in _froms(
         "pjsip",
-        ('"A;B" <sip:d@e>', harm.from_is('(?!"A;B")'), (16,)),
-        ("sip:a;b@e", harm.from_is("<sip:a>"), (16,)), "A;B <sip:d@e>", "a;b@e")],
+        ('"A;B" <sip:d@e>', harm.from_is('(?!"A;B")'), SEMICOLON_IN_FROM.before),
+        ("sip:a;b@e", harm.from_is("<sip:a>"), SEMICOLON_IN_FROM.before), "A;B <sip:d@e>",
+        "a;b@e")],
     *_tos([("zoe", harm.to_is("<sip:alice@")), "pjsip:bob",
            ("sip:zoe@e:99", harm.to_is("<sip:zoe@e>")), "sip:zoe@e;transport=udp", "sip:zoe@e;lr",
            "sip:zoe@e;x=1;user=phone", "sips:zoe@e", "sip:zoe@e:0",
            ("sip:100%25@e", harm.to_is("<sip:100%@e>")), "Zoe <sip:zoe@e>;x=1", "pjsip:sips:zoe@e",
            "sip:z@[1]"]),
-    *_tos([("SIP:zoe@e", harm.to_is("<sip:alice@"), (22,)),
-           ("Zoe <sip:zoe@example.org>", harm.to_is("<sip:alice@"), (22,)), "<sip:zoe@e>",
-           "pjsip:SIP:zoe@e"], ASTERISK_20, ASTERISK_22, ASTERISK_23, ODD),
+    *_tos([("SIP:zoe@e", harm.to_is("<sip:alice@"), TO_WITHOUT_NAME.since),
+           ("Zoe <sip:zoe@example.org>", harm.to_is("<sip:alice@"), TO_WITHOUT_NAME.since),
+           "<sip:zoe@e>", "pjsip:SIP:zoe@e"], ASTERISK_20, ASTERISK_22, ASTERISK_23, ODD),
     *[Refusal(f"endpoint in the name of To: {to}", {"to": to, "destination": to}, InvalidAddress,
-              "To", PJSIP, damage, (16,))
+              "To", PJSIP, damage, TO_WITHOUT_NAME.before)
       for to, damage in (("pjsip:alice/Bob <sip:b@{at}>", harm.to_is('"alice/Bob" <')),
                          ("pjsip:alice/<sip:b@h>", None))],
 ]  # fmt: skip

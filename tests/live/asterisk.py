@@ -56,6 +56,8 @@ class AsteriskServer:
         self.ca_file = SERVER_PEM
         self.version = asterisk_version(place)
         self.major = int(self.version.split(".")[0])
+        #: The version of AMI, such as ``5.0.4``; empty until the server is started.
+        self.ami_version = ""
         #: The available technologies, such as ``("sip", "pjsip")``; empty while it is stopped.
         self.technologies: Tuple[str, ...] = ()
         ami, ami_tls, pjsip_tcp = _free_ports(socket.SOCK_STREAM, 3)
@@ -195,7 +197,9 @@ class AsteriskServer:
             try:
                 with socket.create_connection((self.host, self.port), timeout=1.0) as connection:
                     with connection.makefile("rb") as stream:
-                        if stream.readline().startswith(_BANNER):
+                        line = stream.readline()
+                        if line.startswith(_BANNER):
+                            self.ami_version = line[len(_BANNER) :].decode().rstrip()
                             return
             except OSError:
                 pass

@@ -252,7 +252,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="Record the output of live Asterisk servers.")
     parser.add_argument("folder", type=Path, help="where to write asterisk-MAJOR.bin")
     folder: Path = parser.parse_args().folder
-    found = candidates([], provision=False)
+    found = candidates([])
     problems = [candidate.problem for candidate in found if candidate.problem]
     for candidate in found:
         if candidate.problem:

@@ -9,6 +9,7 @@ from typing import Callable, Dict, Iterator, List
 import pytest
 
 from tests.live.asterisk import AsteriskServer
+from tests.live.delivery import require
 from tests.live.phone import SipPhone
 from tests.live.servers import Candidate, Live, candidates
 
@@ -53,8 +54,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         return
     stash = metafunc.config.stash
     if _FOUND not in stash:
-        option = metafunc.config.getoption
-        stash[_FOUND] = candidates(option("--asterisk"), option("--live") == "provision")
+        stash[_FOUND] = candidates(metafunc.config.getoption("--asterisk"))
     found = stash[_FOUND]
     labels = [candidate.label for candidate in found]
     metafunc.parametrize("live", found, ids=labels, indirect=True, scope="session")
@@ -83,6 +83,13 @@ def live(request: pytest.FixtureRequest, start_live: Callable[[Candidate], Live]
     if candidate.problem:
         pytest.fail(candidate.problem, pytrace=False)
     return start_live(candidate)
+
+
+@pytest.fixture(params=["sip", "pjsip"])
+def technology(request: pytest.FixtureRequest, live: Live) -> str:
+    """A SIP technology of the server; a test that uses it runs once for each."""
+    require(live, request.param)
+    return str(request.param)
 
 
 @pytest.fixture(autouse=True)

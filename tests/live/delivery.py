@@ -17,16 +17,18 @@ from tests.damage import Raw
 from tests.live.ami import logged_in
 from tests.live.phone import SipMessage
 from tests.live.servers import Live
+from tests.live.versions import Change
 
 TIMEOUT = 10.0
 
 _numbers = itertools.count()
 
 
-def require(live: Live, technology: str) -> None:
-    """Skip the test if the server does not have the technology."""
-    if technology not in live.server.technologies:
-        pytest.skip(f"Asterisk {live.server.version} has no {technology}")
+def require(live: Live, needed: Union[str, Change]) -> None:
+    """Skip the test if the server does not have a technology, or a change of a newer version."""
+    version, technologies = live.server.version, live.server.technologies
+    if not (needed.since(version) if isinstance(needed, Change) else needed in technologies):
+        pytest.skip(f"Asterisk {version} has no {needed}")
 
 
 def report(config: pytest.Config, lines: Sequence[str]) -> None:

@@ -9,7 +9,7 @@ from typing import List, Mapping, NamedTuple, Optional, Sequence
 from tests import certificates
 from tests.live.asterisk import AsteriskServer
 from tests.live.phone import SipPhone
-from tests.live.provision import SUITES, ProvisionError, asterisk_version, ensure, is_complete, tree
+from tests.live.provision import SUITES, ProvisionError, asterisk_version, is_complete, tree
 
 
 class Live(NamedTuple):
@@ -17,6 +17,16 @@ class Live(NamedTuple):
 
     server: AsteriskServer
     phone: SipPhone
+
+    @property
+    def technology(self) -> str:
+        """The technology of tests that need any one: pjsip if the server has it, or else sip."""
+        return "pjsip" if "pjsip" in self.server.technologies else "sip"
+
+    @property
+    def to(self) -> str:
+        """The address of the phone."""
+        return f"{self.technology}:alice"
 
     def another_server(self, extra: Optional[Mapping[str, str]] = None) -> AsteriskServer:
         """Return a server like this one, not started, with the same phone."""
@@ -31,23 +41,15 @@ class Candidate(NamedTuple):
     problem: str
 
 
-def candidates(places: Sequence[str], provision: bool) -> List[Candidate]:
-    """Return the servers at these places, or else those of the cached trees.
-
-    :param provision: make missing trees.
-    """
+def candidates(places: Sequence[str]) -> List[Candidate]:
+    """Return the servers at these places, or else those of the cached trees."""
     if places:
         return _distinct([_inspect(Path(place).resolve()) for place in places])
-    return _distinct([_cached(suite, provision) for suite in SUITES])
+    return _distinct([_cached(suite) for suite in SUITES])
 
 
-def _cached(suite: str, provision: bool) -> Candidate:
+def _cached(suite: str) -> Candidate:
     root = tree(suite)
-    if provision:
-        try:
-            ensure(suite)
-        except ProvisionError as error:
-            return Candidate(suite, root, str(error))
     if not is_complete(root):
         hint = "make it with: python3 tests/live/provision.py"
         return Candidate(suite, root, f"no Debian {suite} with Asterisk at {root}; {hint}")

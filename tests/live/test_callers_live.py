@@ -26,7 +26,7 @@ def test_caller_slower_than_the_timeout(live: Live, window: int, slow: str) -> N
         for number in range(count):
             if slow == "messages":
                 time.sleep(delay)
-            yield MessageSend("pjsip:alice", str(number))
+            yield MessageSend(live.to, str(number))
 
     with client_of(live.server) as client:
         start = time.monotonic()
@@ -76,9 +76,9 @@ def test_sizes_near_the_read_buffer_over_tls(live: Live, records: int) -> None:
         for number in range(_TLS_MESSAGES):
             size = 990 + number % 81
             variables = {f"X-{count}": "y" for count in range(records - 1)}
-            empty = MessageSend("pjsip:alice", "x", None, variables, action_id="0" * 32)
+            empty = MessageSend(live.to, "x", None, variables, action_id="0" * 32)
             body = "x" * (1 + size - len(empty.wire))
-            message = MessageSend("pjsip:alice", body, None, variables)
+            message = MessageSend(live.to, body, None, variables)
             assert len(message.with_action_id("0" * 32).wire) == size
             start = time.monotonic()
             assert client.send(message).outcome == ACCEPTED

@@ -17,6 +17,7 @@ import pytest
 
 from tests.command.shell import command, environment
 from tests.live.asterisk import AsteriskServer
+from tests.live.delivery import require
 from tests.live.phone import SipPhone
 from tests.live.servers import Live
 from tests.readme import README, ROOT, block, run
@@ -29,8 +30,8 @@ def env_of(server: AsteriskServer) -> Dict[str, str]:
     return environment(server.port, AMI_USERNAME="messenger", AMI_SECRET=secret, AMI_TIMEOUT="5")
 
 
-def write_batch(path: Path) -> Path:
-    rows = [{"to": "pjsip:alice", "body": f"number {n}", "id": n} for n in range(COUNT)]
+def write_batch(path: Path, to: str) -> Path:
+    rows = [{"to": to, "body": f"number {n}", "id": n} for n in range(COUNT)]
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     return path
 
@@ -66,6 +67,7 @@ class Mailbox:
 
 
 def test_readme_examples(live: Live, tmp_path: Path) -> None:
+    require(live, "pjsip")
     settings = block("ini", "[messenger]").partition("[messenger]")[2]
     extra = {"manager.conf": f"\n[manual]{settings}"}
     phone = live.phone
@@ -115,7 +117,7 @@ def test_batch_with_a_server_killed_halfway_and_retries(live: Live, tmp_path: Pa
     server = live.another_server()
     server.start()
     try:
-        path, out = write_batch(tmp_path / "0"), tmp_path / "1"
+        path, out = write_batch(tmp_path / "0", live.to), tmp_path / "1"
         process = start(server, "--batch", path, out)
         mailbox.wait_for(COUNT // 3)
         server.kill()
@@ -153,7 +155,7 @@ def test_batch_with_a_server_killed_halfway_and_retries(live: Live, tmp_path: Pa
 @pytest.mark.parametrize("signum", [signal.SIGHUP, signal.SIGINT, signal.SIGTERM])
 def test_batch_with_a_signal_halfway(live: Live, tmp_path: Path, signum: signal.Signals) -> None:
     mailbox = Mailbox(live.phone)
-    path, out = write_batch(tmp_path / "0"), tmp_path / "1"
+    path, out = write_batch(tmp_path / "0", live.to), tmp_path / "1"
     process = start(live.server, "--batch", path, out)
     mailbox.wait_for(COUNT // 3)
     for _ in range(2):

@@ -27,6 +27,7 @@ from amiproto.messaging._sip import RESERVED_VARIABLES
 from tests.certificates import server_tls
 from tests.live.ami import TIMEOUT, RawAMI, connected, logged_in
 from tests.live.configuration import USERS
+from tests.live.delivery import require
 from tests.live.phone import SipMessage
 from tests.live.servers import Live
 from tests.live.stanzas import (
@@ -40,12 +41,10 @@ from tests.live.stanzas import (
     login,
     send,
 )
+from tests.live.versions import ONE_LOGIN_OF_A_USER
 
 #: The number of generated examples for each server.
 EXAMPLES = int(os.environ.get("AMICLIENT_LIVE_EXAMPLES") or 150)
-
-#: Addresses that the real server cannot use.
-UNREACHABLE = ["pjsip:", "pjsip", "pjsip:sip:", "pjsip:nosuch"]
 
 #: Headers that pjsip sets itself.
 _OWN_HEADERS = frozenset(
@@ -85,11 +84,18 @@ class Pair:
         self.live = live
         self.loopback = loopback
         phone = f"127.0.0.1:{live.phone.port}"
+        # What precedes the user of a URI, and the user of the endpoint alice.
+        direct, alice = {"pjsip": ("pjsip:sip:", "alice@"), "sip": ("sip:", "")}[live.technology]
+        self._filled = {
+            b"pjsip:sip:": direct.encode(),
+            b"pjsip": live.technology.encode(),
+            b"{phone}": b"%d" % live.phone.port,
+        }
         #: The request URI of each address that leads to the phone.
         self.addresses = {
             "sip:alice": f"sip:{phone}".encode(),
-            "pjsip:alice": f"sip:alice@{phone}".encode(),
-            f"pjsip:sip:bob@{phone}": f"sip:bob@{phone}".encode(),
+            live.to: f"sip:{alice}{phone}".encode(),
+            f"{direct}bob@{phone}": f"sip:bob@{phone}".encode(),
         }
         self._marker = marker
 
@@ -102,7 +108,8 @@ class Pair:
         """Return the responses of the real server, and the messages at its phone."""
         responses = self.responses_live(stanza)
         # The server sends messages in order, so those of this stanza arrive before the marker.
-        self._marker.socket.sendall(send(b"Body: end mark", b"Variable: X-Mark=end"))
+        mark = send(b"Body: end mark", b"Variable: X-Mark=end", to=f"To: {self.live.to}".encode())
+        self._marker.socket.sendall(mark)
         self._marker.read_stanza()
         arrived: List[SipMessage] = []
         while not arrived or arrived[-1].headers_named("X-Mark") != [b"end"]:
@@ -117,7 +124,10 @@ class Pair:
         return Outcome(responses, [self._kept(one) for one in self.loopback.messages[earlier:]])
 
     def _fill(self, stanza: Stanza) -> Stanza:
-        return stanza._replace(raw=stanza.raw.replace(b"{phone}", b"%d" % self.live.phone.port))
+        raw = stanza.raw
+        for old, new in self._filled.items():
+            raw = raw.replace(old, new)
+        return stanza._replace(raw=raw)
 
     def _kept(self, message: Received) -> Delivered:
         target = message.to if message.destination is None else message.destination
@@ -153,13 +163,13 @@ def _exchange(ami: RawAMI, stanza: Stanza) -> bytes:
 
 def loopback_of(live: Live, **options: Any) -> LoopbackServer:
     """Return a loopback server of the newest version that is not newer than the real one."""
-    server = live.server
+    server, name = live.server, live.technology
     version = max(version for version in VERSIONS if version <= server.major)
     return LoopbackServer(
         users=server.users,
         technologies=server.technologies,
         version=version,
-        unreachable=UNREACHABLE,
+        unreachable=[name, f"{name}:", f"{name}:sip:", f"{name}:nosuch"],  # also for Asterisk
         **options,
     )
 
@@ -252,6 +262,7 @@ _LOGOFF = action(b"Action: Logoff", b"ActionID: off")
 
 
 def test_login_already_in_use(pair: Pair) -> None:
+    require(pair.live, ONE_LOGIN_OF_A_USER)
     for raw, name in ((_CHALLENGE, "Challenge"), (login("single"), "Login")):
         with logged_in(pair.live.server, "single"):
             # The Ping has no response: the server has closed the connection.

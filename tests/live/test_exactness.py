@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from amiclient import ActionFailed
 from amiproto import LocalProtocolError
 from tests.live.address_oracle import reader_of, seen_at_phone
-from tests.live.delivery import Delivery, headers_of, report, require
+from tests.live.delivery import Delivery, headers_of, report
 from tests.live.phone import SipMessage
 from tests.live.servers import Live
 
@@ -257,9 +257,7 @@ def _check(
     assert seen_at_phone(message) == wanted
 
 
-@pytest.mark.parametrize("technology", ["sip", "pjsip"])
 def test_exact_or_rejected(live: Live, technology: str, pytestconfig: pytest.Config) -> None:
-    require(live, technology)
     counts: Counter[str] = Counter()
     errors: Counter[str] = Counter()
     unknown: Set[str] = set()

@@ -53,7 +53,8 @@ class Seen(NamedTuple):
 class _Callers:
     """Three threads that use a client, or one client each, until :meth:`stop`."""
 
-    def __init__(self, make: Callable[[], Client], shared: bool) -> None:
+    def __init__(self, to: str, make: Callable[[], Client], shared: bool) -> None:
+        self._to = to
         first = make()
         self.clients = [first] * 3 if shared else [first, make(), make()]
         self.seen: Dict[str, List[Seen]] = {"sender": [], "bulk": [], "listener": []}
@@ -96,12 +97,12 @@ class _Callers:
 
     def _send(self) -> None:
         start, number = time.monotonic(), len(self.seen["sender"])
-        receipt = self.clients[0].send_message("pjsip:alice", f"sender {number}")
+        receipt = self.clients[0].send_message(self._to, f"sender {number}")
         self._note("sender", start, number, receipt.outcome, None)
 
     def _send_many(self) -> None:
         first = len(self.seen["bulk"])
-        messages = [MessageSend("pjsip:alice", f"bulk {first + n}") for n in range(40)]
+        messages = [MessageSend(self._to, f"bulk {first + n}") for n in range(40)]
         start = time.monotonic()
         for number, result in enumerate(self.clients[1].send_messages(messages, window=_WINDOW)):
             self._note("bulk", start, first + number, result.outcome, result.error)
@@ -127,7 +128,7 @@ def test_callers_of_a_lost_connection(live: Live, fault: str, shared: bool) -> N
                 timeout=_TIMEOUT, health_check_interval=_INTERVAL, events="user",
             )  # fmt: skip
 
-        callers = _Callers(make, shared)
+        callers = _Callers(live.to, make, shared)
         stack.callback(callers.stop)
         time.sleep(0.5)
         start = time.monotonic()

@@ -56,7 +56,7 @@ def test_first_server_fails(live: Live, fault: str, shared: bool) -> None:
             if fault == "starting":
                 time.sleep(3.0 * THREADS / COUNT)
             try:
-                outcomes[number] = recipe.send(MessageSend("pjsip:alice", str(number))).outcome
+                outcomes[number] = recipe.send(MessageSend(live.to, str(number))).outcome
             except AMIError as error:
                 outcomes[number] = error.outcome
 
@@ -89,7 +89,9 @@ def test_first_server_fails(live: Live, fault: str, shared: bool) -> None:
     assert set(accepted) <= set(bodies) <= set(accepted + unknown)
     assert len(accepted) + len(unknown) == len(outcomes) == COUNT
     assert len(unknown) <= THREADS if fault in ("frozen", "killed", "silent") else not unknown
-    by_first = [message for message in arrived if message.source[1] == first.ports.pjsip]
+    by_first = [
+        message for message in arrived if message.source[1] == getattr(first.ports, live.technology)
+    ]
     assert bool(by_first) == (fault in ("frozen", "killed", "starting"))
 
 

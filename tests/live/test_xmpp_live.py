@@ -9,7 +9,6 @@ from typing import Iterator, List, NamedTuple
 import pytest
 
 from tests.damage import XmppRaw, xmpp_breaks
-from tests.live.asterisk import AsteriskServer
 from tests.live.delivery import TIMEOUT, Delivery, send_raw, wire
 from tests.live.servers import Live
 from tests.live.xmpp import HOST, XmppClient, asterisk_extra, find_prosody, prosody
@@ -69,8 +68,7 @@ def xmpp(live: Live, request: pytest.FixtureRequest) -> Iterator[Xmpp]:
         pytest.fail(reason, pytrace=False)
     with prosody(program) as xmpp_port:
         extra = asterisk_extra(xmpp_port)
-        place, port = live.server.place, live.phone.port
-        with AsteriskServer(place, phone_port=port, extra=extra) as server:
+        with live.another_server(extra) as server:
             if "xmpp" not in server.technologies:
                 pytest.skip(f"Asterisk {server.version} has no res_xmpp")
             with XmppClient(xmpp_port, "bob") as bob:
@@ -81,7 +79,7 @@ def xmpp(live: Live, request: pytest.FixtureRequest) -> Iterator[Xmpp]:
 
 @pytest.mark.parametrize("text", _EXACT, ids=range(len(_EXACT)))
 def test_text_arrives_exactly(xmpp: Xmpp, text: str) -> None:
-    with Delivery(xmpp.live, "pjsip") as delivery:
+    with Delivery(xmpp.live, xmpp.live.technology) as delivery:
         delivery.send(to=_TO, body=text, from_=_FROM)
         assert xmpp.received(delivery) == [text]
 
@@ -94,7 +92,7 @@ def test_text_arrives_exactly(xmpp: Xmpp, text: str) -> None:
     ids=name_of,
 )  # fmt: skip
 def test_rejected_before_a_byte_is_sent(xmpp: Xmpp, row: Refusal) -> None:
-    with Delivery(xmpp.live, "pjsip") as delivery:
+    with Delivery(xmpp.live, xmpp.live.technology) as delivery:
         before = delivery.written
         with pytest.raises(row.error):
             delivery.send(**row.asked("xmpp"))
@@ -105,7 +103,7 @@ def test_rejected_before_a_byte_is_sent(xmpp: Xmpp, row: Refusal) -> None:
 @pytest.mark.parametrize("row", _DAMAGING, ids=name_of)
 def test_damage(xmpp: Xmpp, row: Refusal) -> None:
     server = xmpp.live.server
-    raw = send_raw(xmpp.live, "pjsip", wire(row.lines("xmpp", 0)))
+    raw = send_raw(xmpp.live, xmpp.live.technology, wire(row.lines("xmpp", 0)))
     if row.damage is xmpp_breaks:
         deadline = time.monotonic() + TIMEOUT
         while "Connected" in server.cli("xmpp show connections"):
@@ -115,6 +113,6 @@ def test_damage(xmpp: Xmpp, row: Refusal) -> None:
         server.stop()
         server.start()
         xmpp.await_login()
-    with Delivery(xmpp.live, "pjsip") as delivery:
+    with Delivery(xmpp.live, xmpp.live.technology) as delivery:
         texts = tuple(xmpp.received(delivery))
     assert row.damage is not None and row.damage(XmppRaw(raw.responses, texts)), raw
