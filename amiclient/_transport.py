@@ -11,7 +11,7 @@ from __future__ import annotations
 import select
 import socket
 from time import monotonic
-from typing import List, Optional, Tuple
+from typing import Dict, Optional, Tuple
 
 from .exceptions import ConnectError
 
@@ -162,8 +162,9 @@ class Transport:
         if old is not None:
             old.close()
         sock.setblocking(False)
-        if hasattr(select, "poll"):  # Windows has none
+        if hasattr(select, "poll") and self._waker is not None:  # Windows has none
             self._poll = select.poll()
+            self._poll.register(self._waker, select.POLLIN)
         self.is_tls = hasattr(sock, "getpeercert")
 
     def wake(self) -> None:
@@ -196,7 +197,7 @@ class Transport:
             ready = self._ready(write, seconds)
             if not ready:
                 raise Expired
-            if ready != [self._waker.fileno()]:
+            if self.sock.fileno() in ready:
                 return True
             self._waker.clear()
         if self.close_reason is not None:
@@ -207,20 +208,18 @@ class Transport:
         """Return False if :meth:`receive` would return None."""
         return self.is_tls or bool(self._ready(False, 0.0))
 
-    def _ready(self, write: bool, seconds: Optional[float]) -> List[int]:
-        """Wait, and return the descriptors that are ready."""
-        poll, sock, waker = self._poll, self._sock, self._waker
-        assert sock is not None and waker is not None
+    def _ready(self, write: bool, seconds: Optional[float]) -> Dict[int, int]:
+        """Wait; the keys of the result are the descriptors that are ready."""
+        sock, poll = self.sock, self._poll
         if poll is None:  # select() reports a refused connection as exceptional on Windows
-            reading = [sock.fileno(), waker.fileno()]
+            assert self._waker is not None
+            reading = [sock.fileno(), self._waker.fileno()]
             writing = reading[:1] if write else []
-            ready, *others = select.select(reading, writing, writing, seconds)
-            return sum(others, ready)
+            return dict.fromkeys(sum(select.select(reading, writing, writing, seconds), []), 0)
         poll.register(sock, select.POLLIN | select.POLLOUT if write else select.POLLIN)
-        poll.register(waker, select.POLLIN)
         # Rounded up: a wait that ends a fraction of a millisecond early would spin.
         milliseconds = None if seconds is None else int(seconds * 1000.0) + (seconds > 0.0)
-        return [number for number, _ in poll.poll(milliseconds)]
+        return dict(poll.poll(milliseconds))
 
     def receive(self) -> Optional[bytes]:
         """Read the available data: ``b""`` at the end of the stream, None if there is none."""
