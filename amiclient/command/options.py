@@ -27,8 +27,7 @@ class Exit:
 #: Exit codes of failures, the most important first: unknown outcomes, then retryable ones.
 _PRECEDENCE = (74, 75, 77, 76, 69, 65)
 
-#: What Asterisk answers to a MessageSend of a user without the write class ``message``, before it
-#: looks at the arguments (11.25, 16.28, 22.10).
+#: What Asterisk answers to a MessageSend without the write class ``message`` (11.25, 16.28, 22.10).
 _PERMISSION_DENIED = "Permission denied"
 
 _EPILOG = """\
