@@ -331,6 +331,9 @@ def test_skip(run: Runner, server: LoopbackServer, tmp_path: Path) -> None:
     assert code == 0 and [message.text for message in server.messages] == ["3"]
     assert len(results_of(out)) == 1
     assert run.logged_in(server.port, "--batch", str(path), "--skip", "4")[:2] == (0, "")
+    path.write_text("".join(json.dumps(output_row(n, "not_sent", True)) + "\n" for n in range(3)))
+    assert run.logged_in(server.port, "--retry", str(path), "--skip", "2")[0] == 0
+    assert [message.text for message in server.messages] == ["3", "2"]
 
 
 @pytest.mark.parametrize("option", ["--batch", "--retry"])
