@@ -15,10 +15,7 @@ from .command.signals import Signals
 
 
 def main(arguments: Optional[List[str]] = None) -> int:
-    """Run the command and return the exit code (int).
-
-    :param arguments: as for :func:`parse`.
-    """
+    """Run the command with arguments as for :func:`parse`, and return the exit code (int)."""
     options = parse(arguments)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
@@ -71,7 +68,11 @@ def _run(options: argparse.Namespace, signals: Signals) -> int:
             show_message(message)
         return Exit.OK
     with open_client(options, settings) as client:  # asks for a missing secret, before the text
-        return check(client, signals) if options.check else send_to_all(client, options, signals)
+        return (
+            check(client, options, signals)
+            if options.check
+            else send_to_all(client, options, signals)
+        )
 
 
 class _LogHandler(logging.Handler):

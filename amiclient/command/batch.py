@@ -24,8 +24,9 @@ from .records import LineReader, Record, read_records
 from .send import show_message
 from .signals import Signals
 
-#: Limit for the records that were read and have no result in the output yet.
-_MAX_PENDING = 1024
+#: Limit for the records that were read and have no result in the output yet: those that may have
+#: been sent before a SIGKILL. It is the window of send_messages().
+_MAX_PENDING = 32
 
 #: The exit codes for lines that ``--retry`` does not send again.
 _KEPT_CODES = {ACCEPTED: 0, NOT_SENT: Exit.DATAERR, FAILED: Exit.UNAVAILABLE, UNKNOWN: Exit.IOERR}
@@ -75,7 +76,7 @@ class Batch:
         #: Why nothing more can be sent, or None.
         self._error: Optional[AMIError] = None
         #: The records without a line in the output, and the line if it is known.
-        self._pending: Deque[Tuple[Record, Optional[_Line]]] = deque()
+        self._pending: Deque[Tuple[Record, Union[MessageSend, _Line]]] = deque()
         self._outcomes: Counter[str] = Counter()
         self._codes: Set[int] = set()
         self._reason = ""
@@ -90,7 +91,7 @@ class Batch:
         :raises CommandError: if the input cannot be read any further.
         :raises OSError: if a result cannot be written.
         """
-        self._signals.defer()
+        self._signals.raises = False
         start = time.monotonic()
         try:
             while not self._ended:
@@ -102,10 +103,8 @@ class Batch:
                     self._send(client, chain([first], messages))
         except OSError as error:
             count = len(self._pending) + 1
-            raise OSError(
-                f"{error}; up to {count} more messages may have been sent; --skip "
-                f"{self._count + count} continues after them"
-            ) from error
+            text = f"{error}; up to {count} more messages may have been sent"
+            raise OSError(f"{text}; --skip {self._count + count} continues after them") from error
         if self._is_retry and not self._count:
             raise CommandError(Exit.NOINPUT, "the file of --retry is empty")
         self._report_summary(time.monotonic() - start)
@@ -114,11 +113,12 @@ class Batch:
     def show(self) -> int:
         """Print the exact bytes of each message, send nothing, and return the exit code (int)."""
         for record in self._records:
-            try:
-                show_message(record.message(self._options.message))
-            except LocalProtocolError as error:
-                report(f"line {record.number}: {error}")
-                self._codes.add(exit_code(error))
+            parsed = self._parse(record)
+            if isinstance(parsed, MessageSend):
+                show_message(parsed)
+            elif parsed.reason:
+                report(parsed.reason)
+                self._codes.add(parsed.code)
         return worst_code(self._codes)
 
     def _send(self, client: Client, messages: Iterator[MessageSend]) -> None:
@@ -147,17 +147,19 @@ class Batch:
             if record is None:
                 self._ended = True
                 return
-            line: Optional[_Line] = None
-            message: Optional[MessageSend] = None
-            try:
-                line = _kept_line(record) if self._is_retry else None
-                message = record.message(self._options.message) if line is None else None
-            except (LocalProtocolError, OutcomeUnknown) as error:
-                line = self._result_line(record, error)
-            self._pending.append((record, line))
-            if message is not None:
-                yield message
+            parsed = self._parse(record)
+            self._pending.append((record, parsed))
+            if isinstance(parsed, MessageSend):
+                yield parsed
             self._write_known()
+
+    def _parse(self, record: Record) -> Union[MessageSend, _Line]:
+        """Return the message of a record, or the line of one that is not sent."""
+        try:
+            kept = _kept_line(record) if self._is_retry else None
+            return kept or record.message(self._options.message)
+        except (LocalProtocolError, OutcomeUnknown) as error:
+            return self._result_line(record, error)
 
     def _complete(self, result: Union[Receipt, AMIError, None], is_retryable: bool = False) -> None:
         """Write the result of the oldest pending message."""
@@ -189,7 +191,7 @@ class Batch:
     def _write_known(self) -> None:
         while self._pending:
             line = self._pending[0][1]
-            if line is None:
+            if isinstance(line, MessageSend):
                 return
             self._pending.popleft()
             # Each at once, so that none is lost if the process is killed.

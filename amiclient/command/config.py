@@ -13,7 +13,7 @@ from amiproto import LocalProtocolError
 
 from ..client import Client
 from ..url import parse_url
-from .options import CommandError, Exit, report
+from .options import CommandError, Exit, report, write_out
 
 #: The settings file for all users.
 SYSTEM_FILE = "/etc/amisend.conf"
@@ -91,6 +91,8 @@ class Settings:
             variable = f"AMI_{name.upper().replace('-', '_')}"
             yield name, variable, os.environ.get(variable), Exit.CONFIG
         path = os.environ.get("AMI_CONFIG") if options.config is None else options.config
+        if options.config == "":
+            raise CommandError(Exit.USAGE, "--config must not be empty")
         folder = os.environ.get("XDG_CONFIG_HOME") or os.path.expanduser("~/.config")
         self._files = [path] if path else [os.path.join(folder, "amisend.conf"), SYSTEM_FILE]
         for one in self._files:
@@ -118,16 +120,15 @@ def open_client(options: argparse.Namespace, settings: Settings) -> Iterator[Cli
         address = server.host, server.port
         with closing(Client(*address, username=USERNAME, secret=SECRET)) as client:
             yield client
+        show = report if options.is_batch else write_out
         for message in server.messages:
-            stream = sys.stderr if options.is_batch else sys.stdout
-            print(f"The loopback server received:\n{message}", flush=True, file=stream)
+            for line in f"The loopback server received:\n{message}".splitlines():
+                show(line)
 
 
 def _read_file(path: str, is_optional: bool) -> Dict[str, Tuple[int, str]]:
-    """Return the number of the line and the text of each setting in a file.
-
-    Not by :mod:`configparser`, whose errors quote lines, and with them secrets.
-    """
+    """Return the number of the line and the text of each setting in a file."""
+    # Not by configparser, whose errors quote lines, and with them secrets.
     settings: Dict[str, Tuple[int, str]] = {}
     in_section = False
     try:
@@ -147,12 +148,10 @@ def _read_file(path: str, is_optional: bool) -> Dict[str, Tuple[int, str]]:
             continue
         if line.strip() == "[amisend]":
             in_section = True
-        elif name[0] == "[":
-            problem = "unknown section; expected [amisend]"
+        elif name[0] == "[" or not in_section:
+            problem = "expected the section [amisend], and no other"
         elif not equals:
             problem = "expected NAME = VALUE"
-        elif not in_section:
-            problem = "expected [amisend] before the first setting"
         elif name not in _SETTINGS:
             problem = f"unknown setting; known are {', '.join(_SETTINGS)}"
         elif name in settings:

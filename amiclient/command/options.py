@@ -27,8 +27,7 @@ class Exit:
 #: Exit codes of failures, the most important first: unknown outcomes, then retryable ones.
 _PRECEDENCE = (74, 75, 77, 76, 69, 65)
 
-#: What Asterisk answers to a MessageSend of a user without the write class ``message``, before it
-#: looks at the arguments (11.25, 16.28, 22.10).
+#: What Asterisk answers to a MessageSend without the write class ``message`` (11.25, 16.28, 22.10).
 _PERMISSION_DENIED = "Permission denied"
 
 _EPILOG = """\
@@ -43,8 +42,8 @@ for on a terminal.
 After SIGHUP, SIGINT or SIGTERM nothing more is sent, messages in flight are
 awaited, and every line that was read is in the output of a batch. After
 SIGKILL, up to 32 lines after the last line of the output may have been sent.
-To send no line twice: amisend --batch FILE --skip N, where N is the number of
-lines in the output plus 32.
+To send no line twice, repeat the command with --skip N, where N is the number
+of lines in the output plus 32.
 
 exit codes (sysexits.h); of several failures, the first of 74, 75, 77, 76, 69:
     0  the server accepted all messages (accepted is not yet delivered)

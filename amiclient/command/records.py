@@ -11,6 +11,7 @@ from io import FileIO
 from itertools import chain
 from math import isfinite
 from stat import S_ISREG
+from time import monotonic
 from typing import Any, Dict, Iterator, List, Mapping, NamedTuple, Tuple
 
 from amiproto import LocalProtocolError, MessageSend
@@ -25,6 +26,9 @@ MAX_LINE = 1024 * 1024
 #: Seconds of a wait for input after which signals are checked.
 _POLL_INTERVAL = 0.1
 
+#: Seconds after a signal in which the rest of a file is read: enough for 100,000 lines.
+MAX_DRAIN = 5.0
+
 #: A lone surrogate: decoding gives one for each byte that is not UTF-8.
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
@@ -38,8 +42,9 @@ _VARIABLE = "variable:"
 class LineReader:
     """Reads lines from a file, pipe or terminal, with bounded memory.
 
-    After a signal a file is read to its end, so that every line gets a result. From a pipe or a
-    terminal, which may never end, no more is read; an incomplete line is dropped.
+    After a signal a file is read to its end, so that every line gets a result, or for MAX_DRAIN
+    seconds. From a pipe or a terminal, which may never end, no more is read. An incomplete line is
+    dropped.
     """
 
     def __init__(self, file: FileIO, signals: Signals) -> None:
@@ -58,15 +63,13 @@ class LineReader:
         :return: False if there is neither yet; not with ``wait``.
         :raises CommandError: if reading fails.
         """
+        timeout = _POLL_INTERVAL if wait else 0.0
         while not self._ended and b"\n" not in self._buffer and len(self._buffer) <= MAX_LINE:
-            if self._can_wait and self._signals.signum is not None:
+            if monotonic() >= self._signals.time + (0.0 if self._can_wait else MAX_DRAIN):
                 self._ended = self.is_cut = True
                 self._buffer.clear()
             # In steps, because a signal between the check and select() does not end select().
-            elif (
-                self._can_wait
-                and not select.select([self._file], [], [], _POLL_INTERVAL if wait else 0.0)[0]
-            ):
+            elif self._can_wait and not select.select([self._file], [], [], timeout)[0]:
                 if not wait:
                     return False
             else:
@@ -114,34 +117,31 @@ class Record(NamedTuple):
         :param defaults: arguments of the message for keys that are missing or null.
         :raises LocalProtocolError: if the record is invalid, or the message cannot be sent exactly.
         """
-        if self.problem:
-            raise LocalProtocolError(self.problem)
-        arguments = dict(defaults)
+        problem, arguments = self.problem, dict(defaults)
         for key, value in self.fields.items():
             name = _KEYS.get(key)
-            if name is not None and value is not None:
+            if name is None:
+                problem = problem or _misspelling(key)
+            elif value is not None:
                 arguments[name] = value
-            elif name is None and _misspelling(key):
-                raise LocalProtocolError(_misspelling(key))
-        for key in ("to", "body"):
-            if key not in arguments:
-                raise LocalProtocolError(f"missing {key!r}")
+                if name != "variables" and not isinstance(value, str):
+                    problem = problem or f"{key!r} must be a string"
+        missing = [f"missing {key!r}" for key in ("to", "body") if key not in arguments]
+        if problem or missing:
+            raise LocalProtocolError(problem or missing[0])
         try:
             return MessageSend(**arguments)
-        except TypeError as error:
-            raise LocalProtocolError(str(error)) from None
+        except TypeError:
+            raise LocalProtocolError("'variables' must be an object of strings") from None
 
 
 def _misspelling(key: str) -> str:
     # Other keys are kept for the caller. A misspelled one would silently change the message.
     plain, colon, _ = key.partition(":")
     plain = plain.strip().rstrip("_").lower()
-    for known in (plain, plain + "s"):
-        if known == "variables" and colon:
-            return f"unknown key {key!r}; use 'variable:NAME' in CSV, or 'variables' in JSON"
-        if known in _KEYS and not colon:
-            return f"unknown key {key!r}; did you mean {known!r}?"
-    return ""
+    if plain.startswith("variable") and (colon or plain == "variable"):
+        return f"unknown key {key!r}; use 'variable:NAME' in CSV, or 'variables' in JSON"
+    return f"unknown key {key!r}; did you mean {plain!r}?" if plain in _KEYS and not colon else ""
 
 
 def read_records(reader: LineReader, is_output: bool) -> Iterator[Record]:
@@ -154,7 +154,9 @@ def read_records(reader: LineReader, is_output: bool) -> Iterator[Record]:
     for number, text in lines:
         if text.strip():  # blank lines are skipped
             is_json = is_output or text.lstrip().startswith("{")
-            yield from (_read_json if is_json else _read_csv)(chain([(number, text)], lines))
+            records = (_read_json if is_json else _read_csv)(chain([(number, text)], lines))
+            # After a signal the input may end in the middle of a row.
+            yield from (record for record in records if not (reader.is_cut and record.problem))
 
 
 def _read_json(lines: Iterator[Tuple[int, str]]) -> Iterator[Record]:
@@ -166,29 +168,27 @@ def _read_json(lines: Iterator[Tuple[int, str]]) -> Iterator[Record]:
     for number, text in lines:
         if not text.strip():
             continue
-        problem = _check_text(text)
-        if not problem:
-            try:
-                value = decode(text)
-                if isinstance(value, dict):
-                    yield Record(number, text, value)
-                    continue
-                problem = "expected a JSON object"
-            except json.JSONDecodeError as error:
-                problem = f"invalid JSON at column {error.colno}"
-            except RecursionError:
-                problem = "invalid JSON: too many brackets"
-            except ValueError as error:  # of a function below
-                problem = f"invalid JSON: {error}"
-        yield Record(number, text, {"input": text}, problem)
+        value, problem = None, _check_text(text)
+        try:
+            value = problem or decode(text)
+        except json.JSONDecodeError as error:
+            problem = f"invalid JSON at column {error.colno}"
+        except RecursionError:
+            problem = "invalid JSON: too many brackets"
+        except ValueError as error:  # of a function below
+            problem = f"invalid JSON: {error}"
+        if isinstance(value, dict):
+            yield Record(number, text, value)
+        else:
+            yield Record(number, text, {"input": text}, problem or "expected a JSON object")
 
 
 def _read_csv(lines: Iterator[Tuple[int, str]]) -> Iterator[Record]:
     """Yield the records of a CSV file. An empty cell of a message field is a missing field."""
     row_lines: List[str] = []
     number, text = next(lines)
-    delimiter = next((char for char in text if char in ",;\t"), ",")
-    if text.startswith("sep=") and len(text.rstrip("\r\n")) == 5:  # for Excel
+    delimiter = next((char for char in re.sub('"[^"]*"', "", text) if char in ",;\t"), ",")
+    if re.match(r'(?i)sep=([^"\w\s]|\t)\s*$', text):  # for Excel
         delimiter = text[4]
     else:
         lines = chain([(number, text)], lines)
@@ -210,7 +210,9 @@ def _read_csv(lines: Iterator[Tuple[int, str]]) -> Iterator[Record]:
         except StopIteration:
             return
         except csv.Error:
-            problem = "invalid CSV: a quoted cell does not end, or has text behind it"
+            problem = (
+                "invalid CSV: an open quote, text after a quoted cell, or a line end of CR only"
+            )
         text = "".join(row_lines)
         problem = _check_text(text) or problem
         first = number - len(row_lines) + 1
@@ -231,7 +233,7 @@ def _check_header(header: List[str]) -> str:
     """Return the fault in the names of the columns; empty if they are valid."""
     if "to" not in header:
         return "expected a JSON object, or a CSV header with the columns 'to' and 'body'"
-    if len(set(header)) < len(header):
+    if len({re.sub(r":\s+", ":", name) for name in header}) < len(header):
         return "duplicate column"
     if "variables" in header:
         return "a variable needs a column 'variable:NAME', not 'variables'"
@@ -251,8 +253,7 @@ def _row_fields(header: List[str], cells: List[str]) -> Dict[str, Any]:
 
 def _decoded_lines(reader: LineReader) -> Iterator[Tuple[int, str]]:
     for number, data in enumerate(iter(reader.read_line, b""), 1):
-        # Spreadsheet programs write a BOM.
-        encoding = "utf-8-sig" if number == 1 else "utf-8"
+        encoding = "utf-8-sig" if number == 1 else "utf-8"  # spreadsheet programs write a BOM
         yield number, data.decode(encoding, "surrogateescape")
 
 

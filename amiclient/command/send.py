@@ -14,8 +14,7 @@ from ..exceptions import ActionFailed
 from .options import CommandError, Exit, describe_error, exit_code, report, worst_code, write_out
 from .signals import Signals
 
-#: Limit for the text in a file or on standard input, in bytes: far above the size of a message,
-#: even of several with --split, so that memory is bounded.
+#: Limit for a text in bytes, far above that of several messages, so that memory is bounded.
 _MAX_TEXT = 1024 * 1024
 
 #: What Asterisk answers to a MessageSend without To, if the user may send (11.25, 16.28, 22.10).
@@ -30,6 +29,8 @@ def build_messages(options: argparse.Namespace) -> List[List[MessageSend]]:
     """
     body = _read_body(options.body_file) if options.body is None else options.body
     parts = split_body(body) if options.split else [body]
+    if not parts[-1].strip("\r\n"):
+        parts = parts[:-1] or parts  # no last message of line ends only
     return [
         [MessageSend(**{**options.message, "to": to, "body": part}) for part in parts]
         for to in options.to
@@ -42,8 +43,8 @@ def show_message(message: MessageSend) -> None:
     The text of a Base64Body is printed to standard error, as a comment.
     """
     write_out(message.with_action_id(os.urandom(16).hex()).wire)
-    if b"\r\nBase64Body: " in message.wire and sys.stderr is not None:
-        print(f"# Base64Body: {message.text!r}", file=sys.stderr)
+    if b"\r\nBase64Body: " in message.wire:
+        report(f"# Base64Body: {message.text!r}")
 
 
 def send_to_all(client: Client, options: argparse.Namespace, signals: Signals) -> int:
@@ -84,7 +85,7 @@ def send_to_all(client: Client, options: argparse.Namespace, signals: Signals) -
     return worst_code(codes)
 
 
-def check(client: Client, signals: Signals) -> int:
+def check(client: Client, options: argparse.Namespace, signals: Signals) -> int:
     """Log in and report whether the user may send messages; return the exit code (int).
 
     :raises AMIError: if connecting fails, or the user may not send messages.
@@ -96,7 +97,8 @@ def check(client: Client, signals: Signals) -> int:
     except ActionFailed as error:
         if error.server_message != _MISSING_TO:
             raise
-    write_out(f"{client.host} port {client.port}: logged in; the user may send messages")
+    if not options.quiet:
+        write_out(f"{client.host} port {client.port}: logged in; the user may send messages")
     return Exit.OK
 
 
@@ -124,5 +126,4 @@ def _read_body(path: Optional[str]) -> str:
     try:
         return data.decode()
     except UnicodeDecodeError as error:
-        text = f"{name} is not UTF-8 at byte {error.start}"
-        raise CommandError(Exit.DATAERR, text) from None
+        raise CommandError(Exit.DATAERR, f"{name} is not UTF-8 at byte {error.start}") from None

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import signal
+from math import inf
+from time import monotonic
 from types import FrameType
 from typing import Any, Dict, Optional
 
-from amiproto import NotSent
+from amiproto import AMIError, NotSent
 
 from ..client import Client
 
@@ -14,14 +16,18 @@ from ..client import Client
 class Signals:
     """A context manager that records the first of the signals; later ones have no effect.
 
-    Up to :meth:`defer`, and during :meth:`connect`, the first one raises KeyboardInterrupt. A
-    signal that is ignored, as under ``nohup`` or in the background of a shell, stays ignored.
+    A signal that is ignored, as under ``nohup`` or in the background of a shell, stays ignored.
     """
 
     def __init__(self) -> None:
         #: The first signal received (int), or None.
         self.signum: Optional[int] = None
-        self._raises = True
+        #: Its name, such as ``"SIGINT"``; empty before.
+        self.name = ""
+        #: When it was received, by time.monotonic().
+        self.time = inf
+        #: Whether the first one raises KeyboardInterrupt, as it always does during connect().
+        self.raises = True
         self._old_handlers: Dict[int, Any] = {}
 
     def __enter__(self) -> Signals:
@@ -36,10 +42,6 @@ class Signals:
             for signum, handler in self._old_handlers.items():
                 signal.signal(signum, handler)
 
-    def defer(self) -> None:
-        """From now on only record a signal."""
-        self._raises = False
-
     def connect(self, client: Client) -> None:
         """Connect a client unless it is connected; a signal ends the attempt.
 
@@ -47,26 +49,23 @@ class Signals:
         """
         try:
             try:
-                self._raises = True
+                self.raises = True
                 if self.signum is None and not client.connected:
                     client.connect()
             finally:
-                self._raises = False
-        except (
-            KeyboardInterrupt
-        ):  # once at most, and nowhere below: the handler clears _raises first
-            pass
+                self.raises = False
+        except KeyboardInterrupt:
+            pass  # not again: the handler has cleared raises
+        except AMIError:
+            raise
+        except OSError as error:  # such as no descriptor left for a module that is imported here
+            raise NotSent(f"cannot connect: {error}") from error
         if self.signum is not None:
             raise NotSent(f"the command received {self.name}")
 
-    @property
-    def name(self) -> str:
-        """The name of the signal received, such as ``"SIGINT"``."""
-        return signal.Signals(self.signum or 0).name
-
     def _handle(self, signum: int, frame: Optional[FrameType]) -> None:
         if self.signum is None:
-            self.signum = signum
-        if self._raises:
-            self._raises = False
+            self.signum, self.name, self.time = signum, signal.Signals(signum).name, monotonic()
+        if self.raises:
+            self.raises = False
             raise KeyboardInterrupt

@@ -179,6 +179,7 @@ def test_missing_file(run: Runner, tmp_path: Path) -> None:
     path = str(tmp_path / "missing")
     assert_one_line(run(*MESSAGE, "--config", path), 66, path)
     assert_one_line(run(*MESSAGE, AMI_CONFIG=path), 66, path)
+    assert_one_line(run(*MESSAGE, "--config", ""), 64, "--config")
     assert_one_line(run(*MESSAGE, XDG_CONFIG_HOME=str(tmp_path)), 78, str(tmp_path), os.devnull)
 
 

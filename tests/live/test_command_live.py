@@ -11,7 +11,7 @@ import sys
 import time
 from collections import Counter
 from pathlib import Path
-from typing import Any, Dict, List
+from typing import Any, Dict, List, Tuple
 
 import pytest
 
@@ -99,17 +99,24 @@ def run_shell_section(server: AsteriskServer, folder: Path) -> None:
     commands = re.findall(r"^\$ (.*)$", block("console", "amisend --check"), re.MULTILINE)
     jobs = re.findall(r"^    \S+ \S+ \* \* \*  +(.*)$", README, re.MULTILINE)
     assert len(commands) == 6 and len(jobs) == 2
-    for line in [*commands, *jobs]:
-        line = line.replace("/srv/door", ".")
+
+    def run_line(line: str) -> Tuple[int, bytes]:
         done = subprocess.run(
-            ["sh", "-c", line],
-            cwd=folder,
-            env=env,
-            stderr=subprocess.STDOUT,
-            stdout=subprocess.PIPE,
-        )
-        assert done.returncode == 0, done.stdout
-        assert done.stdout == b"" or "--quiet" not in line, done.stdout
+            ["sh", "-c", line.replace("/srv/door", ".")], cwd=folder, env=env,
+            stderr=subprocess.STDOUT, stdout=subprocess.PIPE,
+        )  # fmt: skip
+        return done.returncode, done.stdout
+
+    for line in [*commands, *jobs]:
+        code, output = run_line(line)
+        assert code == 0, output
+        assert output == b"" or "--quiet" not in line, output
+    # A retry that was killed, or is not finished, must not replace the results.
+    results = (folder / "results.jsonl").read_bytes()
+    (folder / "new.jsonl").write_bytes(b"")
+    code, output = run_line(jobs[1])
+    assert code != 0 and b"new.jsonl" in output
+    assert (folder / "results.jsonl").read_bytes() == results != b""
 
 
 def test_batch_with_a_server_killed_halfway_and_retries(live: Live, tmp_path: Path) -> None:
