@@ -5,14 +5,15 @@ from __future__ import annotations
 import asyncio
 import io
 import json
+import re
 import socket
 import subprocess
 import sys
 import threading
 import time
 from base64 import b64encode
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, closing, contextmanager
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack, closing, contextmanager, suppress
 from typing import Any, Callable, Iterator, List, Tuple
 
 import pytest
@@ -25,6 +26,7 @@ from amiclient import (
     ActionFailed,
     AMIError,
     Client,
+    ConnectError,
     Event,
     LocalProtocolError,
     LoginFailed,
@@ -34,13 +36,16 @@ from amiclient.loopback import (
     USERNAME,
     Delay,
     Disconnect,
+    EventList,
     LoopbackServer,
     no_response,
     refuse,
 )
+from amiclient.loopback.versions import VERSIONS
 from amiproto import Action, ActionResult, Message, MessageSend, Response, parse_message_send
 from tests.examples import asyncio_client, failover, listener, proxy, receiving, web_app
-from tests.faults import client_of, start_thread
+from tests.faults import client_of, reset_connection, small_buffer_socket, start_thread
+from tests.other_clients import STREAMS
 from tests.readme import ROOT
 
 COUNT = 50
@@ -306,37 +311,115 @@ def test_gevent() -> None:
         assert texts(server, "pjsip:b") == sorted(map(str, range(COUNT)))
 
 
-def test_proxy_logs_and_changes_messages() -> None:
+@contextmanager
+def proxied(target: int, change: proxy.Change = lambda message: message) -> Iterator[int]:
+    """Run the proxy to a port of 127.0.0.1, and return its own port."""
+    started: "Future[Tuple[asyncio.AbstractEventLoop, int]]" = Future()
+
+    async def run() -> None:
+        serve = proxy.Proxy("127.0.0.1", target, change).serve
+        async with await asyncio.start_server(serve, "127.0.0.1", 0) as listening:
+            port = listening.sockets[0].getsockname()[1]
+            started.set_result((asyncio.get_running_loop(), port))
+            await listening.serve_forever()
+
+    def run_until_cancelled() -> None:
+        with suppress(asyncio.CancelledError):
+            asyncio.run(run())
+
+    thread = start_thread(run_until_cancelled)
+    loop, port = started.result(10)
+    try:
+        yield port
+    finally:
+        for task in asyncio.all_tasks(loop):
+            loop.call_soon_threadsafe(task.cancel)
+        thread.join(10)
+
+
+def received(port: int, stream: str, user: str, secret: str, to: str) -> bytes:
+    """Send a stream, half-close the connection, and return what was received, without timestamps."""
+    with socket.create_connection(("127.0.0.1", port), timeout=20) as sock:
+        sock.sendall(stream.format(user=user, secret=secret, to=to).encode())
+        sock.shutdown(socket.SHUT_WR)
+        data = b"".join(iter(lambda: sock.recv(65536), b""))
+    return re.sub(rb"Timestamp: [\d.]+", b"", data)
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize("name", sorted(STREAMS))
+def test_proxy_answers_as_the_server_does(name: str, version: int) -> None:
+    login = USERNAME, SECRET, "pjsip:alice"
+    with LoopbackServer(version=version) as server, proxied(server.port) as port:
+        direct = received(server.port, STREAMS[name], *login)
+        assert direct.count(b"Response: Success") > 1
+        assert received(port, STREAMS[name], *login) == direct
+        half = len(server.messages) // 2
+        assert server.messages[:half] == server.messages[half:] != []
+
+
+def test_proxy_changes_messages() -> None:
     log: List[Message] = []
 
     def change(message: Message) -> Message:
         log.append(message)
         if isinstance(message, Action) and message.name == "MessageSend":
             sent = parse_message_send(message)
-            return MessageSend(
-                sent.to, sent.body.upper(), variables={"X-Proxy": "1"}, action_id=sent.action_id
-            )
-        if isinstance(message, Response) and message.message == "Message successfully sent":
-            return Response("Success", {"Message": "by proxy"}, action_id=message.action_id)
+            assert sent.action_id is not None
+            message = MessageSend(sent.to, sent.body.upper(), variables={"X-Proxy": "1"})
+            return message.with_action_id("proxy-" + sent.action_id)
+        action_id = message.action_id or ""
+        if isinstance(message, Response) and action_id.startswith("proxy-"):
+            return message.with_action_id(action_id[len("proxy-") :])
         return message
 
-    def serve() -> None:
-        with listener.accept()[0] as to_client:
-            with socket.create_connection((server.host, server.port)) as to_server:
-                proxy.serve(to_client, to_server, change)
-
-    with LoopbackServer() as server, socket.create_server(("127.0.0.1", 0)) as listener:
-        thread = start_thread(serve)
-        with client_of(listener.getsockname()[1]) as client:
+    with LoopbackServer() as server, proxied(server.port, change) as port:
+        with client_of(port) as client:
             receipt = client.send_message("pjsip:a", "two\nlines")
-            assert receipt.server_message == "by proxy"
-            with pytest.raises(ActionFailed):
+            with pytest.raises(ActionFailed) as caught:
                 client.send_message("fax:a", "x")
+            # The ActionID with the prefix would be too long.
+            with pytest.raises(ActionFailed) as rejected:
+                client.send(MessageSend("pjsip:a", "x", action_id="1" * 67))
             assert client.send_action(Action("Ping")).response.headers["Ping"] == "Pong"
-        thread.join(20)
     (message,) = server.messages
     assert (message.text, message.variables) == ("TWO\nLINES", (("X-Proxy", "1"),))
-    assert message.action_id == receipt.action_id
+    assert message.action_id == f"proxy-{receipt.action_id}"
+    assert caught.value.server_message == "Message technology not found."
+    assert "67" in rejected.value.server_message
     assert [each.name for each in log if isinstance(each, Action)] == [
-        "Challenge", "Login", "MessageSend", "MessageSend", "Ping", "Logoff",
+        "Challenge", "Login", "MessageSend", "MessageSend", "MessageSend", "Ping", "Logoff",
     ]  # fmt: skip
+
+
+def test_proxy_relays_both_directions_at_once() -> None:
+    # The client reads nothing until it has written everything, and then it reads slowly.
+    login = STREAMS["pyst2"].format(user=USERNAME, secret=SECRET, to="pjsip:alice").encode()
+    items, pings = 20_000, 20_000
+    with LoopbackServer() as server, proxied(server.port) as port:
+        server.script(EventList([Event("Item", [("Text", "x" * 500)])] * items), action="Items")
+        with small_buffer_socket(port) as sock:
+            sock.settimeout(60)
+            sock.sendall(login + b"Action: Items\r\n\r\n" + b"Action: Ping\r\n\r\n" * pings)
+            sock.shutdown(socket.SHUT_WR)
+            data = bytearray()
+            for chunk in iter(lambda: sock.recv(65536), b""):
+                data += chunk
+                time.sleep(0.0005)
+    assert (data.count(b"Event: Item\r\n"), data.count(b"Ping: Pong\r\n")) == (items, pings)
+
+
+def test_proxy_ends_with_either_side() -> None:
+    with LoopbackServer() as server, proxied(server.port) as port, client_of(port) as client:
+        client.ping()
+        server.close()
+        with pytest.raises(AMIError) as caught:
+            client.send_message("pjsip:a", "x")
+        assert caught.value.outcome != ACCEPTED
+        with pytest.raises(ConnectError):  # the proxy has no server
+            client.send_message("pjsip:a", "x")
+        server.open()
+        reset = socket.create_connection(("127.0.0.1", port))
+        assert reset.recv(1) == b"A"
+        reset_connection(reset)
+        assert client.send_message("pjsip:a", "x").outcome == ACCEPTED
