@@ -45,7 +45,10 @@ thread that waits for events does not hold up the others::
 
     with Client(username="monitor", secret="...", events="call,system") as client:
         for event in client.events(timeout=None):
-            print(event.name, event.headers.get("Channel"))
+            print(event.name, ascii(event.headers.get("CallerIDName")))
+
+A value that is not UTF-8, such as a name in Latin-1, has lone surrogates, which ``print`` may fail
+to encode; ``value.encode("utf-8", "surrogateescape")`` returns its bytes.
 
 The client starts no threads. The logger ``amiclient`` reports connections (INFO), lost ones
 (WARNING) and each step (DEBUG), without secrets and bodies. :mod:`amiclient.loopback` is a server
