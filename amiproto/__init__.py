@@ -53,6 +53,9 @@ two of them::
                 return forwarded
             forwarded += sink.send(message)  # or another message
 
+Pass it the client's data only after the server's banner. An :class:`InvalidAction` from the client
+cannot be sent: respond to it with an error that has its ``reason``.
+
 A server checks logins with a :class:`ServerLogin`. :func:`redacted` hides the secrets in headers,
 as the repr of a message does.
 
