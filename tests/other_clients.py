@@ -26,9 +26,9 @@ _SEND = "Action: MessageSend\r\nTo: {to}\r\nBody: x\r\n"
 #: What clients write: the recorded style of each library, and invalid actions between valid ones.
 STREAMS: Dict[str, str] = {
     "panoramisk": (
-        "Action: Login\r\nActionID: action/3d399aba-20c0-441b-acf3-56ea4dab7b01/1/1\r\nEvents: on\r\n"
+        "Action: Login\r\nActionID: action/3d399aba-20c0-441b-acf3/1/1\r\nEvents: on\r\n"
         "Secret: {secret}\r\nUsername: {user}\r\n\r\n"
-        "Action: MessageSend\r\nActionID: action/3d399aba-20c0-441b-acf3-56ea4dab7b01/1/2\r\n"
+        "Action: MessageSend\r\nActionID: action/3d399aba-20c0-441b-acf3/1/2\r\n"
         "Body: number 0\r\nFrom: <sip:a@b>\r\nTo: {to}\r\n\r\n"
     ),
     # Also asterisk-ami, astami and basicami, with other ActionIDs.

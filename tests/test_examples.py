@@ -9,15 +9,18 @@ import re
 import socket
 import subprocess
 import sys
+import textwrap
 import threading
 import time
 from base64 import b64encode
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack, closing, contextmanager, suppress
-from typing import Any, Callable, Iterator, List, Tuple
+from contextlib import ExitStack, closing, contextmanager, redirect_stdout, suppress
+from random import Random
+from typing import Any, Callable, Iterator, List, Tuple, Union
 
 import pytest
 
+import amiclient
 from amiclient import (
     ACCEPTED,
     FAILED,
@@ -27,6 +30,7 @@ from amiclient import (
     AMIError,
     Client,
     ConnectError,
+    ConnectionLost,
     Event,
     LocalProtocolError,
     LoginFailed,
@@ -42,9 +46,9 @@ from amiclient.loopback import (
     refuse,
 )
 from amiclient.loopback.versions import VERSIONS
-from amiproto import Action, ActionResult, Message, MessageSend, Response, parse_message_send
+from amiproto import Action, LoggedIn, Message, MessageSend, Response, parse_message_send
 from tests.examples import asyncio_client, failover, listener, proxy, receiving, web_app
-from tests.faults import client_of, reset_connection, small_buffer_socket, start_thread
+from tests.faults import Proxy, client_of, reset_connection, small_buffer_socket, start_thread
 from tests.other_clients import STREAMS
 from tests.readme import ROOT
 
@@ -253,61 +257,271 @@ def test_receiving() -> None:
         assert next(receiving.incoming(client)) == sent
 
 
-def test_asyncio_connections_in_one_loop() -> None:
-    async def send_all(port: int) -> List[ActionResult]:
-        jobs = [
-            asyncio_client.send(
-                "127.0.0.1", port, USERNAME, SECRET, MessageSend("pjsip:a", f"{number}\n")
-            )
-            for number in range(COUNT)
-        ]
-        return list(await asyncio.wait_for(asyncio.gather(*jobs), 30))
+def test_loop_of_the_manual_prints_values_that_are_not_utf_8() -> None:
+    (loop,) = re.findall(r"\n( *for event in client.events.*\n.*\n)", amiclient.__doc__ or "")
+    event = Event.from_wire(b"Event: Newchannel\r\nCallerIDName: M\xfcller\r\n\r\n")
+    data = io.BytesIO()
+    with LoopbackServer() as server, client_of(server.port, events="on") as client:
+        client.ping()
+        server.send_event(event)
+        threading.Timer(0.3, client.close).start()
+        with redirect_stdout(io.TextIOWrapper(data, encoding="utf-8")) as text:
+            with pytest.raises(ConnectionLost):
+                exec(textwrap.dedent(loop), {"client": client})
+            text.flush()
+        assert rb"Newchannel 'M\udcfcller'" in data.getvalue()
+    (encode,) = re.findall(r"``(value\.encode\(.*?\))``", amiclient.__doc__ or "")
+    assert eval(encode, {"value": event.headers["CallerIDName"]}) == b"M\xfcller"
 
-    with LoopbackServer(handlers={"MessageSend": wait_for_all()}) as server:
-        results = asyncio.run(send_all(server.port))
-        assert [result.response.name for result in results] == ["Success"] * COUNT
-        assert texts(server) == sorted(f"{number}\n" for number in range(COUNT))
+
+def asyncio_client_of(port: int, **settings: Any) -> asyncio_client.AsyncClient:
+    settings = {"username": USERNAME, "secret": SECRET, **settings}
+    return asyncio_client.AsyncClient("127.0.0.1", port, **settings)
 
 
-def test_asyncio_timeout_and_disconnect() -> None:
-    async def send(port: int) -> None:
-        message = MessageSend("pjsip:a", "x")
-        await asyncio.wait_for(
-            asyncio_client.send("127.0.0.1", port, USERNAME, SECRET, message), 0.3
-        )
+async def outcome_of(
+    client: asyncio_client.AsyncClient, action: Union[int, Action], timeout: float = 20.0
+) -> str:
+    """Send an action, or a message with a number, and return the outcome."""
+    if isinstance(action, int):
+        action = MessageSend("pjsip:a", str(action))
+    try:
+        result = await client.send(action, timeout)
+        return ACCEPTED if result.response.name == "Success" else FAILED
+    except asyncio.CancelledError:
+        return UNKNOWN
+    except AMIError as error:
+        return error.outcome
+
+
+def check_outcomes(outcomes: List[str], server: LoopbackServer) -> None:
+    """Check the outcome of each call, whose message is its number."""
+    received = {int(text) for text in texts(server)}
+    assert len(received) == len(texts(server))
+    for number, outcome in enumerate(outcomes):
+        possible = (ACCEPTED, UNKNOWN) if number in received else (NOT_SENT, UNKNOWN)
+        assert outcome in possible
+
+
+def test_asyncio_tasks_share_a_connection() -> None:
+    async def run() -> List[str]:
+        client = asyncio_client_of(server.port, max_outstanding=COUNT)
+        client.on_event = logins.append
+        return await asyncio.gather(*[outcome_of(client, number) for number in range(1000)])
+
+    logins: List[Any] = []
+    # All places are in use at the same time.
+    with LoopbackServer() as server:
+        assert asyncio.run(run()) == [ACCEPTED] * 1000
+    assert [type(each) for each in logins] == [LoggedIn]
+    assert texts(server) == sorted(map(str, range(1000)))
+
+
+def test_asyncio_limits_outstanding_calls() -> None:
+    async def run() -> List[str]:
+        client = asyncio_client_of(server.port, max_outstanding=10)
+        timeouts = [0.5] * 10 + [20.0] * 90
+        tasks = [asyncio.ensure_future(outcome_of(client, *each)) for each in enumerate(timeouts)]
+        await asyncio.sleep(0.25)
+        assert len(server.actions) == 10
+        return await asyncio.gather(*tasks)
 
     with LoopbackServer() as server:
-        server.script(Delay(20.0))
+        server.script(*[no_response] * 10)
+        assert asyncio.run(run()) == [UNKNOWN] * 10 + [ACCEPTED] * 90
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_asyncio_outcomes_are_true(seed: int) -> None:
+    # Calls are cancelled and time out, and the server ends, at random moments.
+    random = Random(seed)
+
+    async def call(client: asyncio_client.AsyncClient, number: int) -> str:
+        await asyncio.sleep(random.uniform(0, 1))
+        task = asyncio.ensure_future(outcome_of(client, number, random.choice([0.01, 10.0])))
+        if random.random() < 0.3:
+            await asyncio.sleep(random.uniform(0, 0.02))
+            task.cancel()
+        try:
+            return await task
+        except asyncio.CancelledError:  # before it has started
+            return NOT_SENT
+
+    async def restart() -> None:
+        for _ in range(5):
+            await asyncio.sleep(random.uniform(0.05, 0.2))
+            await asyncio.get_running_loop().run_in_executor(None, server.close)
+            await asyncio.sleep(random.uniform(0, 0.05))
+            server.open()
+
+    async def run() -> List[str]:
+        client = asyncio_client_of(server.port)
+        restarting = asyncio.ensure_future(restart())
+        outcomes = await asyncio.gather(*[call(client, number) for number in range(1000)])
+        await restarting
+        assert await outcome_of(client, 1000) == ACCEPTED
+        return outcomes
+
+    delays = [Delay(random.choice([0.0, 0.0, 0.02])) for _ in range(1000)]
+    with LoopbackServer() as server:
+        server.script(*delays)
+        outcomes = asyncio.run(run())
+    check_outcomes(outcomes, server)
+    assert {ACCEPTED, NOT_SENT, UNKNOWN} == set(outcomes)
+    assert outcomes.count(ACCEPTED) > 500
+
+
+def test_asyncio_call_that_is_sent_in_part() -> None:
+    large = Action("UserEvent", [("UserEvent", "x" * 1000)] + [("X", "x" * 1000)] * 120)
+
+    async def run() -> List[str]:
+        client = asyncio_client_of(network.port, max_outstanding=COUNT)
+        assert await outcome_of(client, 0) == ACCEPTED
+        network.stall()
+        tasks = [asyncio.ensure_future(outcome_of(client, large, 20)) for _ in range(COUNT)]
+        await asyncio.sleep(0.5)
+        network.stall(False)
+        network.cut()
+        return await asyncio.gather(*tasks)
+
+    with LoopbackServer(handlers={"UserEvent": lambda action: [Response("Success")]}) as server:
+        with Proxy(server.port, reset=True) as network:
+            outcomes = asyncio.run(run())
+    sent = outcomes.index(NOT_SENT)
+    assert outcomes == [UNKNOWN] * sent + [NOT_SENT] + [ACCEPTED] * (COUNT - sent - 1)
+    assert 0 < sent < COUNT - 1
+
+
+def test_asyncio_events_and_lists() -> None:
+    event = Event("UserEvent", [("UserEvent", "Test")])
+
+    async def run() -> None:
+        client = asyncio_client_of(server.port, events="user")
+        received: "asyncio.Queue[Any]" = asyncio.Queue()
+        client.on_event = received.put_nowait
+        for _ in range(3):
+            assert (await client.send(Action("Ping"))).response.headers["Ping"] == "Pong"
+            assert isinstance(await received.get(), LoggedIn)
+            server.send_event(event)
+            assert await received.get() == event
+            client.close()
+        server.script(Delay(0.1), action="Items")
         with pytest.raises(asyncio.TimeoutError):
-            asyncio.run(send(server.port))
-        with pytest.raises(ConnectionError):
-            start_thread(server.close)
-            asyncio.run(send(server.port))
+            await asyncio.wait_for(client.send(Action("Items")), 0.05)  # cancels the call
+        server.script(EventList([event] * 3), action="Items")
+        assert len((await client.send(Action("Items"))).events) == 3
+
+    with LoopbackServer() as server:
+        asyncio.run(run())
 
 
-def run_example(name: str, server: LoopbackServer) -> List[str]:
-    """Run an example that sends fifty messages, and return the lines that it prints."""
+def test_asyncio_cannot_connect() -> None:
+    async def error_of(port: int, **settings: Any) -> AMIError:
+        client = asyncio_client_of(port, **settings)
+        with pytest.raises(AMIError) as caught:
+            await client.send(MessageSend("pjsip:a", "x"), 0.5)
+        return caught.value
+
+    with LoopbackServer() as server:
+        assert isinstance(asyncio.run(error_of(server.port, secret="wrong")), LoginFailed)
+    assert asyncio.run(error_of(server.port)).outcome == NOT_SENT
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        assert asyncio.run(error_of(silent.getsockname()[1])).outcome == NOT_SENT
+
+
+#: Programs that send fifty messages with a timeout of a second, and print the outcome of each.
+PROGRAMS = {
+    "twisted": """
+import sys
+from twisted.internet import reactor
+from twisted.internet.defer import gatherResults
+from twisted.internet.endpoints import TCP4ClientEndpoint
+from amiproto import MessageSend
+from tests.examples.twisted_protocol import TwistedClient
+
+def report(outcomes):
+    print(*outcomes)
+    reactor.stop()
+
+endpoint = TCP4ClientEndpoint(reactor, "127.0.0.1", int(sys.argv[1]))
+client = TwistedClient(endpoint, username=sys.argv[2], secret=sys.argv[3])
+calls = [client.send(MessageSend("pjsip:a", str(n)), 1.0) for n in range(50)]
+for call in calls:
+    call.addCallbacks(lambda result: "accepted", lambda failure: failure.value.outcome)
+gatherResults(calls).addBoth(report)
+reactor.run()
+""",
+    "trio": """
+import sys
+import trio
+from amiproto import AMIError, MessageSend
+from tests.examples.trio_client import TrioClient
+
+async def send(client, number, outcomes):
+    try:
+        await client.send(MessageSend("pjsip:a", str(number)), 1.0)
+        outcomes[number] = "accepted"
+    except AMIError as error:
+        outcomes[number] = error.outcome
+
+async def main():
+    outcomes = [None] * 50
+    async with trio.open_nursery() as background:
+        client = TrioClient(
+            background, int(sys.argv[1]), username=sys.argv[2], secret=sys.argv[3]
+        )
+        async with trio.open_nursery() as nursery:
+            for number in range(50):
+                nursery.start_soon(send, client, number, outcomes)
+        background.cancel_scope.cancel()
+    print(*outcomes)
+
+trio.run(main)
+""",
+}
+
+
+def run_example(arguments: List[str], server: LoopbackServer) -> str:
+    """Run a program, and return its output."""
     done = subprocess.run(
-        [sys.executable, "-m", f"tests.examples.{name}", str(server.port), USERNAME, SECRET,
-         str(COUNT)],
-        cwd=ROOT, timeout=60,
+        [sys.executable, *arguments, str(server.port), USERNAME, SECRET, str(COUNT)],
+        cwd=ROOT, timeout=30,
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, universal_newlines=True,
     )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    assert texts(server) == sorted(f"number {number}\n" for number in range(COUNT))
-    return done.stdout.splitlines()
+    assert (done.returncode, done.stderr) == (0, "")
+    return done.stdout
 
 
-def test_twisted() -> None:
-    pytest.importorskip("twisted", reason="Twisted is not installed")
+@pytest.mark.parametrize("library", sorted(PROGRAMS))
+def test_asynchronous_client(library: str) -> None:
+    pytest.importorskip(library, reason=f"{library} is not installed")
+
+    def outcomes() -> List[str]:
+        server.messages.clear()
+        found = run_example(["-c", PROGRAMS[library]], server).split()
+        check_outcomes(found, server)
+        return found
+
     with LoopbackServer() as server:
-        assert run_example("twisted_protocol", server) == [f"{COUNT} Success"]
+        assert outcomes() == [ACCEPTED] * COUNT
+        # The connection ends with up to 32 calls in flight. Another call has no response.
+        normal = [lambda action: None] * 10
+        server.script(*normal, Disconnect(), *normal[:2], no_response)
+        found = outcomes()
+        assert found.count(UNKNOWN) >= 2 and found.count(ACCEPTED) >= COUNT - 33
+        server.script(*[no_response] * COUNT)
+        assert sorted(outcomes()) == [NOT_SENT] * (COUNT - 32) + [UNKNOWN] * 32
+        server.close()
+        assert outcomes() == [NOT_SENT] * COUNT
 
 
 def test_gevent() -> None:
     pytest.importorskip("gevent", reason="gevent is not installed")
+    sent = sorted(f"number {number}\n" for number in range(COUNT))
+    arguments = ["-m", "tests.examples.gevent_greenlets"]
     with LoopbackServer(handlers={"MessageSend": wait_for_all()}) as server:
-        assert run_example("gevent_greenlets", server) == [f"{COUNT} accepted"] * 2
+        assert run_example(arguments, server).splitlines() == [f"{COUNT} accepted"] * 2
+        assert texts(server) == sent
         assert texts(server, "pjsip:b") == sorted(map(str, range(COUNT)))
 
 
@@ -338,7 +552,7 @@ def proxied(target: int, change: proxy.Change = lambda message: message) -> Iter
 
 
 def received(port: int, stream: str, user: str, secret: str, to: str) -> bytes:
-    """Send a stream, half-close the connection, and return what was received, without timestamps."""
+    """Send a stream and half-close; return what was received, without timestamps."""
     with socket.create_connection(("127.0.0.1", port), timeout=20) as sock:
         sock.sendall(stream.format(user=user, secret=secret, to=to).encode())
         sock.shutdown(socket.SHUT_WR)
@@ -415,7 +629,7 @@ def test_proxy_ends_with_either_side() -> None:
         server.close()
         with pytest.raises(AMIError) as caught:
             client.send_message("pjsip:a", "x")
-        assert caught.value.outcome != ACCEPTED
+        assert caught.value.outcome in (NOT_SENT, UNKNOWN)
         with pytest.raises(ConnectError):  # the proxy has no server
             client.send_message("pjsip:a", "x")
         server.open()

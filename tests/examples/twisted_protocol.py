@@ -1,78 +1,88 @@
 # mypy: ignore-errors
-"""The codec in a Twisted protocol that sends many messages over one connection.
-
-The arguments are the port, the user, the secret and the number of messages.
-"""
+"""As the example for asyncio, but a call that is sent in part counts as one that may be sent."""
 
 from __future__ import annotations
 
 import os
-import sys
-from typing import Any, Dict, List
 
-from twisted.internet import reactor
-from twisted.internet.defer import Deferred, gatherResults
-from twisted.internet.endpoints import TCP4ClientEndpoint, connectProtocol
-from twisted.internet.protocol import Protocol
+from twisted.application.internet import ClientService
+from twisted.internet import error, reactor
+from twisted.internet.defer import Deferred, DeferredSemaphore, TimeoutError
+from twisted.internet.protocol import Factory, Protocol
 
-from amiproto import NEED_DATA, ActionResult, EndOfStream, LoggedIn, MessageSend, Session
+from amiproto import NEED_DATA, ActionResult, AMIError, LoggedIn, NotSent, Session
 
 
 class AMIProtocol(Protocol):
-    """Logs in, and then sends messages."""
+    def __init__(self, on_event, settings):
+        self._on_event = on_event
+        self._session = Session(entropy=os.urandom(16), **settings)
+        self._results = {}
+        self.logged_in = Deferred()
 
-    def __init__(self, username: str, secret: str) -> None:
-        self._session = Session(username, secret, entropy=os.urandom(16))
-        self._results: Dict[str, "Deferred[ActionResult]"] = {}
-        #: Fires after the login.
-        self.logged_in: "Deferred[AMIProtocol]" = Deferred()
-
-    def send(self, message: MessageSend) -> "Deferred[ActionResult]":
-        """Send a message; the result fires with the response."""
-        action = self._session.send(message)
+    async def send(self, action, end):
+        action = self._session.send(action)
+        action_id = action.action_id
+        result = self._results[action_id] = Deferred(lambda _: self._abandon(action_id))
         self.transport.write(action.wire)
-        result = self._results[action.action_id] = Deferred()
-        return result
+        timer = reactor.callLater(max(0, end - reactor.seconds()), self.transport.abortConnection)
+        try:
+            return await result
+        finally:
+            if timer.active():
+                timer.cancel()
 
-    def dataReceived(self, data: bytes) -> None:
-        self._session.receive_data(data)
-        self._process_events()
+    def _abandon(self, action_id):
+        del self._results[action_id]
+        self._session.abandon(action_id)
 
-    def connectionLost(self, reason: Any = None) -> None:
-        self._session.receive_eof()
-        self._process_events()
-
-    def _process_events(self) -> None:
-        while True:
-            event = self._session.next_event()
+    def dataReceived(self, data):
+        try:
+            self._session.receive_data(data)
+            while (event := self._session.next_event()) is not NEED_DATA:
+                if isinstance(event, ActionResult):
+                    self._results.pop(event.action_id).callback(event)
+                else:
+                    self._on_event(event)
+                    if isinstance(event, LoggedIn):
+                        self.logged_in.callback(None)
             self.transport.write(self._session.data_to_send())
-            if event is NEED_DATA or isinstance(event, EndOfStream):
-                return
-            if isinstance(event, LoggedIn):
-                self.logged_in.callback(self)
-            elif isinstance(event, ActionResult):
-                self._results.pop(event.action_id).callback(event)
+        except AMIError as caught:
+            self.connectionLost(caught)
+            self.transport.abortConnection()
+
+    def connectionLost(self, reason):
+        if not self.logged_in.called:
+            self.logged_in.errback(reason)
+        while self._results:
+            action_id, result = self._results.popitem()
+            result.errback(AMIError("the connection ended", action_id=action_id))
 
 
-def main(port: str, username: str, secret: str, count: str) -> None:
-    def send_all(protocol: AMIProtocol) -> "Deferred[List[ActionResult]]":
-        messages = [MessageSend("pjsip:a", f"number {number}\n") for number in range(int(count))]
-        return gatherResults([protocol.send(message) for message in messages])
+class TwistedClient:
+    """``settings`` are arguments of Session. Events may be missing before each LoggedIn."""
 
-    def show(results: List[ActionResult]) -> None:
-        print(len(results), *{result.response.name for result in results})
+    def __init__(self, endpoint, on_event=lambda event: None, max_outstanding=32, **settings):
+        self._places = DeferredSemaphore(max_outstanding)
+        factory = Factory.forProtocol(lambda: AMIProtocol(on_event, settings))
+        delay, prepare = lambda attempts: min(0.1 * attempts, 10), lambda each: each.logged_in
+        self._service = ClientService(endpoint, factory, delay, prepareConnection=prepare)
+        self._service.startService()
 
-    def stop(failure: Any) -> None:
-        if failure is not None:
-            print(failure)
-        reactor.stop()
+    def send(self, action, timeout=10.0):
+        return Deferred.fromCoroutine(self._send(action, reactor.seconds() + timeout))
 
-    protocol = AMIProtocol(username, secret)
-    connected = connectProtocol(TCP4ClientEndpoint(reactor, "127.0.0.1", int(port)), protocol)
-    connected.addCallback(lambda _: protocol.logged_in).addCallback(send_all)
-    connected.addCallback(show).addBoth(stop)
-    reactor.run()
+    async def _send(self, action, end):
+        def timeout(deferred):
+            return deferred.addTimeout(max(0, end - reactor.seconds()), reactor)
 
-
-if __name__ == "__main__":
-    main(*sys.argv[1:])
+        try:
+            await timeout(self._places.acquire())
+            try:
+                protocol = await timeout(self._service.whenConnected(failAfterFailures=1))
+                return await protocol.send(action, end)
+            finally:
+                # Later, when the next call can no longer get a connection that has just ended.
+                reactor.callLater(0, self._places.release)
+        except (error.ConnectError, TimeoutError) as caught:
+            raise NotSent(f"no connection: {caught!r}") from caught
