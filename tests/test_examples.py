@@ -338,7 +338,7 @@ def test_asyncio_outcomes_are_true(seed: int) -> None:
 
     async def call(client: asyncio_client.AsyncClient, number: int) -> str:
         await asyncio.sleep(random.uniform(0, 1))
-        task = asyncio.ensure_future(outcome_of(client, number, random.choice([0.01, 10.0])))
+        task = asyncio.ensure_future(outcome_of(client, number, random.choice([0.02] + [10.0] * 9)))
         if random.random() < 0.3:
             await asyncio.sleep(random.uniform(0, 0.02))
             task.cancel()
@@ -362,13 +362,13 @@ def test_asyncio_outcomes_are_true(seed: int) -> None:
         assert await outcome_of(client, 1000) == ACCEPTED
         return outcomes
 
-    delays = [Delay(random.choice([0.0, 0.0, 0.02])) for _ in range(1000)]
+    delays = [Delay(random.choice([0.0] * 30 + [0.05])) for _ in range(1000)]
     with LoopbackServer() as server:
         server.script(*delays)
         outcomes = asyncio.run(run())
     check_outcomes(outcomes, server)
-    assert {ACCEPTED, NOT_SENT, UNKNOWN} == set(outcomes)
-    assert outcomes.count(ACCEPTED) > 500
+    assert set(outcomes) == {ACCEPTED, NOT_SENT, UNKNOWN}
+    assert outcomes.count(ACCEPTED) > 100
 
 
 def test_asyncio_call_that_is_sent_in_part() -> None:
