@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import io
 import json
 import re
@@ -310,7 +311,6 @@ def test_asyncio_tasks_share_a_connection() -> None:
         return await asyncio.gather(*[outcome_of(client, number) for number in range(1000)])
 
     logins: List[Any] = []
-    # All places are in use at the same time.
     with LoopbackServer() as server:
         assert asyncio.run(run()) == [ACCEPTED] * 1000
     assert [type(each) for each in logins] == [LoggedIn]
@@ -320,15 +320,18 @@ def test_asyncio_tasks_share_a_connection() -> None:
 def test_asyncio_limits_outstanding_calls() -> None:
     async def run() -> List[str]:
         client = asyncio_client_of(server.port, max_outstanding=10)
+        client.on_event = logins.append
         timeouts = [0.5] * 10 + [20.0] * 90
         tasks = [asyncio.ensure_future(outcome_of(client, *each)) for each in enumerate(timeouts)]
         await asyncio.sleep(0.25)
         assert len(server.actions) == 10
         return await asyncio.gather(*tasks)
 
+    logins: List[Any] = []
     with LoopbackServer() as server:
         server.script(*[no_response] * 10)
         assert asyncio.run(run()) == [UNKNOWN] * 10 + [ACCEPTED] * 90
+    assert len(logins) == 2, "the timeout did not close the connection"
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -621,6 +624,14 @@ def test_proxy_relays_both_directions_at_once() -> None:
                 data += chunk
                 time.sleep(0.0005)
     assert (data.count(b"Event: Item\r\n"), data.count(b"Ping: Pong\r\n")) == (items, pings)
+
+
+def test_proxy_keeps_a_half_closed_connection() -> None:
+    with LoopbackServer() as server, proxied(server.port) as port:
+        server.script(Delay(0.4))
+        threading.Timer(0.2, gc.collect).start()
+        data = received(port, STREAMS["pyst2"], USERNAME, SECRET, "pjsip:a")
+    assert b"Message successfully sent" in data
 
 
 def test_proxy_ends_with_either_side() -> None:
