@@ -36,7 +36,7 @@ def test_version_is_in_the_changes() -> None:
 
 def test_links_to_files_exist() -> None:
     targets = re.findall(r"<([\w/.]+)>`_", README)
-    assert len(targets) >= 7
+    assert len(targets) >= 2
     assert [target for target in targets if not (ROOT / target).is_file()] == []
 
 
