@@ -566,7 +566,7 @@ def received(port: int, stream: str, user: str, secret: str, to: str) -> bytes:
 @pytest.mark.parametrize("version", VERSIONS)
 @pytest.mark.parametrize("name", sorted(STREAMS))
 def test_proxy_answers_as_the_server_does(name: str, version: int) -> None:
-    login = USERNAME, SECRET, "pjsip:alice"
+    login = USERNAME, SECRET, "sip:alice" if version == 11 else "pjsip:alice"
     with LoopbackServer(version=version) as server, proxied(server.port) as port:
         direct = received(server.port, STREAMS[name], *login)
         assert direct.count(b"Response: Success") > 1
