@@ -20,10 +20,6 @@ COUNT = 20
 CLIENT = str(Path(__file__).parents[1] / "other_clients.py")
 
 
-def address(live: Live) -> str:
-    return f"{live.server.technologies[-1]}:alice"
-
-
 @pytest.mark.parametrize("name", sorted(LIBRARIES))
 def test_other_library(live: Live, name: str) -> None:
     numbers = list(map(str, range(COUNT)))
@@ -41,7 +37,7 @@ def test_other_library(live: Live, name: str) -> None:
     if folder is None:
         pytest.skip(f"pip cannot install {name}")
     ticks = iter(numbers)
-    login = "admin", live.server.users["admin"], address(live)
+    login = "admin", live.server.users["admin"], live.to
     with client_of(live.server, "admin") as admin, proxied(live.server.port, change) as port:
         output = subprocess.check_output(
             [sys.executable, CLIENT, name, str(port), *login, str(COUNT)],
@@ -57,7 +53,7 @@ def test_other_library(live: Live, name: str) -> None:
 
 @pytest.mark.parametrize("name", sorted(STREAMS))
 def test_answers_as_the_server_does(live: Live, name: str) -> None:
-    login = "messenger", live.server.users["messenger"], address(live)
+    login = "messenger", live.server.users["messenger"], live.to
     direct = received(live.server.port, STREAMS[name], *login)
     with proxied(live.server.port) as port:
         assert received(port, STREAMS[name], *login) == direct
