@@ -16,6 +16,9 @@ from tests.certificates import server_tls
 
 # Shells ignore SIGINT in background jobs, and child processes inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+# The same for SIGHUP under nohup. The tests themselves go on then.
+if signal.getsignal(getattr(signal, "SIGHUP", signal.SIGINT)) is signal.SIG_IGN:
+    signal.signal(signal.SIGHUP, lambda signum, frame: None)
 
 # No deadline, because a busy machine is not a bug.
 for name, max_examples in ("default", 50), ("ci", 100), ("long", 2000):
