@@ -224,7 +224,9 @@ class AMIConnection:
 
     def is_alive(self, deadline: Deadline) -> bool:
         """Process pending input, and check the health if it is due; return False if it ended."""
-        if self.failure is not None or self.transport.close_reason is not None:
+        if self.transport.close_reason is not None:
+            self.close(self.transport.close_reason)
+        if self.failure is not None:
             return False
         try:
             if self.transport.has_input():

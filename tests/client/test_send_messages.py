@@ -498,6 +498,18 @@ def test_dead_connection_is_found_between_results(server: LoopbackServer) -> Non
         assert not client.connected
 
 
+def test_close_by_another_thread_is_found_between_results(server: LoopbackServer) -> None:
+    with client_of(server.port) as client:
+        results = client.send_messages(_items(3), window=1)
+        assert next(results).outcome == ACCEPTED
+        transport = client._state().transport
+        assert transport is not None
+        transport.request_close("closed")  # as close() does while another call has the lock
+        assert [type(result.error) for result in results] == [SendFailed] * 2
+        assert not client.connected
+    assert len(server.messages) == 1
+
+
 # -- Results that are not read to the end.
 
 
