@@ -88,10 +88,10 @@ class PendingAction:
 
     def log(self, outcome: str) -> None:
         """Log the outcome and the elapsed time, never the content."""
-        logger.debug(
-            "%s, ActionID %s: %s after %.4f s",
-            self.name, self.action_id, outcome, monotonic() - self.start,
-        )  # fmt: skip
+        if logger.isEnabledFor(logging.DEBUG):
+            seconds = monotonic() - self.start
+            what = "%s, ActionID %s: %s after %.4f s"
+            logger.debug(what, self.name, self.action_id, outcome, seconds)
 
 
 class SendQueue(Deque[PendingAction]):
@@ -343,8 +343,9 @@ class AMIConnection:
         self._session.cancel(pending.action_id)
 
     def _remove_unwanted(self) -> None:
-        for pending in [p for p in self._send_queue if not p.is_wanted()]:
-            self._remove(pending)
+        for pending in list(self._send_queue):
+            if not pending.is_wanted():
+                self._remove(pending)
 
     def write(self, deadline: Deadline) -> None:
         """Write as much as possible without waiting; after a failure, read pending input."""
@@ -486,11 +487,6 @@ class Call(Claim):
 
     def __enter__(self) -> None:
         state = self._state
-        if state.lock.is_used_by_this_thread():
-            raise ReentrantCall(
-                "called from a signal handler or __del__ during another call of the same thread; "
-                "nothing was sent"
-            )
         self.frame = sys._getframe(1)
         state.lock.acquire(self, self._deadline)
         if state.in_use and not (state.connection and state.connection.failure):

@@ -12,6 +12,7 @@ from types import FrameType
 from typing import Callable, Dict, Optional
 
 from ._transport import Deadline, Expired
+from .exceptions import ReentrantCall
 
 #: Seconds after which a waiting call checks again whether the calls before it still run.
 _CHECK_INTERVAL = 0.05
@@ -65,18 +66,23 @@ class FairLock:
         """Return True if a call holds the lock."""
         return any(claim.is_running() for claim in list(self._claims))
 
-    def is_used_by_this_thread(self) -> bool:
-        """Return True if the calling thread is in a call that holds the lock or waits for it."""
-        if not self._claims:
-            return False
-        thread = get_ident()
-        return any(c.thread == thread and c.is_running() for c in list(self._claims))
-
     def acquire(self, claim: Claim, deadline: Deadline) -> None:
-        """Acquire the lock for a claim with a frame; raise LockTimeout at the deadline."""
+        """Acquire the lock for a claim with a frame; raise LockTimeout at the deadline.
+
+        :raises ReentrantCall: if the thread is in a call that holds the lock or waits for it.
+        """
+        for other in list(self._claims):
+            if other.thread == claim.thread and other.is_running():
+                raise ReentrantCall(
+                    "called from a signal handler or __del__ during another call of the same "
+                    "thread; nothing was sent"
+                )
         self._claims[claim] = None
         while True:
-            holder = self._first_running(claim)
+            claims = list(self._claims)
+            while claims[0] is not claim and not claims[0].is_running():
+                self._claims.pop(claims.pop(0), None)
+            holder = claims[0]
             if holder is claim:
                 return
             if holder.on_contention is not None and claim.on_contention is None:
@@ -86,12 +92,6 @@ class FairLock:
                 self.release(claim)
                 raise LockTimeout
             claim.bell.acquire(timeout=min(_CHECK_INTERVAL, seconds or _CHECK_INTERVAL))
-
-    def _first_running(self, claim: Claim) -> Claim:
-        claims = list(self._claims)
-        while claims[0] is not claim and not claims[0].is_running():
-            self._claims.pop(claims.pop(0), None)
-        return claims[0]
 
     def release(self, claim: Claim) -> None:
         """Release the lock, or stop waiting for it, and wake the next call."""

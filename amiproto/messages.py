@@ -205,7 +205,7 @@ class Action(_ClientStanza):
         wire = _replace_action_id(wire, action_id, wire, b"\n", wire.find(b"\n") + 1)
         _check_line_count(wire.count(b"\n") - 1)
         action = type(self).__new__(type(self))
-        Message.__init__(action, wire)
+        action._wire, action._headers = wire, None
         action._name = self._name
         action._action_id = as_read(action_id)
         return action

@@ -235,8 +235,8 @@ def body_header(body: bytes) -> Pair:
 
     :raises BodyTooLong: if neither ``Body`` nor ``Base64Body`` does.
     """
-    limit = max_body_size(body)
-    plain = limit == MAX_BODY
+    plain = is_plain(body)
+    limit = MAX_BODY if plain else MAX_BASE64_BODY
     if len(body) > limit:
         why = "" if plain else " with line breaks or leading whitespace"
         raise BodyTooLong(
