@@ -207,7 +207,7 @@ class SendPipeline(Generic[MessageT]):
             if connection.is_alive(Deadline(self._timeout)):
                 self._enqueue(connection)
             first = self._entries[0].pending
-            if wait and first is not None:
+            if wait and first is not None and first.result is None:
                 connection.wait(first, deadline)
             else:
                 connection.write(deadline)

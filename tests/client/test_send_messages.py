@@ -222,6 +222,17 @@ def test_window_is_full_while_the_caller_works() -> None:
             time.sleep(0.003)
 
 
+def test_message_is_sent_although_the_next_result_has_arrived() -> None:
+    steps = (repeat(4, read), accept, pause(0.005), repeat(3, accept), accept_all)
+    with Script(log_in, *steps) as script, client_of(script.port) as client:
+        results = client.send_messages(_messages(6), window=4)
+        next(results)
+        time.sleep(0.05)  # until the other responses have arrived
+        next(results)
+        script.wait_for_actions(5)
+        assert len(list(results)) == 4
+
+
 # -- The connection.
 
 
