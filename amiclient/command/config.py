@@ -115,8 +115,7 @@ def open_client(options: argparse.Namespace, settings: Settings) -> Iterator[Cli
         return
     from ..loopback import SECRET, USERNAME, LoopbackServer
 
-    # No version of Asterisk has all three.
-    with LoopbackServer(technologies=("sip", "pjsip", "xmpp")) as server:
+    with LoopbackServer(technologies=("sip", "pjsip", "xmpp")) as server:  # no version has all
         address = server.host, server.port
         with closing(Client(*address, username=USERNAME, secret=SECRET)) as client:
             yield client
