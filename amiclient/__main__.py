@@ -22,6 +22,7 @@ def main(arguments: Optional[List[str]] = None) -> int:
             stream.reconfigure(errors="backslashreplace")  # print any text in any encoding
     logger = logging.getLogger("amiclient")
     handler = _LogHandler(logging.DEBUG if options.verbose else logging.CRITICAL)
+    old_level = logger.level
     logger.addHandler(handler)
     logger.setLevel(handler.level)
     code = Exit.OK
@@ -44,6 +45,7 @@ def main(arguments: Optional[List[str]] = None) -> int:
         except KeyboardInterrupt:
             report(f"received {signals.name}; nothing was sent")
     logger.removeHandler(handler)
+    logger.setLevel(old_level)
     return code if signals.signum is None else Exit.SIGNAL + signals.signum
 
 
@@ -68,11 +70,8 @@ def _run(options: argparse.Namespace, signals: Signals) -> int:
             show_message(message)
         return Exit.OK
     with open_client(options, settings) as client:  # asks for a missing secret, before the text
-        return (
-            check(client, options, signals)
-            if options.check
-            else send_to_all(client, options, signals)
-        )
+        run = check if options.check else send_to_all
+        return run(client, options, signals)
 
 
 class _LogHandler(logging.Handler):

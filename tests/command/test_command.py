@@ -522,7 +522,7 @@ def test_verbose_logs_without_secrets(run: Runner) -> None:
         )
     assert code == 0 and f"127.0.0.1 port {server.port}" in err
     assert "t0p" not in err and "hello" not in err
-    assert logger.handlers == before
+    assert logger.handlers == before and logger.level == logging.NOTSET
 
 
 def test_text_of_the_server_is_escaped(run: Runner) -> None:
