@@ -33,13 +33,17 @@ from typing import Optional
 from amiproto import Response
 from amiproto.exceptions import FAILED, SHUTTING_DOWN, UNKNOWN, AMIError, NotSent
 
-#: What Asterisk answers before the modules are loaded: AMI accepts logins earlier (11.25, 16.28,
+#: The error message before the modules are loaded: AMI accepts logins earlier (11.25, 16.28,
 #: 22.10: for 0.01 to 0.2 s after a start). Nothing was carried out.
 TECHNOLOGY_NOT_FOUND = "Message technology not found."
 
-#: What Asterisk answers if the endpoint does not exist, or its AOR has no contact: the same message
+#: The error message if the endpoint does not exist, or its AOR has no contact: the same message
 #: arrives after a REGISTER (11.25, 16.28, 22.10). Nothing was carried out.
 SEND_FAILED = "Message failed to send."
+
+#: The error message without the write class that an action needs, ``message`` for MessageSend
+#: (11.25, 16.28, 22.10).
+PERMISSION_DENIED = "Permission denied"
 
 _TEMPORARY = (SHUTTING_DOWN, TECHNOLOGY_NOT_FOUND, SEND_FAILED)
 

@@ -21,6 +21,7 @@ from amiproto import (
 from ._lock import LockTimeout
 from ._transport import Closed, CloseRequested, Expired
 from .exceptions import (
+    PERMISSION_DENIED,
     SEND_FAILED,
     TECHNOLOGY_NOT_FOUND,
     ActionFailed,
@@ -132,7 +133,7 @@ def _result_dict(
 
 #: The probable causes of errors, by the message of the response (11.25, 16.28, 22.10).
 _HINTS = {
-    "Permission denied": "; check write in manager.conf; MessageSend needs the class message",
+    PERMISSION_DENIED: "; check write in manager.conf; MessageSend needs the class message",
     TECHNOLOGY_NOT_FOUND: "; its module is not loaded, or not yet; Asterisk 21 has no sip any more",
     SEND_FAILED: "; the endpoint does not exist, or has no registered contact",
 }

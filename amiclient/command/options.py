@@ -13,7 +13,7 @@ from amiproto import AMIError, BodyTooLong, LocalProtocolError, LoginFailed, Not
 from amiproto.messaging import HEADERS, field_keys
 
 from .. import __version__
-from ..exceptions import ActionFailed
+from ..exceptions import PERMISSION_DENIED, ActionFailed
 
 
 class Exit:
@@ -26,9 +26,6 @@ class Exit:
 
 #: Exit codes of failures, the most important first: unknown outcomes, then retryable ones.
 _PRECEDENCE = (74, 75, 77, 76, 69, 65)
-
-#: What Asterisk answers to a MessageSend without the write class ``message`` (11.25, 16.28, 22.10).
-_PERMISSION_DENIED = "Permission denied"
 
 _EPILOG = """\
 Settings are read from the options, then from the environment, then from the
@@ -71,7 +68,7 @@ def exit_code(error: AMIError) -> int:
     if error.retryable:
         return Exit.TEMPFAIL
     if isinstance(error, ActionFailed):
-        return Exit.NOPERM if error.server_message == _PERMISSION_DENIED else Exit.UNAVAILABLE
+        return Exit.NOPERM if error.server_message == PERMISSION_DENIED else Exit.UNAVAILABLE
     if isinstance(error, LocalProtocolError):
         return Exit.DATAERR
     if isinstance(error, LoginFailed):
