@@ -84,7 +84,7 @@ class Interrupt(BaseException):
 
 
 class _Alarm(TimeoutError):
-    """What handlers of SIGALRM often raise; the socket raises others of its base class."""
+    """The usual exception of a handler of SIGALRM; a socket raises others of its base class."""
 
 
 class _Again(InterruptedError):
@@ -95,7 +95,7 @@ class _Reentrant(ReentrantCall):
     """The exception of a handler that uses the client and does not catch its error."""
 
 
-#: What the handlers of two signals raise.
+#: The exceptions that the handlers of two signals raise.
 _SIGNALLED = (Interrupt, _Alarm, _Again, _Reentrant, RuntimeError)
 
 
@@ -421,7 +421,7 @@ class _Pauses(threading.Thread):
             start, used = time.monotonic(), time.process_time()
             if self.stop.wait(0.1):
                 return
-            # A call that computes for long is no pause.
+            # A long computation is not a pause.
             pause = time.monotonic() - start - (time.process_time() - used)
             self.seconds += pause if pause > 0.5 else 0.0
 

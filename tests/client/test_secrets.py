@@ -125,7 +125,7 @@ def test_client_cannot_be_pickled() -> None:
 
 
 def _levels(caplog: pytest.LogCaptureFixture) -> List[int]:
-    """Return the levels of what was logged so far, and forget it."""
+    """Return the levels of the records logged so far, and remove the records."""
     levels = [record.levelno for record in caplog.records if record.name == "amiclient"]
     caplog.clear()
     return levels
@@ -157,7 +157,7 @@ def test_connections_are_logged(caplog: pytest.LogCaptureFixture) -> None:
     for steps in ((read_until_eof,), (send(BANNER), reset), (send(b"SSH-2.0\r\n"), expect_eof)):
         with Script(*steps) as script, pytest.raises(NotSent):
             client_of(script.port, 0.1).connect()
-    assert _levels(caplog) == []  # there was no connection that could be lost
+    assert _levels(caplog) == []  # no connection was lost
 
 
 def test_log_names_actions_without_their_contents(caplog: pytest.LogCaptureFixture) -> None:

@@ -109,7 +109,7 @@ def exposed(error: BaseException) -> List[str]:
 
 
 @pytest.mark.parametrize("mechanism", [MD5, PLAIN])
-def test_failed_login_hides_what_the_server_echoes(mechanism: str) -> None:
+def test_failed_login_hides_an_echoed_secret(mechanism: str) -> None:
     login = Login("joe", SECRET, mechanism=mechanism)
     sent = login.start()
     if mechanism == MD5:

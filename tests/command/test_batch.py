@@ -297,7 +297,7 @@ def test_retry_without_a_retryable_line_needs_no_server(run: Runner, tmp_path: P
     assert run.logged_in(1, "--retry", str(path))[:2] == (0, path.read_text() + "\n")
 
 
-def test_retry_of_what_is_not_the_output_of_a_batch(
+def test_retry_of_a_file_that_no_batch_has_written(
     run: Runner, server: LoopbackServer, tmp_path: Path
 ) -> None:
     path = tmp_path / "out"
@@ -312,7 +312,7 @@ def test_retry_of_what_is_not_the_output_of_a_batch(
     assert_one_line(run.logged_in(server.port, "--retry", str(path)), 66, "empty")
 
 
-def test_failures_that_are_no_fault_of_the_message_are_retryable(
+def test_failures_not_caused_by_the_message_are_retryable(
     run: Runner, server: LoopbackServer, tmp_path: Path
 ) -> None:
     path = tmp_path / "out"
@@ -575,7 +575,7 @@ def test_disconnect_while_a_pipe_is_silent(step: Step, outcome: str) -> None:
         assert len(script.peers) == 2
 
 
-def test_lines_that_arrive_while_there_is_no_server() -> None:
+def test_lines_that_arrive_without_a_server() -> None:
     with Script(close) as script, batch_of_lines(script.port) as outcome_of:
         # A line that arrives during an attempt to connect has no attempt of its own.
         while len(script.peers) < 3:
@@ -615,32 +615,21 @@ def test_every_line_has_a_result_after_signals(
 
 
 @needs_signals
-def test_signal_while_a_pipe_is_silent(run: Runner, server: LoopbackServer, pipe: FileIO) -> None:
-    pipe.write(GOOD.encode())
+@pytest.mark.parametrize(
+    ("first", "partial"),
+    [(GOOD, '{"to": "pjsip:a", "body": "2"'), ("to,body\npjsip:a,x\n", 'pjsip:a,"y\n')],
+    ids=["json", "csv"],
+)
+def test_signal_while_a_pipe_is_silent(
+    run: Runner, server: LoopbackServer, pipe: FileIO, first: str, partial: str
+) -> None:
+    pipe.write(first.encode())
 
     def interrupt() -> None:
         while not server.messages:
             time.sleep(0.01)
         time.sleep(0.05)
-        pipe.write(b'{"to": "pjsip:a", "body": "2"')  # without its end
-        time.sleep(0.05)
-        os.kill(os.getpid(), signal.SIGTERM)
-
-    thread = start_thread(interrupt)
-    code, out, err = run.logged_in(server.port, "--batch", "-")
-    thread.join()
-    assert code == 143 and outcomes_of(out) == [("accepted", False)]
-    assert "--skip 1 continues" in err
-
-
-@needs_signals
-def test_signal_in_a_row_of_csv(run: Runner, server: LoopbackServer, pipe: FileIO) -> None:
-    pipe.write(b"to,body\npjsip:a,x\n")
-
-    def interrupt() -> None:
-        while not server.messages:
-            time.sleep(0.01)
-        pipe.write(b'pjsip:a,"y\n')
+        pipe.write(partial.encode())
         time.sleep(0.2)
         os.kill(os.getpid(), signal.SIGTERM)
 

@@ -36,7 +36,7 @@ _WINDOW = 8
 
 
 class Seen(NamedTuple):
-    """What a caller saw.
+    """The result of a call, as its caller saw it.
 
     :ivar end: the monotonic time at which the call, or the wait for a result, ended.
     :ivar seconds: how long it took.
