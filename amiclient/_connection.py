@@ -88,10 +88,10 @@ class PendingAction:
 
     def log(self, outcome: str) -> None:
         """Log the outcome and the elapsed time, never the content."""
-        if logger.isEnabledFor(logging.DEBUG):
-            seconds = monotonic() - self.start
-            what = "%s, ActionID %s: %s after %.4f s"
-            logger.debug(what, self.name, self.action_id, outcome, seconds)
+        logger.debug(
+            "%s, ActionID %s: %s after %.4f s",
+            self.name, self.action_id, outcome, monotonic() - self.start,
+        )  # fmt: skip
 
 
 class SendQueue(Deque[PendingAction]):

@@ -205,7 +205,10 @@ class Transport:
         return False
 
     def has_input(self) -> bool:
-        """Return False if :meth:`receive` would return None."""
+        """Return False only if :meth:`receive` would return None.
+
+        Always True with TLS, because poll() does not see data that the TLS layer has read already.
+        """
         return self.is_tls or bool(self._ready(False, 0.0))
 
     def _ready(self, write: bool, seconds: Optional[float]) -> Dict[int, int]:

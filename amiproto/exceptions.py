@@ -37,8 +37,8 @@ UNKNOWN: Literal["unknown"] = "unknown"
 #: another server may, or the same one after its restart (11.25, 16.28, 22.10).
 SHUTTING_DOWN = "Asterisk is shutting down"
 
-#: What a server with ``allowmultiplelogin=no`` answers while the user has another session, and on
-#: 16.28 for a moment after that one has ended (11.25, 16.28, 22.10).
+#: Message text of a failed login while the user has another session and ``allowmultiplelogin=no``,
+#: on 16.28 also for a moment after that session has ended (11.25, 16.28, 22.10).
 LOGIN_IN_USE = "Login Already In Use"
 
 #: Most characters of an argument that an error message shows.

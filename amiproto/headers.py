@@ -195,7 +195,7 @@ def redacted(headers: Pairs) -> Iterator[Pair]:
     These are the values of names for which :func:`is_secret_name` is true, and everything behind
     such a name and its ``=`` in a value. In UpdateConfig, ``Var-000000: secret`` names what
     ``Value-000000`` and ``Match-000000`` hold; Setvar, Getvar and VarSet have ``Variable`` and
-    ``Value``. A secret that stands under any other name is not recognized.
+    ``Value``. A secret with any other name is not recognized.
 
     :param headers: pairs, a mapping, or :class:`Headers`.
 

@@ -488,7 +488,7 @@ def _replace_action_id(
 
     :param head: the start of the message, with all lines that can be headers.
     :param line_end: the end of a header line.
-    :param place: the offset of the line if there is none yet.
+    :param place: the offset at which a line is inserted if the message has no ActionID.
     """
     if action_id.isprintable():  # a line can contain it
         line = f"ActionID: {action_id}\r\n".encode()

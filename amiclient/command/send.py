@@ -17,7 +17,7 @@ from .signals import Signals
 #: Limit for a text in bytes, far above that of several messages, so that memory is bounded.
 _MAX_TEXT = 1024 * 1024
 
-#: What Asterisk answers to a MessageSend without To, if the user may send (11.25, 16.28, 22.10).
+#: The error message for a MessageSend without To, if the user may send (11.25, 16.28, 22.10).
 _MISSING_TO = "No 'To' address specified."
 
 

@@ -30,7 +30,7 @@ _OFF = (b"no", b"false", b"n", b"f", b"off")
 def parse_mask(value: bytes) -> int:
     """Return the event mask of an ``Events`` or ``EventMask`` header.
 
-    A name in front of a comma also stands for every class that starts with it: ``a,call`` means
+    A name before a comma also means every class that starts with it: ``a,call`` means
     ``all``. Unknown names and capitals are ignored.
 
     :param value: a number, a word such as ``on`` in any case, or class names (bytes).

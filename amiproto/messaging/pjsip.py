@@ -71,8 +71,9 @@ _NAMED_URI = rf"{_NAME}<{_URI}>"
 # found, so it must be valid as both.
 _OBJECT_NAME = r"[^/@:;?\[\]<>]*[^/@:;?\[\]<>\ ]"
 
-# A telephone number. Behind an endpoint, it is the name of an AOR; if there is none, the message is
-# lost with a Success response. AORs that are numbers belong to endpoints that are.
+# A telephone number. Behind an endpoint, it is the name of an AOR. Without such an AOR, the message
+# is lost with a Success response. It is accepted behind an endpoint that is a number itself, whose
+# AOR usually is one, too.
 _NUMBER = r"\+?[0-9]+"
 
 # The usual target, compiled because nearly every message has one.
