@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 from typing import Iterator
 
 import pytest
@@ -50,6 +51,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="skip live tests if servers are missing (auto), or fail (require); the default is the "
         "environment variable AMICLIENT_LIVE, or auto",
     )
+
+
+@pytest.fixture(autouse=True)
+def no_current_exception() -> Iterator[None]:
+    """Fail after a test that leaves an exception as the current one of the main thread."""
+    yield
+    assert sys.exc_info() == (None, None, None)
 
 
 @pytest.fixture
