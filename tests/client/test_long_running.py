@@ -5,7 +5,6 @@ from __future__ import annotations
 import gc
 import logging
 import os
-import sys
 import threading
 import time
 from typing import Any, Callable, Dict, Iterator, List, Optional
@@ -32,6 +31,7 @@ from amiclient.loopback import LoopbackServer
 from tests.faults import (
     Proxy,
     assert_no_fd_leak,
+    can_drop_packets,
     client_of,
     count_open_fds,
     opened,
@@ -67,7 +67,7 @@ faults = pytest.mark.parametrize(
         pytest.param(
             _FAULTS["black-hole"],
             id="black-hole",
-            marks=pytest.mark.skipif(sys.platform != "linux", reason="needs a filter of Linux"),
+            marks=pytest.mark.skipif(not can_drop_packets(), reason="cannot set a socket filter"),
         ),
     ],
 )
