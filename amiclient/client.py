@@ -238,7 +238,9 @@ class Client:
         :raises ActionFailed: if the server returned an error.
         :raises OutcomeUnknown: if it was sent and no response arrived.
         """
-        return self.send(MessageSend(to, body, from_, variables, destination), timeout=timeout)
+        action_id = os.urandom(16).hex()
+        message = MessageSend(to, body, from_, variables, destination, action_id)
+        return receipt_of(self._execute(message, timeout))
 
     def send(self, message: MessageSend, *, timeout: Timeout = CLIENT_TIMEOUT) -> Receipt:
         """Send a message object; otherwise as :meth:`send_message`.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Iterator, List, Tuple, Union
+from typing import Iterator, List, Tuple
 
 #: The bytes that the server strips from the start of a value (11.25, 16.28, 22.10).
 WHITESPACE = bytes(range(0x21))
@@ -49,15 +49,12 @@ def to_exact_str(value: str, argument: str) -> str:
     return str.__str__(value)
 
 
-def to_exact_bytes(value: Union[str, bytes], argument: str) -> bytes:
-    """Return the value of an argument as plain bytes; a str is encoded as UTF-8.
+def to_exact_bytes(value: bytes, argument: str) -> bytes:
+    """Return the value of an argument, bytes, bytearray or memoryview, as plain bytes.
 
-    :param argument: the name of the argument, for the error.
-    :raises TypeError: unless the value is a str, bytes, bytearray or memoryview.
-    :raises UnicodeEncodeError: for a lone surrogate.
+    :param argument: the name of the argument, for the error, in which a str is allowed, too.
+    :raises TypeError: for any other value.
     """
-    if isinstance(value, str):
-        return str.__str__(value).encode()
     if isinstance(value, bytes):
         return bytes.__getitem__(value, slice(None))
     if isinstance(value, (bytearray, memoryview)):

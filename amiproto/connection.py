@@ -176,13 +176,13 @@ class Connection:
         :raises RemoteProtocolError: if the next message is not AMI or exceeds a limit. All messages
             before it have been returned. Later calls raise the same error again.
         """
-        if self._error is not None:
-            raise _copy_error(self._error)
         if self._ready:  # no command is pending
             wire = self._ready.popleft()
             if wire.startswith(b"Event:"):  # nearly all are events
                 return Event.from_wire(wire)
             return _parse(wire)
+        if self._error is not None:
+            raise _copy_error(self._error)
         message = self._next_from_server() if self._is_client else self._next_from_client()
         if message is not None:
             return message
@@ -233,6 +233,7 @@ class Connection:
         # A copy, because an error that has been raised refers to frames, and they to this object.
         self._error = _copy_error(error)
         self._state = State.ERROR
+        self._ready.clear()
         return error
 
     def _open(self, banner: Banner) -> None:

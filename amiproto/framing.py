@@ -19,7 +19,7 @@ Commands = Dict[Optional[str], int]
 #: The end of a stanza from a server: a line end and a blank line. Lines end in CR LF, because
 #: values can contain a bare CR or LF. The blank line can be an LF alone: Asterisk 18.19 and 20.4
 #: write the items of CoreShowChannelMap so (by its issue tracker).
-_STANZA_END = re.compile(rb"\r\n\r?\n")
+_STANZA_END = re.compile(rb"\r\n(?:\r\n|\n)")
 
 #: The number of bytes that are split into stanzas at once, within the limits of a reader.
 _BATCH = 64 * 1024
@@ -156,8 +156,9 @@ class StanzaReader:
                 del buffer[: _blank_lines_end(buffer)]
             if not buffer:
                 return None
+        unread = len(buffer)
         end = stanza_end(buffer, self.commands, self._searched)
-        size = len(buffer) if end == -1 else end
+        size = unread if end == -1 else end
         if size - self._line > self._max_line or size > self._max_stanza:
             self._line = self._check_limits(self._line, size)
         if end == -1:
@@ -165,19 +166,23 @@ class StanzaReader:
             self._searched = max(0, size - len(END_COMMAND) + 1)
             return None
         self._searched = self._line = 0
-        if end == len(buffer) or end > self._batch or self.commands:
+        if end == unread:
+            data = bytes(buffer)
+            buffer.clear()
+            return data
+        if end > self._batch or self.commands:
             return self._pop(end)
         data = bytes(buffer[: self._batch])
-        start = end
+        first = data[:end]
         for found in _STANZA_END.finditer(data, end):
-            stanza = data[start : found.end()]
-            start = found.end()
+            start, end = end, found.end()
+            stanza = data[start:end]
             if stanza < b"\x0e":
                 stanza = stanza[_blank_lines_end(stanza) :]
             if stanza:
                 ready.append(stanza)
-        del buffer[:start]
-        return data[:end]
+        del buffer[:end]
+        return first
 
     def _pop(self, end: int) -> bytes:
         data = bytes(self._buffer[:end])

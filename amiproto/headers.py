@@ -52,7 +52,7 @@ class Headers:
         self._lowered = ""
         self._items: Optional[Tuple[Pair, ...]] = None
         if isinstance(lines, bytes):
-            self._text = to_text(lines)
+            self._text = lines.decode("utf-8", "surrogateescape")
             return
         self._text = ""
         pairs = to_exact_pairs(lines, "headers")

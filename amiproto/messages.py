@@ -74,17 +74,13 @@ class Message:
         """All header lines in order, with the first one (:class:`Headers`)."""
         headers = self._headers
         if headers is None:
-            headers = self._headers = Headers(self._head())
+            headers = self._headers = Headers(self._wire)
         return headers
 
     @property
     def action_id(self) -> Optional[str]:
         """The value of the first ``ActionID`` header (str), or None."""
         return self.headers.get("ActionID")
-
-    def _head(self) -> bytes:
-        """Return the header lines, each ended by CR LF, and the blank line."""
-        return self._wire
 
     def _content(self) -> Tuple[Any, ...]:
         """Return the value that equality and the hash depend on."""
@@ -128,8 +124,13 @@ class _ClientStanza(Message):
         """The ActionID (str) as the server reads it, or None if it is missing or empty."""
         return self._action_id
 
-    def _head(self) -> bytes:
-        return b"".join([line + b"\r\n" for line in action_lines(self._wire)]) + b"\r\n"
+    @property
+    def headers(self) -> Headers:
+        """All header lines in order, as the server reads them (:class:`Headers`)."""
+        if self._headers is None:
+            lines = [line + b"\r\n" for line in action_lines(self._wire)]
+            self._headers = Headers(b"".join(lines) + b"\r\n")
+        return self._headers
 
 
 class Action(_ClientStanza):
@@ -203,7 +204,9 @@ class Action(_ClientStanza):
         check_action_id(action_id)
         wire = self._wire
         wire = _replace_action_id(wire, action_id, wire, b"\n", wire.find(b"\n") + 1)
-        _check_line_count(wire.count(b"\n") - 1)
+        line_count = wire.count(b"\n") - 1
+        if line_count > MAX_ACTION_LINES:
+            raise _too_many_lines(line_count)
         action = type(self).__new__(type(self))
         action._wire, action._headers = wire, None
         action._name = self._name
@@ -223,7 +226,8 @@ class _ServerStanza(Message):
         """The value of the first header (str)."""
         wire, prefix = self._wire, self.PREFIX
         if wire.startswith(prefix):  # as servers write it
-            return to_text(wire[len(prefix) : wire.find(b"\r\n")])
+            end = wire.find(b"\r\n")
+            return wire[len(prefix) : end].decode("utf-8", "surrogateescape")
         return next(iter(self.headers.values()), "")
 
     @property
@@ -232,7 +236,8 @@ class _ServerStanza(Message):
         wire = self._wire
         start = wire.find(b"\r\n") + 2
         if wire.startswith(b"ActionID: ", start):  # servers mostly write it in the second line
-            return to_text(wire[start + len("ActionID: ") : wire.find(b"\r\n", start)])
+            end = wire.find(b"\r\n", start)
+            return wire[start + len("ActionID: ") : end].decode("utf-8", "surrogateescape")
         return self.headers.get("ActionID")
 
     def with_action_id(self: S, action_id: str) -> S:
@@ -251,6 +256,10 @@ class _ServerStanza(Message):
         if raw_output_start(self._wire) is not None:
             _check_raw_output(message, 3)
         return message
+
+    def _head(self) -> bytes:
+        """Return the header lines and the blank line."""
+        return self._wire
 
 
 class Response(_ServerStanza):
@@ -283,6 +292,13 @@ class Response(_ServerStanza):
         _check_raw_output(self, len(pairs))
 
     @property
+    def headers(self) -> Headers:
+        """All header lines in order, without raw output (:class:`Headers`)."""
+        if self._headers is None:
+            self._headers = Headers(self._head())
+        return self._headers
+
+    @property
     def message(self) -> str:
         """The value of the ``Message`` header (str), or ``""``."""
         return self.headers.get("Message", "")
@@ -300,7 +316,7 @@ class Response(_ServerStanza):
 
     def _head(self) -> bytes:
         start = raw_output_start(self.wire)
-        return super()._head() if start is None else self.wire[:start] + b"\r\n"
+        return self._wire if start is None else self._wire[:start] + b"\r\n"
 
     def _content(self) -> Tuple[Any, ...]:
         return self.headers.items(), self.output
@@ -576,7 +592,8 @@ def encode_action(pairs: List[Pair]) -> bytes:
     :raises TooManyLines: for more than 128 lines.
     """
     wire = encode_stanza(pairs)
-    _check_line_count(len(pairs))
+    if len(pairs) > MAX_ACTION_LINES:
+        raise _too_many_lines(len(pairs))
     if len(wire) > MAX_ACTION_LINE:
         for line in wire.split(b"\r\n"):
             if len(line) > MAX_ACTION_LINE:
@@ -584,13 +601,12 @@ def encode_action(pairs: List[Pair]) -> bytes:
     return wire
 
 
-def _check_line_count(count: int) -> None:
-    if count > MAX_ACTION_LINES:
-        raise TooManyLines(
-            f"the action has {count} lines; the limit is {MAX_ACTION_LINES}",
-            limit=MAX_ACTION_LINES,
-            actual=count,
-        )
+def _too_many_lines(count: int) -> TooManyLines:
+    return TooManyLines(
+        f"the action has {count} lines; the limit is {MAX_ACTION_LINES}",
+        limit=MAX_ACTION_LINES,
+        actual=count,
+    )
 
 
 def _line_too_long(line: bytes) -> LineTooLong:

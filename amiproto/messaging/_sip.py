@@ -12,10 +12,10 @@ import re
 from types import MappingProxyType
 from typing import Dict, Sequence, Tuple
 
-from ..exceptions import InvalidVariable, quote, shorten
+from ..exceptions import InvalidVariable, shorten
 from ..limits import MAX_ACTION_LINE, MAX_DATAGRAM
 from .fields import MessageFields
-from .technology import Technology
+from .technology import NEVER, Technology, VariableRules
 
 # ---- the parts of a URI, as patterns
 
@@ -118,7 +118,6 @@ def find_hint(hints: Hints, parts: Dict[str, str]) -> str:
 #: A header name in SIP (RFC 3261, token). The server passes any other name through, spaces and
 #: colons too, into a message that no phone can parse (11.25, 16.28, 22.10).
 TOKEN = r"[A-Za-z0-9\-.!%*_+`'~]+"
-_NAME = re.compile(TOKEN)
 
 #: Names that chan_sip and pjsip reserve and drop from a message (16.28, 22.10); Request-URI would
 #: even become the request line of chan_sip.
@@ -133,9 +132,16 @@ COMPACT_VARIABLES = MappingProxyType({
     "t": "To", "v": "Via",
 })  # fmt: skip
 
-#: Decremented before it is sent; a bad value makes chan_sip fail, and pjsip drop the variables
-#: after it (16.28, 22.10).
-DAMAGING_VARIABLES = frozenset({"max-forwards"})
+_VARIABLE_RULES = {
+    **dict.fromkeys(RESERVED_VARIABLES, (NEVER, "has a reserved name, which Asterisk drops")),
+    **{
+        name: (NEVER, f"has the compact name of {long}; the phone would receive that header twice")
+        for name, long in COMPACT_VARIABLES.items()
+    },
+    # Decremented before it is sent; a bad value makes chan_sip fail, and pjsip drop the variables
+    # after it (16.28, 22.10).
+    "max-forwards": (NEVER, "would be altered, or make Asterisk fail or drop other variables"),
+}
 
 #: Upper bound in bytes of the server's own headers, without addresses; real ones have 450 with a
 #: short host name (16.28, 22.10).
@@ -149,6 +155,9 @@ class SIPTechnology(Technology):
     """A technology whose messages are SIP requests and whose variables are SIP headers."""
 
     __slots__ = ()
+    variable_names = re.compile(TOKEN)
+    variable_names_hint = "for SIP: only letters, digits and -.!%*_+`'~ are allowed"
+    variable_rules: VariableRules = MappingProxyType(_VARIABLE_RULES)
     #: Whether a From without brackets is a display name, in which a leading space counts.
     has_bare_names = False
 
@@ -177,30 +186,3 @@ class SIPTechnology(Technology):
                 actual=size,
             )
         return fields
-
-    def check_variable_name(self, name: str) -> None:
-        """Reject also a name that is not valid in SIP, or is reserved, doubled or damaging."""
-        if not _NAME.fullmatch(name):
-            super().check_variable_name(name)
-            raise InvalidVariable(
-                f"{quote(name)} is not a valid SIP header name: only letters, digits and "
-                "-.!%*_+`'~ are allowed",
-                field=name,
-            )
-        lowered = name.lower()
-        if lowered in RESERVED_VARIABLES:
-            raise InvalidVariable(
-                f"{quote(name)} is reserved: Asterisk drops a variable of this name", field=name
-            )
-        if lowered in COMPACT_VARIABLES:
-            raise InvalidVariable(
-                f"{quote(name)} is the compact form of {COMPACT_VARIABLES[lowered]}; the phone "
-                "would receive that header twice",
-                field=name,
-            )
-        if lowered in DAMAGING_VARIABLES:
-            raise InvalidVariable(
-                f"{quote(name)} cannot be sent: Asterisk alters it, or fails, or drops the "
-                "variables after it",
-                field=name,
-            )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from types import MappingProxyType
 from typing import Dict
 
 from ..exceptions import InvalidAddress, InvalidVariable, quote
@@ -27,7 +28,7 @@ from ._sip import (
     uri_parts,
 )
 from .fields import MessageFields
-from .technology import register
+from .technology import NEVER, register
 
 # All of the following was seen on 16.28.
 
@@ -119,6 +120,11 @@ class SIP(SIPTechnology):
     __slots__ = ()
     name = "sip"
     has_bare_names = True
+    variable_rules = MappingProxyType({
+        **SIPTechnology.variable_rules,
+        # Only pjsip can replace it (16.28, 22.10).
+        "user-agent": (NEVER, "is set by chan_sip itself; the phone would receive it twice"),
+    })  # fmt: skip
 
     def check_target(self, fields: MessageFields) -> None:
         """Reject anything but a peer, user@peer or user@host:port."""
@@ -170,14 +176,6 @@ class SIP(SIPTechnology):
         user, extension = found.group("user", "extension")
         decoded = extension.encode() if user is None else _unescaped(user)
         _check_length("From", "user", _escaped_size(decoded))
-
-    def check_variable_name(self, name: str) -> None:
-        """Reject also User-Agent, which only pjsip can replace (16.28, 22.10)."""
-        super().check_variable_name(name)
-        if name.lower() == "user-agent":
-            raise InvalidVariable(
-                f"chan_sip sets {quote(name)} itself; the phone would receive it twice", field=name
-            )
 
     def check_variables(self, fields: MessageFields) -> None:
         """Reject also more variables than chan_sip keeps."""

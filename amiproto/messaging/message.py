@@ -9,7 +9,7 @@ from .._text import get_header, to_exact_bytes, to_exact_str, to_text
 from ..exceptions import BodyTooLong, InvalidBody, LocalProtocolError, TooManyLines
 from ..headers import Pair, Pairs, to_exact_pairs
 from ..limits import MAX_ACTION_LINE, MAX_ACTION_LINES, MAX_BASE64_BODY, MAX_BODY
-from ..messages import Action, Banner, Message, as_read, check_action_id, encode_action
+from ..messages import Action, Banner, as_read, check_action_id, encode_action
 from .fields import HEADERS, MessageFields
 from .technology import find_technology, get_technology
 from .variables import effective_variables, variable_headers
@@ -85,7 +85,8 @@ class MessageSend(Action):
                 action_id=action_id,
             )
         # Not the constructor of Action, which encodes names and values.
-        Message.__init__(self, encode_action([*pairs, *variable_lines, body_header(fields.body)]))
+        self._wire = encode_action([*pairs, *variable_lines, body_header(fields.body)])
+        self._headers = None
         self._name = "MessageSend"
         self._action_id = None if action_id is None else as_read(action_id)
         self._fields = fields
@@ -199,8 +200,10 @@ def parse_message_send(action: Action) -> MessageSend:
 
 
 def _encode_body(body: Union[str, bytes]) -> bytes:
-    try:
+    if not isinstance(body, str):
         return to_exact_bytes(body, "body")
+    try:
+        return str.encode(body)  # of a subclass, too, the text that it holds
     except UnicodeEncodeError as error:
         start = error.start
     # Raised outside of the except block, because the error above holds the text.

@@ -8,7 +8,8 @@ found by sending to real servers and looking at the messages that arrived.
 from __future__ import annotations
 
 import re
-from typing import Dict, Type, TypeVar
+from types import MappingProxyType
+from typing import Dict, Mapping, Pattern, Tuple, Type, TypeVar
 
 from ..exceptions import InvalidAddress, InvalidBody, InvalidVariable, LineTooLong, quote
 from ..limits import AMI_WITHOUT_DESTINATION, MAX_ACTION_LINE
@@ -17,20 +18,36 @@ from .fields import MessageFields
 
 _CONTROL = re.compile("[\x00-\x1f\x7f]")
 _SURROGATE = re.compile("[\ud800-\udfff]")
-_INVALID_IN_NAME = re.compile("[\x00-\x1f\x7f=\ud800-\udfff]")
+_VARIABLE_NAME = re.compile("(?! )[^\x00-\x1f\x7f=\ud800-\udfff]+")
+_INVALID_IN_VALUE = re.compile("[\r\n\0\ud800-\udfff]")
+
+#: By the name of a variable in lower case: a pattern for the values that can be sent, and what is
+#: wrong with all others.
+VariableRules = Mapping[str, Tuple[Pattern[str], str]]
+
+#: The pattern for a variable that cannot be sent, whatever its value.
+NEVER = re.compile("(?!)")
 
 
 class Technology:
     """The rules of AMI itself, and the base class of every channel technology.
 
-    A subclass sets :attr:`name` and overrides the checks that it extends; each calls the base
-    first. It has no state: one object checks all messages. Every check raises
-    :exc:`InvalidAddress`, :exc:`InvalidBody` or :exc:`InvalidVariable`.
+    A subclass sets :attr:`name` and overrides the checks that it extends. It has no state: one
+    object checks all messages. Every check raises :exc:`InvalidAddress`, :exc:`InvalidBody` or
+    :exc:`InvalidVariable`.
     """
 
     __slots__ = ()
     #: The prefix of a target, without its colon.
     name = ""
+    #: The names that variables can have, as a pattern and in words.
+    variable_names: Pattern[str] = _VARIABLE_NAME
+    variable_names_hint = (
+        "which must not be empty, start with a space, or contain '=', control characters or lone "
+        "surrogates"
+    )
+    #: Further rules for variables of certain names.
+    variable_rules: VariableRules = MappingProxyType({})
 
     def check(self, fields: MessageFields) -> MessageFields:
         """Return the fields to send; reject those that Asterisk would alter, misroute or drop."""
@@ -38,9 +55,9 @@ class Technology:
         check_address("To", fields.to)
         if from_ is not None:
             check_address("From", from_)
-        self.check_from(fields)
         if destination is not None:
             check_address("Destination", destination)
+        self.check_from(fields)
         self.check_target(fields)
         if destination is not None:
             self.check_to_with_destination(fields)
@@ -76,45 +93,22 @@ class Technology:
         """Check the variables."""
         seen = set()
         for name, value in fields.variables:
-            self.check_variable_name(name)
-            self.check_variable_value(name, value)
             lowered = name.lower()
-            if lowered in seen:
-                raise InvalidVariable(
-                    f"variable {quote(name)} is given twice; Asterisk versions disagree about "
-                    "which value counts",
-                    field=name,
-                )
-            seen.add(lowered)
-
-    def check_variable_name(self, name: str) -> None:
-        """Check the name of a variable."""
-        if not name or name[0] == " " or _INVALID_IN_NAME.search(name):
-            raise InvalidVariable(
-                f"invalid variable name {quote(name)}: it must not be empty, start with a space, "
-                "or contain '=', control characters or lone surrogates",
-                field=name,
-            )
-
-    def check_variable_value(self, name: str, value: str) -> None:
-        """Check the value of a variable."""
-        if not value:
-            raise InvalidVariable(
-                f"variable {quote(name)} has an empty value, which Asterisk does not send; omit it",
-                field=name,
-            )
-        if value.isprintable():
-            return
-        if "\r" in value or "\n" in value or "\0" in value:
-            raise InvalidVariable(
-                f"the value of variable {quote(name)} contains CR, LF or NUL", field=name
-            )
-        if _SURROGATE.search(value):
-            raise InvalidVariable(
-                f"the value of variable {quote(name)} contains a lone surrogate, which cannot be "
-                "encoded as UTF-8",
-                field=name,
-            )
+            rule = self.variable_rules.get(lowered)
+            if not self.variable_names.fullmatch(name):
+                problem = f"has an invalid name, {self.variable_names_hint}"
+            elif rule is not None and not rule[0].fullmatch(value):
+                problem = rule[1]
+            elif lowered in seen:
+                problem = "is given twice; Asterisk versions disagree about which value counts"
+            elif not value:
+                problem = "has an empty value, which Asterisk does not send; omit it"
+            elif not value.isprintable() and _INVALID_IN_VALUE.search(value):
+                problem = "contains CR, LF, NUL or a lone surrogate, which cannot be sent"
+            else:
+                seen.add(lowered)
+                continue
+            raise InvalidVariable(f"variable {quote(name)} {problem}", field=name)
 
 
 def check_address(header: str, address: str) -> None:

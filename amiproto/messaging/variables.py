@@ -49,24 +49,22 @@ def variable_headers(variables: Iterable[Pair], limit: int) -> List[Pair]:
 
     :raises LineTooLong: for a variable that does not fit into one header, with its name.
     """
-    items = [_escaped_item(name, value) for name, value in variables]
+    items = []
+    for name, value in variables:
+        item = escape_variable(f"{name}={value}")
+        size = len("Variable: ") + len(item.encode())
+        if size > MAX_ACTION_LINE:
+            raise LineTooLong(
+                f"the line of variable {quote(name)} is {size} bytes after escaping; the limit is "
+                f"{MAX_ACTION_LINE}",
+                field=name,
+                limit=MAX_ACTION_LINE,
+                actual=size,
+            )
+        items.append(item)
     if len(items) > limit:
         items = _packed(items)
     return [("Variable", item) for item in items]
-
-
-def _escaped_item(name: str, value: str) -> str:
-    item = escape_variable(f"{name}={value}")
-    size = len("Variable: ") + len(item.encode())
-    if size > MAX_ACTION_LINE:
-        raise LineTooLong(
-            f"the line of variable {quote(name)} is {size} bytes after escaping; the limit is "
-            f"{MAX_ACTION_LINE}",
-            field=name,
-            limit=MAX_ACTION_LINE,
-            actual=size,
-        )
-    return item
 
 
 def _packed(items: List[str]) -> List[str]:

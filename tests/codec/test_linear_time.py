@@ -32,6 +32,7 @@ from amiproto import (
     Session,
     UnknownMessage,
 )
+from amiproto.messaging.technology import TECHNOLOGIES, Technology
 from tests.strategies import drain, feed
 
 #: Texts are a start, then a filler many times, then an end.
@@ -102,6 +103,10 @@ class Use(NamedTuple):
 
 def uses() -> Iterator[Use]:
     """Yield every use of a pattern in the package."""
+    for technology in (Technology(), *TECHNOLOGIES.values()):
+        rules = [pattern for pattern, _ in technology.variable_rules.values()]
+        for pattern in (technology.variable_names, *rules):
+            yield Use(f"variables of {technology.name or 'any technology'}", pattern, "fullmatch")
     for path in sorted(PACKAGE.rglob("*.py")):
         parts = ("amiproto", *path.relative_to(PACKAGE).with_suffix("").parts)
         module = importlib.import_module(".".join(part for part in parts if part != "__init__"))
