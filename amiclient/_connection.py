@@ -69,7 +69,7 @@ class PendingAction:
         for whatever reason, the action is cancelled.
     """
 
-    __slots__ = ("name", "action_id", "wire", "start", "result", "is_cancelled", "_owner")
+    __slots__ = ("name", "action_id", "wire", "start", "result", "is_cancelled", "owner")
 
     def __init__(self, name: str, action_id: str, wire: bytes, owner: Owner = None) -> None:
         self.name = name
@@ -80,11 +80,8 @@ class PendingAction:
         self.result: Optional[ActionResult] = None
         #: Set by any thread to stop waiting; if the action is not sent yet, it never is.
         self.is_cancelled = False
-        self._owner = owner
-
-    def is_wanted(self) -> bool:
-        """Return False if the action was cancelled or its generator has ended."""
-        return not self.is_cancelled and (self._owner is None or self._owner.gi_frame is not None)
+        #: As the parameter.
+        self.owner = owner
 
     def log(self, outcome: str) -> None:
         """Log the outcome and the elapsed time, never the content."""
@@ -246,7 +243,9 @@ class AMIConnection:
         pending = self.enqueue(action)
         reason: Union[Expired, Closed]
         try:
-            result = self.wait(pending, deadline)
+            while pending.result is None:
+                self.pump(deadline)
+            result = pending.result
             name = result.response.name
             pending.log(name)
             if name == "Goodbye":
@@ -281,11 +280,8 @@ class AMIConnection:
     def pump(self, deadline: Deadline) -> None:
         """Write as much as possible, wait for data or for another thread, and process the data."""
         self.write(deadline)
-        self._receive(bool(self._send_queue), deadline)
-
-    def _receive(self, write: bool, deadline: Deadline) -> None:
         try:
-            data = self.transport.receive_before(write, deadline)
+            data = self.transport.receive_before(bool(self._send_queue), deadline)
             if data is not None:
                 self._feed(data)
         except Closed as error:
@@ -343,8 +339,10 @@ class AMIConnection:
         self._session.cancel(pending.action_id)
 
     def _remove_unwanted(self) -> None:
+        """Remove the actions that were cancelled, or whose generator has ended."""
         for pending in list(self._send_queue):
-            if not pending.is_wanted():
+            owner = pending.owner
+            if pending.is_cancelled or owner is not None and owner.gi_frame is None:
                 self._remove(pending)
 
     def write(self, deadline: Deadline) -> None:

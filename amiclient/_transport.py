@@ -143,6 +143,7 @@ class Transport:
         self._sock: Optional[socket.socket] = None
         self._waker: Optional[Waker] = Waker()
         self._poll: Optional[select.poll] = None
+        self._polls_write = False  # whether the socket is registered for writing, too
         #: Whether the connection uses TLS.
         self.is_tls = False
         #: Whether TLS holds a record that is not completely written. It is written first.
@@ -165,6 +166,8 @@ class Transport:
         if hasattr(select, "poll") and self._waker is not None:  # Windows has none
             self._poll = select.poll()
             self._poll.register(self._waker, select.POLLIN)
+            self._poll.register(sock, select.POLLIN)
+            self._polls_write = False
         self.is_tls = hasattr(sock, "getpeercert")
 
     def wake(self) -> None:
@@ -192,12 +195,12 @@ class Transport:
 
         :return: False if another thread interrupted the wait.
         """
-        assert self._waker is not None
+        assert self._waker is not None and self._sock is not None
         if self.close_reason is None:
             ready = self._ready(write, seconds)
             if not ready:
                 raise Expired
-            if self.sock.fileno() in ready:
+            if self._sock.fileno() in ready:
                 return True
             self._waker.clear()
         if self.close_reason is not None:
@@ -213,13 +216,15 @@ class Transport:
 
     def _ready(self, write: bool, seconds: Optional[float]) -> Dict[int, int]:
         """Wait; the keys of the result are the descriptors that are ready."""
-        sock, poll = self.sock, self._poll
+        poll = self._poll
         if poll is None:  # select() reports a refused connection as exceptional on Windows
             assert self._waker is not None
-            reading = [sock.fileno(), self._waker.fileno()]
+            reading = [self.sock.fileno(), self._waker.fileno()]
             writing = reading[:1] if write else []
             return dict.fromkeys(sum(select.select(reading, writing, writing, seconds), []), 0)
-        poll.register(sock, select.POLLIN | select.POLLOUT if write else select.POLLIN)
+        if write != self._polls_write:
+            poll.modify(self.sock, select.POLLIN | select.POLLOUT if write else select.POLLIN)
+            self._polls_write = write
         # Rounded up: a wait that ends a fraction of a millisecond early would spin.
         milliseconds = None if seconds is None else int(seconds * 1000.0) + (seconds > 0.0)
         return dict(poll.poll(milliseconds))

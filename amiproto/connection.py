@@ -183,8 +183,20 @@ class Connection:
             return _parse(wire)
         if self._error is not None:
             raise _copy_error(self._error)
-        message = self._next_from_server() if self._is_client else self._next_from_client()
+        message: Optional[Message]
+        try:
+            if not self._is_client:
+                message = self._next_from_client()
+            elif self._banner is None:
+                message = self._next_banner()
+            else:
+                stanza = self._stanzas.next_stanza()
+                message = None if stanza is None else _parse(stanza)
+        except RemoteProtocolError as error:
+            raise self.fail(error) from None
         if message is not None:
+            if self._commands and isinstance(message, Response):
+                self._remove_command(message)
             return message
         if not self._eof:
             return NEED_DATA
@@ -243,20 +255,6 @@ class Connection:
         self._actions.keeps_last_byte = major is None or major >= _AMI_OF_14
         if self._state is State.BANNER:
             self._state = State.OPEN
-
-    def _next_from_server(self) -> Optional[Message]:
-        try:
-            if self._banner is None:
-                return self._next_banner()
-            wire = self._stanzas.next_stanza()
-        except RemoteProtocolError as error:
-            raise self.fail(error) from None
-        if wire is None:
-            return None
-        message = _parse(wire)
-        if self._commands and isinstance(message, Response):
-            self._remove_command(message)
-        return message
 
     def _add_command(self, action: Action) -> bool:
         """Add a pending command, if the action is one; return False if there are too many.

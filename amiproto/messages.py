@@ -161,11 +161,9 @@ class Action(_ClientStanza):
 
     def _build(self, name: str, headers: Pairs, action_id: Optional[str]) -> None:
         pairs, action_id = _build_pairs("Action", name, headers, action_id)
-        if action_id is not None:
-            check_action_id(action_id)
+        self._action_id = None if action_id is None else check_action_id(action_id)
         super().__init__(encode_action(pairs))
-        self._name = as_read(pairs[0][1])
-        self._action_id = None if action_id is None else as_read(action_id)
+        self._name = _as_read(pairs[0][1])
         if not self._name:
             raise InvalidHeader("the action name must not be blank", field="Action")
 
@@ -201,7 +199,7 @@ class Action(_ClientStanza):
         :raises TooManyLines: if a line would be added to 128 lines.
         """
         action_id = to_exact_str(action_id, "action_id")
-        check_action_id(action_id)
+        action_id_as_read = check_action_id(action_id)
         wire = self._wire
         wire = _replace_action_id(wire, action_id, wire, b"\n", wire.find(b"\n") + 1)
         line_count = wire.count(b"\n") - 1
@@ -210,7 +208,7 @@ class Action(_ClientStanza):
         action = type(self).__new__(type(self))
         action._wire, action._headers = wire, None
         action._name = self._name
-        action._action_id = as_read(action_id)
+        action._action_id = action_id_as_read
         return action
 
 
@@ -351,7 +349,7 @@ class UnknownMessage(Message):
     __slots__ = ()
 
     def __init__(self, headers: Pairs) -> None:
-        pairs = to_exact_pairs(headers, "headers")
+        pairs = _header_pairs(headers)
         if not pairs or pairs[0][0].lower() in ("response", "event", "action"):
             raise InvalidHeader(
                 "the first header of an UnknownMessage must not be Response, Event or Action",
@@ -462,6 +460,17 @@ class Banner(Message):
         return f"<Banner {_name(self.version)}>"
 
 
+def _header_pairs(headers: Pairs) -> List[Pair]:
+    """Return the headers of a caller, plain str, whose names would be read back as the same."""
+    pairs = to_exact_pairs(headers, "headers")
+    for name, value in pairs:
+        if not name or (":" in name and split_line(f"{name}: {value}")[0] != name):
+            raise InvalidHeader(
+                f"the header name {quote(name)} is empty or contains a colon", field=name
+            )
+    return pairs
+
+
 def _build_pairs(
     first: str, name: str, headers: Pairs, action_id: Optional[str]
 ) -> Tuple[List[Pair], Optional[str]]:
@@ -470,7 +479,7 @@ def _build_pairs(
     rest = []
     if action_id is not None:
         action_id = to_exact_str(action_id, "action_id")
-    for key, value in to_exact_pairs(headers, "headers"):
+    for key, value in _header_pairs(headers):
         lowered = key.lower()
         if lowered == first.lower():
             raise InvalidHeader(f"{first} must be passed as name, not in headers", field=first)
@@ -486,7 +495,7 @@ def _build_pairs(
     return [(first, name), *rest], action_id
 
 
-def as_read(value: str) -> str:
+def _as_read(value: str) -> str:
     """Return a value, which can be encoded, as the server reads it."""
     if value.isascii() and value[:1] > " ":
         return value
@@ -555,20 +564,14 @@ def encode_stanza(pairs: List[Pair]) -> bytes:
     """Return the header lines and the blank line as bytes.
 
     :param pairs: the name and value of each line, plain str.
-    :raises InvalidHeader: for CR, LF or NUL, a name that would not be read back as the same name,
-        or a surrogate that does not represent a byte.
+    :raises InvalidHeader: for CR, LF or NUL, or a surrogate that does not represent a byte.
     """
-    for name, value in pairs:
-        if not name or (":" in name and split_line(f"{name}: {value}")[0] != name):
-            raise InvalidHeader(
-                f"the header name {quote(name)} is empty or contains a colon", field=name
-            )
     text = "".join([f"{name}: {value}\r\n" for name, value in pairs])
     count = len(pairs)
     # Searching the whole text three times is faster than searching each header.
     if text.count("\n") == count and text.count("\r") == count and "\0" not in text:
         try:
-            return to_bytes(text) + b"\r\n"
+            return (text + "\r\n").encode("utf-8", "surrogateescape")
         except UnicodeEncodeError:
             pass  # an error raised here would have this one as context, and with it any secret
     problems = [(name, _problem(name + value)) for name, value in pairs]
@@ -620,8 +623,8 @@ def _line_too_long(line: bytes) -> LineTooLong:
     )
 
 
-def check_action_id(action_id: str) -> None:
-    """Reject an ActionID that the server would not echo unchanged.
+def check_action_id(action_id: str) -> str:
+    """Return an ActionID as it is read back; reject one that the server would not echo unchanged.
 
     :param action_id: plain str.
     :raises InvalidHeader: if it is empty or has a leading byte up to 0x20.
@@ -633,10 +636,11 @@ def check_action_id(action_id: str) -> None:
             "its response could not be matched",
             field="ActionID",
         )
-    if action_id.isascii():
-        size = len(action_id)
-    else:  # encode_stanza rejects surrogates that cannot be encoded
-        size = len(to_bytes(action_id)) if is_encodable(action_id) else 0
+    size = len(action_id)
+    # encode_stanza rejects surrogates that cannot be encoded.
+    if not action_id.isascii() and is_encodable(action_id):
+        encoded = to_bytes(action_id)
+        size, action_id = len(encoded), to_text(encoded)
     if size > MAX_ACTION_ID:
         raise LineTooLong(
             f"the ActionID is {size} bytes; the limit is {MAX_ACTION_ID}",
@@ -644,3 +648,4 @@ def check_action_id(action_id: str) -> None:
             limit=MAX_ACTION_ID,
             actual=size,
         )
+    return action_id

@@ -9,7 +9,7 @@ from .._text import get_header, to_exact_bytes, to_exact_str, to_text
 from ..exceptions import BodyTooLong, InvalidBody, LocalProtocolError, TooManyLines
 from ..headers import Pair, Pairs, to_exact_pairs
 from ..limits import MAX_ACTION_LINE, MAX_ACTION_LINES, MAX_BASE64_BODY, MAX_BODY
-from ..messages import Action, Banner, as_read, check_action_id, encode_action
+from ..messages import Action, Banner, check_action_id, encode_action
 from .fields import HEADERS, MessageFields
 from .technology import find_technology, get_technology
 from .variables import effective_variables, variable_headers
@@ -65,8 +65,8 @@ class MessageSend(Action):
         pairs = [("Action", "MessageSend")]
         if action_id is not None:
             action_id = to_exact_str(action_id, "action_id")
-            check_action_id(action_id)
             pairs.append(("ActionID", action_id))
+            action_id = check_action_id(action_id)
         for name, header in _ADDRESSES:
             value = getattr(fields, name)
             if value is not None:
@@ -88,7 +88,7 @@ class MessageSend(Action):
         self._wire = encode_action([*pairs, *variable_lines, body_header(fields.body)])
         self._headers = None
         self._name = "MessageSend"
-        self._action_id = None if action_id is None else as_read(action_id)
+        self._action_id = action_id
         self._fields = fields
 
     @classmethod

@@ -49,7 +49,7 @@ def variable_headers(variables: Iterable[Pair], limit: int) -> List[Pair]:
 
     :raises LineTooLong: for a variable that does not fit into one header, with its name.
     """
-    items = []
+    headers = []
     for name, value in variables:
         item = escape_variable(f"{name}={value}")
         size = len("Variable: ") + len(item.encode())
@@ -61,10 +61,10 @@ def variable_headers(variables: Iterable[Pair], limit: int) -> List[Pair]:
                 limit=MAX_ACTION_LINE,
                 actual=size,
             )
-        items.append(item)
-    if len(items) > limit:
-        items = _packed(items)
-    return [("Variable", item) for item in items]
+        headers.append(("Variable", item))
+    if len(headers) > limit:
+        return [("Variable", items) for items in _packed([item for _, item in headers])]
+    return headers
 
 
 def _packed(items: List[str]) -> List[str]:
