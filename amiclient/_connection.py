@@ -226,7 +226,7 @@ class AMIConnection:
         if self.failure is not None:
             return False
         try:
-            if self.transport.has_input():
+            if self.transport.is_tls or self.transport.poll(False, 0.0):
                 self._drain(deadline)
             if self._send_queue:
                 self._remove_unwanted()

@@ -197,7 +197,7 @@ class Transport:
         """
         assert self._waker is not None and self._sock is not None
         if self.close_reason is None:
-            ready = self._ready(write, seconds)
+            ready = self.poll(write, seconds)
             if not ready:
                 raise Expired
             if self._sock.fileno() in ready:
@@ -207,15 +207,11 @@ class Transport:
             raise CloseRequested(self.close_reason)
         return False
 
-    def has_input(self) -> bool:
-        """Return False only if :meth:`receive` would return None.
+    def poll(self, write: bool, seconds: Optional[float]) -> Dict[int, int]:
+        """Wait; the keys of the result are the descriptors that are ready.
 
-        Always True with TLS, because poll() does not see data that the TLS layer has read already.
+        With TLS, this does not see data that the TLS layer has read already.
         """
-        return self.is_tls or bool(self._ready(False, 0.0))
-
-    def _ready(self, write: bool, seconds: Optional[float]) -> Dict[int, int]:
-        """Wait; the keys of the result are the descriptors that are ready."""
         poll = self._poll
         if poll is None:  # select() reports a refused connection as exceptional on Windows
             assert self._waker is not None

@@ -121,6 +121,7 @@ class Connection:
         self._reader: Union[StanzaReader, ActionReader] = (
             self._stanzas if self._is_client else self._actions
         )
+        self._buffer = self._reader.buffer
         self._ready = self._stanzas.ready
         self._commands = self._stanzas.commands  # used in both roles
         # An incomplete message is not a backlog, whatever max_backlog is.
@@ -164,7 +165,7 @@ class Connection:
                     limit=self._max_backlog,
                 )
             )
-        self._reader.feed(data)
+        self._buffer += data
 
     def receive_eof(self) -> None:
         """Note the end of the peer's stream. The data before it can still be read."""

@@ -101,8 +101,9 @@ class StanzaReader:
         #: The next stanzas, which were split together: at most 64 KiB, because their bytes are
         #: counted at each call of len(). Empty while commands are pending.
         self.ready: Deque[bytes] = deque()
-        # The unread bytes after them. They always start with the next stanza.
-        self._buffer = bytearray()
+        #: The unread bytes after them, to which received bytes are added. They always start with
+        #: the next stanza.
+        self.buffer = bytearray()
         # The progress in an incomplete stanza: the offset before which no end starts, and the start
         # of the first line of unchecked length. With these, each byte is searched about once, in
         # chunks of any size.
@@ -114,16 +115,12 @@ class StanzaReader:
 
     def __len__(self) -> int:
         """Return the number of unread bytes."""
-        size = len(self._buffer)
+        size = len(self.buffer)
         return size + sum(map(len, self.ready)) if self.ready else size
-
-    def feed(self, data: bytes) -> None:
-        """Add received bytes."""
-        self._buffer += data
 
     def unsplit(self) -> None:
         """Put the stanzas in :attr:`ready` back, because a new command may change their ends."""
-        self._buffer[:0] = b"".join(self.ready)
+        self.buffer[:0] = b"".join(self.ready)
         self.ready.clear()
 
     def next_banner(self) -> Optional[bytes]:
@@ -131,10 +128,10 @@ class StanzaReader:
 
         :raises RemoteProtocolError: if it is longer than a banner.
         """
-        end = self._buffer.find(b"\n", 0, MAX_BANNER + 1) + 1
+        end = self.buffer.find(b"\n", 0, MAX_BANNER + 1) + 1
         if end:
             return self._pop(end)
-        if len(self._buffer) > MAX_BANNER:
+        if len(self.buffer) > MAX_BANNER:
             raise RemoteProtocolError(
                 f"the first line is longer than {MAX_BANNER} bytes, so the peer is not an AMI "
                 "server; check the host and port",
@@ -148,7 +145,7 @@ class StanzaReader:
         :raises RemoteProtocolError: if the next stanza, complete or not, exceeds a limit. The error
             does not depend on the chunks in which the bytes were received.
         """
-        buffer, ready = self._buffer, self.ready
+        buffer, ready = self.buffer, self.ready
         if ready:
             return ready.popleft()
         if buffer < b"\x0e":  # empty, or it may start with a CR or LF
@@ -185,8 +182,8 @@ class StanzaReader:
         return first
 
     def _pop(self, end: int) -> bytes:
-        data = bytes(self._buffer[:end])
-        del self._buffer[:end]  # takes constant time at the front of a bytearray
+        data = bytes(self.buffer[:end])
+        del self.buffer[:end]  # takes constant time at the front of a bytearray
         return data
 
     def _check_limits(self, line: int, end: int) -> int:
@@ -200,7 +197,7 @@ class StanzaReader:
         """
         what, limit = "a message larger", self._max_stanza
         while True:
-            line_end = self._buffer.find(b"\n", line, end)
+            line_end = self.buffer.find(b"\n", line, end)
             size = (end if line_end == -1 else line_end) - line
             if size > self._max_line and line + self._max_line <= self._max_stanza:
                 what, limit = "a line longer", self._max_line
@@ -228,40 +225,32 @@ class ActionReader:
         #: lines of 1023 and of 1024 bytes end the stanza early (source of 11.5; the byte is kept
         #: since a change of 2015 that is in Asterisk 14).
         self.keeps_last_byte = True
-        self._buffer = bytearray()
-        self._position = 0
+        #: The unread bytes after the lines of the next stanza, to which received bytes are added.
+        self.buffer = bytearray()
         self._lines: List[bytes] = []
         self._too_many = False
         self._too_long = False
 
     def __len__(self) -> int:
         """Return the number of unread bytes."""
-        return len(self._buffer) - self._position + sum(map(len, self._lines))
-
-    def feed(self, data: bytes) -> None:
-        """Add received bytes."""
-        del self._buffer[: self._position]
-        self._position = 0
-        self._buffer += data
+        return len(self.buffer) + sum(map(len, self._lines))
 
     def next_stanza(self) -> Optional[Tuple[bytes, Optional[str]]]:
         """Return the next stanza with its blank line, and None or Asterisk's error message for it.
 
         Returns None if the next stanza is incomplete.
         """
-        buffer = self._buffer
+        buffer = self.buffer
         while True:
-            start = self._position
-            end = buffer.find(b"\n", start, start + SERVER_INPUT_BUFFER) + 1
+            end = buffer.find(b"\n", 0, SERVER_INPUT_BUFFER) + 1
             if not end:
-                if len(buffer) - start < SERVER_INPUT_BUFFER:
+                if len(buffer) < SERVER_INPUT_BUFFER:
                     return None
-                dropped = SERVER_INPUT_BUFFER - 1 if self.keeps_last_byte else SERVER_INPUT_BUFFER
-                self._position = start + dropped
+                del buffer[: SERVER_INPUT_BUFFER - 1 if self.keeps_last_byte else SERVER_INPUT_BUFFER]
                 self._too_long = True
                 continue
-            self._position = end
-            line = bytes(buffer[start:end])
+            line = bytes(buffer[:end])
+            del buffer[:end]
             if line not in (b"\r\n", b"\n") and line[0]:
                 if len(self._lines) < MAX_ACTION_LINES:
                     self._lines.append(line)

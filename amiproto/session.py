@@ -569,7 +569,9 @@ class Session:
         self._previous = response
         if self._login is not None:
             return self._handle_login(response)
-        if self._starts_list(response):
+        # One module writes "Start" with a capital letter (16.28, 22.10).
+        event_list = _event_list(response)
+        if event_list == "start" or self._is_legacy and self._starts_unmarked_list(response):
             if is_abandoned:
                 self._abandoned_lists.add(action_id)
             else:
@@ -593,15 +595,11 @@ class Session:
             return False
         return all(name.lower() in _SERVER_HEADERS for name in previous.headers)
 
-    def _starts_list(self, response: Response) -> bool:
-        # One module writes "Start" with a capital letter (16.28, 22.10).
-        event_list = _event_list(response)
-        if event_list:
-            return event_list == "start"
+    def _starts_unmarked_list(self, response: Response) -> bool:
         # Asterisk 11 marks some lists only in the message text, and ends them with an event whose
         # name ends in "Complete".
         return (
-            self._is_legacy
+            not _event_list(response)
             and response.name == "Success"
             and response.message.lower().endswith("will follow")
             and all(name.lower() in _SERVER_HEADERS for name in response.headers)

@@ -13,7 +13,7 @@ from types import MappingProxyType
 from typing import Dict, Sequence, Tuple
 
 from ..exceptions import InvalidVariable, shorten
-from ..limits import MAX_ACTION_LINE, MAX_DATAGRAM
+from ..limits import MAX_DATAGRAM
 from .fields import MessageFields
 from .technology import NEVER, Technology, VariableRules
 
@@ -147,10 +147,6 @@ _VARIABLE_RULES = {
 #: short host name (16.28, 22.10).
 _SERVER_HEADERS = 1024
 
-#: Fewer lines of AMI than this cannot fill a datagram.
-_MANY_VARIABLES = MAX_DATAGRAM // MAX_ACTION_LINE // 2
-
-
 class SIPTechnology(Technology):
     """A technology whose messages are SIP requests and whose variables are SIP headers."""
 
@@ -161,19 +157,17 @@ class SIPTechnology(Technology):
     #: Whether a From without brackets is a display name, in which a leading space counts.
     has_bare_names = False
 
-    def check(self, fields: MessageFields) -> MessageFields:
-        """Reject also a message that does not fit into one datagram.
-
-        Leading spaces are not sent, except of a target: the server would strip them.
-        """
-        from_, destination = fields.from_, fields.destination
-        if from_ and from_[0] == " " and ("<" in from_ or not self.has_bare_names):
+    def strip(self, fields: MessageFields) -> MessageFields:
+        """Strip From, and a To that does not route."""
+        from_ = fields.from_
+        if from_ and ("<" in from_ or not self.has_bare_names):
             fields = fields._replace(from_=from_.lstrip(" "))
-        if destination is not None:
+        if fields.destination is not None:
             fields = fields._replace(to=fields.to.lstrip(" "))
-        fields = super().check(fields)
-        if len(fields.variables) < _MANY_VARIABLES:
-            return fields
+        return fields
+
+    def check_size(self, fields: MessageFields) -> None:
+        """Reject a message that does not fit into one datagram."""
         size = len(fields.body) + _SERVER_HEADERS
         size += sum([len(f"{name}: {value}\r\n".encode()) for name, value in fields.variables])
         # The addresses appear in several headers of the request.
@@ -185,4 +179,3 @@ class SIPTechnology(Technology):
                 limit=MAX_DATAGRAM,
                 actual=size,
             )
-        return fields

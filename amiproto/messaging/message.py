@@ -249,7 +249,7 @@ def body_header(body: bytes) -> Pair:
             actual=len(body),
         )
     if plain:
-        return "Body", to_text(body)
+        return "Body", body.decode("utf-8", "surrogateescape")
     # Only padding is cut off here, which decoding does not need (11.25, 16.28, 22.10).
     return "Base64Body", to_text(b2a_base64(body, newline=False)[:_BASE64_ROOM])
 

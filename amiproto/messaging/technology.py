@@ -12,7 +12,7 @@ from types import MappingProxyType
 from typing import Dict, Mapping, Pattern, Tuple, Type, TypeVar
 
 from ..exceptions import InvalidAddress, InvalidBody, InvalidVariable, LineTooLong, quote
-from ..limits import AMI_WITHOUT_DESTINATION, MAX_ACTION_LINE
+from ..limits import AMI_WITHOUT_DESTINATION, MAX_ACTION_LINE, MAX_DATAGRAM
 from ..messages import Banner
 from .fields import MessageFields
 
@@ -20,6 +20,9 @@ _CONTROL = re.compile("[\x00-\x1f\x7f]")
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _VARIABLE_NAME = re.compile("(?! )[^\x00-\x1f\x7f=\ud800-\udfff]+")
 _INVALID_IN_VALUE = re.compile("[\r\n\0\ud800-\udfff]")
+
+#: Messages with fewer variables cannot fill a datagram.
+_MANY_VARIABLES = MAX_DATAGRAM // MAX_ACTION_LINE // 2
 
 #: By the name of a variable in lower case: a pattern for the values that can be sent, and what is
 #: wrong with all others.
@@ -51,6 +54,8 @@ class Technology:
 
     def check(self, fields: MessageFields) -> MessageFields:
         """Return the fields to send; reject those that Asterisk would alter, misroute or drop."""
+        if fields.destination is not None or fields.from_ is not None and fields.from_[:1] == " ":
+            fields = self.strip(fields)
         from_, destination = fields.from_, fields.destination
         check_address("To", fields.to)
         if from_ is not None:
@@ -62,7 +67,14 @@ class Technology:
         if destination is not None:
             self.check_to_with_destination(fields)
         self.check_body(fields)
-        self.check_variables(fields)
+        if fields.variables:
+            self.check_variables(fields)
+            if len(fields.variables) >= _MANY_VARIABLES:
+                self.check_size(fields)
+        return fields
+
+    def strip(self, fields: MessageFields) -> MessageFields:
+        """Return the fields without leading spaces that have no meaning; the server strips them."""
         return fields
 
     def check_server(self, fields: MessageFields, banner: Banner) -> None:
@@ -89,8 +101,11 @@ class Technology:
         if 0 in fields.body:
             raise InvalidBody("body contains NUL, where the server would truncate it", field="Body")
 
+    def check_size(self, fields: MessageFields) -> None:
+        """Check the size of a message with many variables; all others are small enough."""
+
     def check_variables(self, fields: MessageFields) -> None:
-        """Check the variables."""
+        """Check the variables, of which there is at least one."""
         seen = set()
         for name, value in fields.variables:
             lowered = name.lower()

@@ -36,7 +36,7 @@ def escape_variable(value: str) -> str:
     >>> print(escape_variable('say "hi", (now)'))
     say \\"hi\\"\\, \\(now\\)
     """
-    if _SPECIAL.search(value) is None:
+    if not _SPECIAL.search(value):
         return value  # the usual case, and faster than a substitution without a match
     return str.translate(value, _ESCAPES)
 
@@ -52,8 +52,8 @@ def variable_headers(variables: Iterable[Pair], limit: int) -> List[Pair]:
     headers = []
     for name, value in variables:
         item = escape_variable(f"{name}={value}")
-        size = len("Variable: ") + len(item.encode())
-        if size > MAX_ACTION_LINE:
+        if len(item) > _ROOM or len(item.encode()) > _ROOM:
+            size = len("Variable: ") + len(item.encode())
             raise LineTooLong(
                 f"the line of variable {quote(name)} is {size} bytes after escaping; the limit is "
                 f"{MAX_ACTION_LINE}",

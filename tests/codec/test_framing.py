@@ -31,7 +31,7 @@ def reader_of(
 ) -> StanzaReader:
     """Return a reader that has read the banner, with these commands pending."""
     reader = StanzaReader(max_line, max_stanza)
-    reader.feed(b"banner\r\n")
+    reader.buffer += b"banner\r\n"
     assert reader.next_banner() == b"banner\r\n"
     reader.commands.update(dict.fromkeys(commands, 1))
     return reader
@@ -40,7 +40,7 @@ def reader_of(
 def stanzas(data: bytes, max_line: int = 1000, max_stanza: int = 1000) -> List[bytes]:
     """Return the stanzas of a server's stream."""
     reader = reader_of(max_line, max_stanza)
-    reader.feed(data)
+    reader.buffer += data
     return all_of(reader)
 
 
@@ -80,12 +80,12 @@ def test_stanza_ends(data: bytes, expected: List[bytes]) -> None:
     # Without a pending command, several stanzas are split together.
     for commands in [(None,)] if FOLLOWS in data else [(None,), ()]:
         reader = reader_of(commands=commands)
-        reader.feed(data)
+        reader.buffer += data
         assert all_of(reader) == expected
         reader = reader_of(commands=commands)
         found = []
         for byte in bytewise(data):
-            reader.feed(byte)
+            reader.buffer += byte
             for stanza in all_of(reader):
                 found.append(stanza)
                 assert len(reader) == 0
@@ -95,7 +95,7 @@ def test_stanza_ends(data: bytes, expected: List[bytes]) -> None:
 def test_stanzas_that_were_split_together_count_as_unread() -> None:
     data = b"A\r\n\r\nB\r\n\n\r\nC\r\n\r\nD\r\n"
     reader = reader_of(commands=())
-    reader.feed(data)
+    reader.buffer += data
     for stanza, unread in ((b"A\r\n\r\n", 12), (b"B\r\n\n", 8), (b"C\r\n\r\n", 3)):
         assert reader.next_stanza() == stanza and len(reader) == unread
 
@@ -104,14 +104,14 @@ def test_a_new_command_is_pending_for_all_unread_stanzas() -> None:
     output = FOLLOWS + b"a\r\n\r\nb\n" + END_COMMAND
     for size in range(1, 30):
         reader = reader_of(commands=())
-        reader.feed(b"A\r\n\r\nB\r\n\r\n\r\n" + output[:size])
+        reader.buffer += b"A\r\n\r\nB\r\n\r\n\r\n" + output[:size]
         assert reader.next_stanza() == b"A\r\n\r\n"
         reader.commands[None] = 1
         reader.unsplit()
-        reader.feed(output[size:])
+        reader.buffer += output[size:]
         assert all_of(reader) == [b"B\r\n\r\n", output]
     reader = reader_of(commands=())
-    reader.feed(b"A\r\n\r\n" + output)
+    reader.buffer += b"A\r\n\r\n" + output
     assert all_of(reader)[:2] == [b"A\r\n\r\n", FOLLOWS + b"a\r\n\r\n"]
 
 
@@ -145,7 +145,7 @@ def test_only_a_pending_command_can_have_raw_output(
         reader = reader_of(10_000, 10_000, commands)
         found = []
         for chunk in chunks:
-            reader.feed(chunk)
+            reader.buffer += chunk
             found += all_of(reader)
         assert found[0] == data[:end]
         assert found[-1] == b"Event: X\r\n\r\n" and len(reader) == 0
@@ -156,11 +156,11 @@ def test_only_a_pending_command_can_have_raw_output(
 def test_an_incomplete_line_received_byte_by_byte_takes_linear_time(start: bytes) -> None:
     # Searching from the start for each byte would take half a minute.
     reader = reader_of(20_000_000, 20_000_000)
-    reader.feed(start + b"x" * 10_000_000)
+    reader.buffer += start + b"x" * 10_000_000
     started = time.perf_counter()
     for _ in range(100_000):
         assert reader.next_stanza() is None
-        reader.feed(b"x")
+        reader.buffer += b"x"
     assert time.perf_counter() - started < 5
 
 
@@ -185,7 +185,7 @@ def test_the_error_does_not_depend_on_the_chunks(line: int, stanza: int, start: 
             reader = reader_of(line, stanza)
             with pytest.raises(RemoteProtocolError) as caught:
                 for chunk in chunks:
-                    reader.feed(chunk)
+                    reader.buffer += chunk
                     reader.next_stanza()
             seen.add(str(caught.value))
             with pytest.raises(RemoteProtocolError, match=caught.value.message):
@@ -226,7 +226,7 @@ def test_limits_equal_those_of_a_byte_counter(
     found: List[object] = []
     try:
         for chunk in cut(b"".join(wires), places):
-            reader.feed(chunk)
+            reader.buffer += chunk
             found += iter(reader.next_stanza, None)
     except RemoteProtocolError as error:
         found.append(error.limit)
@@ -248,7 +248,7 @@ def test_many_stanzas_at_once_take_linear_time(
     data = stanza * (1_000_000 // len(stanza))
     started = time.perf_counter()
     reader = reader_of(max_line, len(data), commands)
-    reader.feed(data)
+    reader.buffer += data
     while reader.next_stanza() is not None:
         pass
     assert time.perf_counter() - started < 5
@@ -259,7 +259,7 @@ def test_many_stanzas_at_once_take_linear_time(
 
 def actions(data: bytes) -> List[Stanza]:
     reader = ActionReader()
-    reader.feed(data)
+    reader.buffer += data
     return all_of(reader)
 
 
@@ -355,7 +355,7 @@ def test_any_chunks_give_the_same_as_asterisks_input_loop(
     reader.keeps_last_byte = keeps_last_byte
     found: List[Stanza] = []
     for chunk in cut(data, places):
-        reader.feed(chunk)
+        reader.buffer += chunk
         found += all_of(reader)
     expected, rest = model(data, keeps_last_byte)
     assert found == expected
@@ -365,9 +365,9 @@ def test_any_chunks_give_the_same_as_asterisks_input_loop(
 def test_memory_is_bounded_if_a_line_or_stanza_never_ends() -> None:
     reader = ActionReader()
     for _ in range(1000):
-        reader.feed(b"x" * 1500)
+        reader.buffer += b"x" * 1500
         assert reader.next_stanza() is None and len(reader) < 1024
     reader = ActionReader()
     for _ in range(1000):
-        reader.feed((b"x" * 1021 + b"\r\n") * 2)
+        reader.buffer += (b"x" * 1021 + b"\r\n") * 2
         assert reader.next_stanza() is None and len(reader) <= 128 * 1024
