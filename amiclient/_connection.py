@@ -85,10 +85,11 @@ class PendingAction:
 
     def log(self, outcome: str) -> None:
         """Log the outcome and the elapsed time, never the content."""
-        logger.debug(
-            "%s, ActionID %s: %s after %.4f s",
-            self.name, self.action_id, outcome, monotonic() - self.start,
-        )  # fmt: skip
+        if logger.isEnabledFor(logging.DEBUG):
+            seconds = monotonic() - self.start
+            logger.debug(
+                "%s, ActionID %s: %s after %.4f s", self.name, self.action_id, outcome, seconds
+            )
 
 
 class SendQueue(Deque[PendingAction]):

@@ -566,7 +566,7 @@ def encode_stanza(pairs: List[Pair]) -> bytes:
     :param pairs: the name and value of each line, plain str.
     :raises InvalidHeader: for CR, LF or NUL, or a surrogate that does not represent a byte.
     """
-    text = "".join([f"{name}: {value}\r\n" for name, value in pairs])
+    text = "\r\n".join(map(": ".join, pairs)) + "\r\n"
     count = len(pairs)
     # Searching the whole text three times is faster than searching each header.
     if text.count("\n") == count and text.count("\r") == count and "\0" not in text:

@@ -561,11 +561,11 @@ class Session:
             # Servers respond in order, and complete a list before the next response (16.28, 22.10).
             # Each action is removed once, so the total cost does not depend on the order.
             self._abandoned_lists.clear()
-            while next(iter(self._in_order)) != action_id:
-                earlier, _ = self._in_order.popitem(last=False)
+            earlier, _ = self._in_order.popitem(last=False)
+            while earlier != action_id:
                 if self._pending[earlier]:  # abandoned
                     del self._pending[earlier]
-            del self._in_order[action_id]
+                earlier, _ = self._in_order.popitem(last=False)
         self._previous = response
         if self._login is not None:
             return self._handle_login(response)

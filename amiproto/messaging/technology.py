@@ -66,7 +66,8 @@ class Technology:
         self.check_target(fields)
         if destination is not None:
             self.check_to_with_destination(fields)
-        self.check_body(fields)
+        if 0 in fields.body:
+            raise InvalidBody("body contains NUL, where the server would truncate it", field="Body")
         if fields.variables:
             self.check_variables(fields)
             if len(fields.variables) >= _MANY_VARIABLES:
@@ -95,11 +96,6 @@ class Technology:
 
     def check_from(self, fields: MessageFields) -> None:
         """Check the From, which can be missing."""
-
-    def check_body(self, fields: MessageFields) -> None:
-        """Check the body; whether it fits into the action is checked later."""
-        if 0 in fields.body:
-            raise InvalidBody("body contains NUL, where the server would truncate it", field="Body")
 
     def check_size(self, fields: MessageFields) -> None:
         """Check the size of a message with many variables; all others are small enough."""

@@ -40,9 +40,9 @@ class XMPP(Technology):
                 field="From",
             )
 
-    def check_body(self, fields: MessageFields) -> None:
-        """Reject a body that would break the server's XML stream, or that XML would alter."""
-        super().check_body(fields)
+    def check(self, fields: MessageFields) -> MessageFields:
+        """Reject also a body that would break the server's XML stream, or that XML would alter."""
+        fields = super().check(fields)
         try:
             found = re.search(_NOT_XML, fields.body.decode())
         except UnicodeDecodeError:
@@ -54,6 +54,7 @@ class XMPP(Technology):
                 f"body contains {found.group()!r} at index {found.start()}, which XML cannot carry",
                 field="Body",
             )
+        return fields
 
     def check_variables(self, fields: MessageFields) -> None:
         """Reject variables: res_xmpp ignores them all."""

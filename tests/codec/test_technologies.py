@@ -42,11 +42,12 @@ class Smoke(Technology):
 
     name = "smoke"
 
-    def check_body(self, fields):
-        """Reject long messages."""
-        super().check_body(fields)
+    def check(self, fields):
+        """Reject also long messages."""
+        fields = super().check(fields)
         if len(fields.body) > 3:
             raise InvalidBody("body is too long for smoke", field="Body", limit=3)
+        return fields
 '''
 
 _ASK = """
