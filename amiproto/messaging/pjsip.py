@@ -216,6 +216,8 @@ class PJSIP(SIPTechnology):
         """Reject a target that would reach another address, or the same one altered."""
         target = fields.target
         rest = target[len("pjsip:") :]
+        if _PLAIN_NAME.fullmatch(rest):
+            return
         if rest[-1] == " ":
             # Such an endpoint does not exist, and yet the response is Success.
             raise InvalidAddress(
@@ -225,7 +227,7 @@ class PJSIP(SIPTechnology):
             )
         endpoint, slash, after = rest.partition("/")
         if not slash:
-            good = _PLAIN_NAME.fullmatch(rest) or re.fullmatch(_TARGET_WITHOUT_ENDPOINT, rest)
+            good = re.fullmatch(_TARGET_WITHOUT_ENDPOINT, rest)
         elif endpoint == "PJSIP":
             good = re.fullmatch(_DIALLED, after)
         elif re.fullmatch(_NUMBER, after) and not re.fullmatch(_NUMBER, endpoint):

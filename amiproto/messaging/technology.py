@@ -54,9 +54,10 @@ class Technology:
 
     def check(self, fields: MessageFields) -> MessageFields:
         """Return the fields to send; reject those that Asterisk would alter, misroute or drop."""
-        if fields.destination is not None or fields.from_ is not None and fields.from_[:1] == " ":
-            fields = self.strip(fields)
         from_, destination = fields.from_, fields.destination
+        if destination is not None or from_ is not None and from_.startswith(" "):
+            fields = self.strip(fields)
+            from_ = fields.from_
         check_address("To", fields.to)
         if from_ is not None:
             check_address("From", from_)
@@ -68,9 +69,10 @@ class Technology:
             self.check_to_with_destination(fields)
         if 0 in fields.body:
             raise InvalidBody("body contains NUL, where the server would truncate it", field="Body")
-        if fields.variables:
+        variables = fields.variables
+        if variables:
             self.check_variables(fields)
-            if len(fields.variables) >= _MANY_VARIABLES:
+            if len(variables) >= _MANY_VARIABLES:
                 self.check_size(fields)
         return fields
 
