@@ -176,8 +176,9 @@ class StanzaReader:
             stanza = data[start:end]
             if stanza < b"\x0e":
                 stanza = stanza[_blank_lines_end(stanza) :]
-            if stanza:
-                ready.append(stanza)
+                if not stanza:
+                    continue
+            ready.append(stanza)
         del buffer[:end]
         return first
 
@@ -246,7 +247,7 @@ class ActionReader:
             if not end:
                 if len(buffer) < SERVER_INPUT_BUFFER:
                     return None
-                del buffer[: SERVER_INPUT_BUFFER - 1 if self.keeps_last_byte else SERVER_INPUT_BUFFER]
+                del buffer[: SERVER_INPUT_BUFFER - self.keeps_last_byte]
                 self._too_long = True
                 continue
             line = bytes(buffer[:end])

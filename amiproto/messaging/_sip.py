@@ -147,6 +147,7 @@ _VARIABLE_RULES = {
 #: short host name (16.28, 22.10).
 _SERVER_HEADERS = 1024
 
+
 class SIPTechnology(Technology):
     """A technology whose messages are SIP requests and whose variables are SIP headers."""
 

@@ -58,5 +58,4 @@ class XMPP(Technology):
 
     def check_variables(self, fields: MessageFields) -> None:
         """Reject variables: res_xmpp ignores them all."""
-        if fields.variables:
-            raise InvalidVariable("an xmpp: message cannot have variables", field="Variable")
+        raise InvalidVariable("an xmpp: message cannot have variables", field="Variable")

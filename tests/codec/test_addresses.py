@@ -5,12 +5,16 @@ The live tests show that the rules are right; these show what the rules are.
 
 from __future__ import annotations
 
+import re
 from typing import List, Optional, Tuple
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from amiproto import Banner, MessageSend
 from amiproto.limits import MAX_SIP_NAME
+from amiproto.messaging import pjsip
 from tests.refusals import (
     ASTERISK_11,
     ASTERISK_16,
@@ -117,3 +121,19 @@ def test_leading_spaces_of_an_address_are_not_sent(
     assert (message.to, message.from_, message.destination) == expected
     assert f"\r\nTo: {expected[0]}\r\n".encode() in message.wire
     assert not from_ or f"\r\nFrom: {expected[1]}\r\n".encode() in message.wire
+
+
+@pytest.mark.parametrize(
+    ("usual", "full"),
+    [
+        (pjsip._PLAIN_NAME, pjsip._TARGET_WITHOUT_ENDPOINT),
+        (pjsip._PLAIN_FROM, pjsip._FROM),
+    ],
+)
+@settings(max_examples=1000)
+@given(data=st.data())
+def test_what_a_usual_pattern_accepts_the_full_one_does(
+    usual: "re.Pattern[str]", full: str, data: st.DataObject
+) -> None:
+    text = data.draw(st.from_regex(usual, fullmatch=True))
+    assert re.fullmatch(full, text)
