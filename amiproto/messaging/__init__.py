@@ -59,9 +59,10 @@ To add a technology, write a module with a subclass of
 :class:`~amiproto.messaging.technology.Technology`, decorated with
 :func:`~amiproto.messaging.technology.register`, and import the module below. Set ``name`` and
 override the checks to which it adds rules; those for single variables are tables, and rules that
-depend on the server's version go into ``check_server``. State at each rule the version that it was seen on. If variables become SIP
-headers, derive it from ``SIPTechnology`` in the module ``_sip``. To add a field of a message, start
-with the module ``fields``; a test fails until every interface supports the field.
+depend on the server's version go into ``check_server``. State at each rule the version that it was
+seen on. If variables become SIP headers, derive it from ``SIPTechnology`` in the module ``_sip``.
+To add a field of a message, start with the module ``fields``; a test fails until every interface
+supports the field.
 """
 
 from . import chan_sip, pjsip, xmpp  # noqa: F401  (each registers its technology)
