@@ -16,6 +16,7 @@ import time
 from base64 import b64encode
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager, redirect_stdout, suppress
+from functools import partial
 from random import Random
 from typing import Any, Callable, Iterator, List, Tuple, Union
 
@@ -531,13 +532,15 @@ def test_gevent() -> None:
 @contextmanager
 def proxied(target: int, change: proxy.Change = lambda message: message) -> Iterator[int]:
     """Run the proxy to a port of 127.0.0.1, and return its own port."""
-    started: "Future[Tuple[asyncio.AbstractEventLoop, int]]" = Future()
+    started: "Future[Tuple[Callable[[], object], int]]" = Future()
 
     async def run() -> None:
         serve = proxy.Proxy("127.0.0.1", target, change).serve
         async with await asyncio.start_server(serve, "127.0.0.1", 0) as listening:
             port = listening.sockets[0].getsockname()[1]
-            started.set_result((asyncio.get_running_loop(), port))
+            task, loop = asyncio.current_task(), asyncio.get_running_loop()
+            assert task is not None
+            started.set_result((partial(loop.call_soon_threadsafe, task.cancel), port))
             await listening.serve_forever()
 
     def run_until_cancelled() -> None:
@@ -545,12 +548,11 @@ def proxied(target: int, change: proxy.Change = lambda message: message) -> Iter
             asyncio.run(run())
 
     thread = start_thread(run_until_cancelled)
-    loop, port = started.result(10)
+    stop, port = started.result(10)
     try:
         yield port
     finally:
-        for task in asyncio.all_tasks(loop):
-            loop.call_soon_threadsafe(task.cancel)
+        stop()  # asyncio.run() cancels the other tasks
         thread.join(10)
 
 
