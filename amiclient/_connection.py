@@ -80,16 +80,14 @@ class PendingAction:
         self.result: Optional[ActionResult] = None
         #: Set by any thread to stop waiting; if the action is not sent yet, it never is.
         self.is_cancelled = False
-        #: As the parameter.
         self.owner = owner
 
     def log(self, outcome: str) -> None:
         """Log the outcome and the elapsed time, never the content."""
-        if logger.isEnabledFor(logging.DEBUG):
-            seconds = monotonic() - self.start
-            logger.debug(
-                "%s, ActionID %s: %s after %.4f s", self.name, self.action_id, outcome, seconds
-            )
+        logger.debug(
+            "%s, ActionID %s: %s after %.4f s",
+            self.name, self.action_id, outcome, monotonic() - self.start,
+        )  # fmt: skip
 
 
 class SendQueue(Deque[PendingAction]):
@@ -244,9 +242,7 @@ class AMIConnection:
         pending = self.enqueue(action)
         reason: Union[Expired, Closed]
         try:
-            while pending.result is None:
-                self.pump(deadline)
-            result = pending.result
+            result = self.wait(pending, deadline)
             name = result.response.name
             pending.log(name)
             if name == "Goodbye":

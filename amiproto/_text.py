@@ -52,7 +52,7 @@ def to_exact_str(value: str, argument: str) -> str:
 def to_exact_bytes(value: bytes, argument: str) -> bytes:
     """Return the value of an argument, bytes, bytearray or memoryview, as plain bytes.
 
-    :param argument: the name of the argument, for the error, in which a str is allowed, too.
+    :param argument: the name of the argument, for the error; its callers also accept a str.
     :raises TypeError: for any other value.
     """
     if isinstance(value, bytes):

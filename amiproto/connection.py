@@ -121,7 +121,7 @@ class Connection:
         self._reader: Union[StanzaReader, ActionReader] = (
             self._stanzas if self._is_client else self._actions
         )
-        self._buffer = self._reader.buffer
+        self._buffer = self._reader.buffer  # the same object
         self._ready = self._stanzas.ready
         self._commands = self._stanzas.commands  # used in both roles
         # An incomplete message is not a backlog, whatever max_backlog is.
@@ -177,7 +177,7 @@ class Connection:
         :raises RemoteProtocolError: if the next message is not AMI or exceeds a limit. All messages
             before it have been returned. Later calls raise the same error again.
         """
-        if self._ready:  # no command is pending
+        if self._ready:  # no command is pending, and no error occurred
             wire = self._ready.popleft()
             if wire.startswith(b"Event:"):  # nearly all are events
                 return Event.from_wire(wire)

@@ -247,7 +247,8 @@ class ActionReader:
             if not end:
                 if len(buffer) < SERVER_INPUT_BUFFER:
                     return None
-                del buffer[: SERVER_INPUT_BUFFER - self.keeps_last_byte]
+                dropped = SERVER_INPUT_BUFFER - 1 if self.keeps_last_byte else SERVER_INPUT_BUFFER
+                del buffer[:dropped]
                 self._too_long = True
                 continue
             line = bytes(buffer[:end])

@@ -202,9 +202,7 @@ class Action(_ClientStanza):
         action_id_as_read = check_action_id(action_id)
         wire = self._wire
         wire = _replace_action_id(wire, action_id, wire, b"\n", wire.find(b"\n") + 1)
-        line_count = wire.count(b"\n") - 1
-        if line_count > MAX_ACTION_LINES:
-            raise _too_many_lines(line_count)
+        _check_line_count(wire.count(b"\n") - 1)
         action = type(self).__new__(type(self))
         action._wire, action._headers = wire, None
         action._name = self._name
@@ -461,7 +459,10 @@ class Banner(Message):
 
 
 def _header_pairs(headers: Pairs) -> List[Pair]:
-    """Return the headers of a caller, plain str, whose names would be read back as the same."""
+    """Return a caller's headers as plain str; reject names that would not be read back unchanged.
+
+    :raises InvalidHeader: for a name that is empty or contains a colon.
+    """
     pairs = to_exact_pairs(headers, "headers")
     for name, value in pairs:
         if not name or (":" in name and split_line(f"{name}: {value}")[0] != name):
@@ -595,8 +596,7 @@ def encode_action(pairs: List[Pair]) -> bytes:
     :raises TooManyLines: for more than 128 lines.
     """
     wire = encode_stanza(pairs)
-    if len(pairs) > MAX_ACTION_LINES:
-        raise _too_many_lines(len(pairs))
+    _check_line_count(len(pairs))
     if len(wire) > MAX_ACTION_LINE:
         for line in wire.split(b"\r\n"):
             if len(line) > MAX_ACTION_LINE:
@@ -604,12 +604,13 @@ def encode_action(pairs: List[Pair]) -> bytes:
     return wire
 
 
-def _too_many_lines(count: int) -> TooManyLines:
-    return TooManyLines(
-        f"the action has {count} lines; the limit is {MAX_ACTION_LINES}",
-        limit=MAX_ACTION_LINES,
-        actual=count,
-    )
+def _check_line_count(count: int) -> None:
+    if count > MAX_ACTION_LINES:
+        raise TooManyLines(
+            f"the action has {count} lines; the limit is {MAX_ACTION_LINES}",
+            limit=MAX_ACTION_LINES,
+            actual=count,
+        )
 
 
 def _line_too_long(line: bytes) -> LineTooLong:
@@ -624,7 +625,7 @@ def _line_too_long(line: bytes) -> LineTooLong:
 
 
 def check_action_id(action_id: str) -> str:
-    """Return an ActionID as it is read back; reject one that the server would not echo unchanged.
+    """Return an ActionID as the server reads it; reject one that it would not echo unchanged.
 
     :param action_id: plain str.
     :raises InvalidHeader: if it is empty or has a leading byte up to 0x20.

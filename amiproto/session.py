@@ -571,7 +571,7 @@ class Session:
             return self._handle_login(response)
         # One module writes "Start" with a capital letter (16.28, 22.10).
         event_list = _event_list(response)
-        if event_list == "start" or self._is_legacy and self._starts_unmarked_list(response):
+        if event_list == "start" or not event_list and self._starts_unmarked_list(response):
             if is_abandoned:
                 self._abandoned_lists.add(action_id)
             else:
@@ -599,7 +599,7 @@ class Session:
         # Asterisk 11 marks some lists only in the message text, and ends them with an event whose
         # name ends in "Complete".
         return (
-            not _event_list(response)
+            self._is_legacy
             and response.name == "Success"
             and response.message.lower().endswith("will follow")
             and all(name.lower() in _SERVER_HEADERS for name in response.headers)

@@ -153,7 +153,7 @@ class SIPTechnology(Technology):
 
     __slots__ = ()
     variable_names = re.compile(TOKEN)
-    variable_names_hint = "for SIP: only letters, digits and -.!%*_+`'~ are allowed"
+    variable_names_hint = "only letters, digits and -.!%*_+`'~ are allowed"
     variable_rules: VariableRules = MappingProxyType(_VARIABLE_RULES)
     #: Whether a From without brackets is a display name, in which a leading space counts.
     has_bare_names = False

@@ -203,7 +203,7 @@ def _encode_body(body: Union[str, bytes]) -> bytes:
     if not isinstance(body, str):
         return to_exact_bytes(body, "body")
     try:
-        return str.encode(body)  # of a subclass, too, the text that it holds
+        return str.encode(body)  # not the method of a subclass
     except UnicodeEncodeError as error:
         start = error.start
     # Raised outside of the except block, because the error above holds the text.
@@ -220,15 +220,12 @@ _BASE64_DIGITS = bytes(byte if byte in _BASE64 else _BASE64[-1] for byte in rang
 #: Characters of base64 that fit into a ``Base64Body`` line.
 _BASE64_ROOM = MAX_ACTION_LINE - len("Base64Body: ")
 
-#: As numbers, because Python finds these faster in bytes.
-_CR, _LF = b"\r\n"
-
 _JOINER = "\u200d"
 
 
 def is_plain(body: bytes) -> bool:
     """Return True if ``Body`` keeps a body unchanged: no line end, no leading byte up to 0x20."""
-    return not body or (body[0] > 0x20 and _LF not in body and _CR not in body)
+    return not body or (body[0] > 0x20 and b"\n" not in body and b"\r" not in body)
 
 
 def max_body_size(body: bytes) -> int:

@@ -24,8 +24,8 @@ _INVALID_IN_VALUE = re.compile("[\r\n\0\ud800-\udfff]")
 #: Messages with fewer variables cannot fill a datagram.
 _MANY_VARIABLES = MAX_DATAGRAM // MAX_ACTION_LINE // 2
 
-#: By the name of a variable in lower case: a pattern for the values that can be sent, and what is
-#: wrong with all others.
+#: By the name of a variable in lower case: a pattern for its valid values, and the error for all
+#: others.
 VariableRules = Mapping[str, Tuple[Pattern[str], str]]
 
 #: The pattern for a variable that cannot be sent, whatever its value.
@@ -46,7 +46,7 @@ class Technology:
     #: The names that variables can have, as a pattern and in words.
     variable_names: Pattern[str] = _VARIABLE_NAME
     variable_names_hint = (
-        "which must not be empty, start with a space, or contain '=', control characters or lone "
+        "it must not be empty, start with a space, or contain '=', control characters or lone "
         "surrogates"
     )
     #: Further rules for variables of certain names.
@@ -109,7 +109,7 @@ class Technology:
             lowered = name.lower()
             rule = self.variable_rules.get(lowered)
             if not self.variable_names.fullmatch(name):
-                problem = f"has an invalid name, {self.variable_names_hint}"
+                problem = f"has an invalid name: {self.variable_names_hint}"
             elif rule is not None and not rule[0].fullmatch(value):
                 problem = rule[1]
             elif lowered in seen:

@@ -271,7 +271,7 @@ def test_interrupt_at_every_bytecode(
     [
         ("send_message", Transport.send),
         ("send_message", Transport.receive),
-        ("send_message", AMIConnection.call),
+        ("send_message", AMIConnection.wait),
         ("send_messages", SendPipeline._exchange_locked),
         ("connect", _connect.open_transport),
         ("close", ClientState.close),

@@ -132,7 +132,7 @@ def test_leading_spaces_of_an_address_are_not_sent(
 )
 @settings(max_examples=1000)
 @given(data=st.data())
-def test_what_a_usual_pattern_accepts_the_full_one_does(
+def test_pattern_for_usual_addresses_accepts_no_others(
     usual: "re.Pattern[str]", full: str, data: st.DataObject
 ) -> None:
     text = data.draw(st.from_regex(usual, fullmatch=True))
