@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from binascii import a2b_base64, b2a_base64
-from typing import Any, Dict, List, Optional, Tuple, Type, TypeVar, Union
+from typing import Any, List, Optional, Tuple, Type, TypeVar, Union
 
 from .._text import get_header, to_exact_bytes, to_exact_str, to_text
 from ..exceptions import BodyTooLong, InvalidBody, LocalProtocolError, TooManyLines
 from ..headers import Pair, Pairs, to_exact_pairs
 from ..limits import MAX_ACTION_LINE, MAX_ACTION_LINES, MAX_BASE64_BODY, MAX_BODY
 from ..messages import Action, Banner, check_action_id, encode_action
-from .fields import HEADERS, MessageFields
+from .fields import MessageFields
 from .technology import find_technology, get_technology
 from .variables import effective_variables, variable_headers
 
@@ -43,7 +43,7 @@ class MessageSend(Action):
     :raises LineTooLong, TooManyLines: for what the server's buffers cannot hold.
     """
 
-    __slots__ = ("_fields",)
+    __slots__ = ("_fields", "_technology")
 
     def __init__(
         self,
@@ -61,16 +61,18 @@ class MessageSend(Action):
             () if variables is None else tuple(to_exact_pairs(variables, "variables")),
             None if destination is None else to_exact_str(destination, "destination"),
         )
-        fields = find_technology(fields).check(fields)
+        technology = find_technology(fields)
+        fields = technology.check(fields)
         pairs = [("Action", "MessageSend")]
         if action_id is not None:
             action_id = to_exact_str(action_id, "action_id")
             pairs.append(("ActionID", action_id))
             action_id = check_action_id(action_id)
-        for name, header in _ADDRESSES:
-            value = getattr(fields, name)
-            if value is not None:
-                pairs.append((header, value))
+        pairs.append(("To", fields.to))
+        if fields.from_ is not None:
+            pairs.append(("From", fields.from_))
+        if fields.destination is not None:
+            pairs.append(("Destination", fields.destination))
         # One more line for the body, and one for the ActionID that a session adds if it is missing.
         others = len(pairs) + 1 + (action_id is None)
         variable_lines = variable_headers(fields.variables, MAX_ACTION_LINES - others)
@@ -90,18 +92,21 @@ class MessageSend(Action):
         self._name = "MessageSend"
         self._action_id = action_id
         self._fields = fields
+        self._technology = technology
 
     @classmethod
     def from_wire(cls: Type[S], wire: bytes) -> S:
         """Return a message of just these bytes, as if received; nothing is checked."""
         message = super().from_wire(wire)
         message._fields = _read_fields(wire)
+        message._technology = get_technology(message._fields.target)
         return message
 
     def with_action_id(self: S, action_id: str) -> S:
         """Return the same message with another ActionID; see :meth:`Action.with_action_id`."""
         message = super().with_action_id(action_id)
         message._fields = self._fields
+        message._technology = self._technology
         return message
 
     @property
@@ -152,9 +157,8 @@ class MessageSend(Action):
             and 22.0) and for a To with a name beside another Destination (exact on 16.28 and 22.0,
             ignored on 22.10). Versions with the same banner have the same rules.
         """
-        fields = self._fields
         try:
-            get_technology(fields.target).check_server(fields, banner)
+            self._technology.check_server(self._fields, banner)
         except LocalProtocolError as error:
             error.action_id = self.action_id
             raise
@@ -166,21 +170,16 @@ class MessageSend(Action):
         return f"<MessageSend {self.fields.summary()} action_id={self.action_id!r}>"
 
 
-#: The fields that are one header each, sent and read unchanged: their names and headers.
-_ADDRESSES = tuple(
-    (name, header) for name, header in HEADERS.items() if name not in ("body", "variables")
-)
-
-
 def _read_fields(wire: bytes) -> MessageFields:
     """Return the fields of a MessageSend action as the server reads them."""
-    values: Dict[str, Any] = {
-        name: to_text(get_header(wire, header.encode())) or None for name, header in _ADDRESSES
-    }
-    values["to"] = values["to"] or ""
     encoded = get_header(wire, b"Base64Body")
-    body = decode_base64(encoded) if encoded else get_header(wire, b"Body")
-    return MessageFields(body=body, variables=effective_variables(wire), **values)
+    return MessageFields(
+        to_text(get_header(wire, b"To")),
+        decode_base64(encoded) if encoded else get_header(wire, b"Body"),
+        to_text(get_header(wire, b"From")) or None,
+        effective_variables(wire),
+        to_text(get_header(wire, b"Destination")) or None,
+    )
 
 
 def parse_message_send(action: Action) -> MessageSend:
@@ -222,10 +221,13 @@ _BASE64_ROOM = MAX_ACTION_LINE - len("Base64Body: ")
 
 _JOINER = "\u200d"
 
+#: As numbers, which Python finds in bytes several times faster than other bytes (3.8 to 3.13).
+_CR, _LF = b"\r\n"
+
 
 def is_plain(body: bytes) -> bool:
     """Return True if ``Body`` keeps a body unchanged: no line end, no leading byte up to 0x20."""
-    return not body or (body[0] > 0x20 and b"\n" not in body and b"\r" not in body)
+    return not body or (body[0] > 0x20 and _CR not in body and _LF not in body)
 
 
 def max_body_size(body: bytes) -> int:
