@@ -133,7 +133,7 @@ def check_address(header: str, address: str) -> None:
     """
     if not address:
         raise InvalidAddress(f"{header} must not be empty", field=header)
-    if len(address) > MAX_ACTION_LINE - len(f"{header}: "):
+    if len(address) > MAX_ACTION_LINE - len(header) - len(": "):
         # Checked before any pattern. The line of a shorter address is checked when it is encoded.
         size = len(f"{header}: {address}".encode("utf-8", "surrogatepass"))
         raise LineTooLong(

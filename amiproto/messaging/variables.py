@@ -52,8 +52,8 @@ def variable_headers(variables: Iterable[Pair], limit: int) -> List[Pair]:
     headers = []
     for name, value in variables:
         item = escape_variable(f"{name}={value}")
-        size = len("Variable: ") + len(item.encode())
-        if size > MAX_ACTION_LINE:
+        if (len(item) if item.isascii() else len(item.encode())) > _ROOM:
+            size = len(f"Variable: {item}".encode())
             raise LineTooLong(
                 f"the line of variable {quote(name)} is {size} bytes after escaping; the limit is "
                 f"{MAX_ACTION_LINE}",
