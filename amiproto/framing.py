@@ -148,12 +148,12 @@ class StanzaReader:
         buffer, ready = self.buffer, self.ready
         if ready:
             return ready.popleft()
-        if buffer < b"\x0e":  # empty, or it may start with a CR or LF
-            if buffer:
-                del buffer[: _blank_lines_end(buffer)]
-            if not buffer:
-                return None
         unread = len(buffer)
+        if unread and buffer[0] in b"\r\n":
+            del buffer[: _blank_lines_end(buffer)]
+            unread = len(buffer)
+        if not unread:
+            return None
         end = stanza_end(buffer, self.commands, self._searched)
         size = unread if end == -1 else end
         if size - self._line > self._max_line or size > self._max_stanza:
