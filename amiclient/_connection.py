@@ -243,9 +243,9 @@ class AMIConnection:
         reason: Union[Expired, Closed]
         try:
             result = self.wait(pending, deadline)
-            name = result.response.name
-            pending.log(name)
-            if name == "Goodbye":
+            if logger.isEnabledFor(logging.DEBUG):
+                pending.log(result.response.name)
+            if pending.name.lower() == "logoff":
                 self.close("the client logged off", expected=True)
             return result
         except (Expired, Closed) as error:
