@@ -40,7 +40,7 @@ from amiclient import (
     SendTimeout,
     TLSError,
 )
-from amiclient.loopback import SECRET, LoopbackServer
+from amiclient.loopback import SECRET, LoopbackServer, refuse
 from amiproto import SHUTTING_DOWN
 from tests.certificates import SERVER_PEM, needs_certificates
 from tests.faults import (
@@ -241,6 +241,15 @@ def test_logoff_does_not_connect(server: LoopbackServer) -> None:
     client = client_of(server.port)
     with pytest.raises(NotConnected):
         client.logoff()
+
+
+def test_refused_logoff_ends_connection(server: LoopbackServer) -> None:
+    server.script(refuse(SHUTTING_DOWN), action="Logoff")
+    with client_of(server.port) as client:
+        with pytest.raises(ActionFailed):
+            client.send_action(Action("Logoff"))
+        assert not client.connected
+        client.ping()  # on a new connection
 
 
 def test_client_reconnects(server: LoopbackServer) -> None:
