@@ -7,7 +7,7 @@ import os
 import socket
 from typing import Any, Optional, Protocol, Tuple, Union
 
-from ._transport import Deadline, Expired, Transport, is_eof, raise_from_handler
+from ._transport import Deadline, Expired, Transport, is_eof, reraise_if_from_handler
 from .exceptions import ConnectError, ConnectTimeout, TLSError
 
 #: The AMI port and the AMI TLS port, by default, in every version of Asterisk.
@@ -71,7 +71,7 @@ def open_transport(transport: Transport, host: str, port: int, deadline: Deadlin
     try:
         addresses = socket.getaddrinfo(host, port, 0, socket.SOCK_STREAM)
     except (OSError, ValueError) as error:
-        raise_from_handler(error)
+        reraise_if_from_handler(error)
         raise ConnectError(f"cannot resolve host {host!r}: {error}", field="host") from error
     failure: Optional[BaseException] = None
     for number, (family, kind, protocol, _, address) in enumerate(addresses):
@@ -81,12 +81,12 @@ def open_transport(transport: Transport, host: str, port: int, deadline: Deadlin
         if seconds is not None:
             seconds /= len(addresses) - number  # so that a silent address leaves time for others
         try:
-            transport.attach(socket.socket(family, kind, protocol))  # or the kernel has no IPv6
+            transport.attach(socket.socket(family, kind, protocol))  # OSError: no IPv6
             _connect(transport, address, Deadline(seconds))
             set_socket_options(transport.sock)
             return
         except (OSError, Expired) as error:
-            raise_from_handler(error)
+            reraise_if_from_handler(error)
             failure = error
     if deadline.remaining() == 0.0:
         raise ConnectTimeout(f"timed out while connecting to {host} port {port}")
@@ -101,7 +101,7 @@ def _connect(transport: Transport, address: Tuple[Any, ...], deadline: Deadline)
     sock = transport.sock
     code = sock.connect_ex(address)
     if code in (errno.EINPROGRESS, errno.EWOULDBLOCK, errno.EAGAIN):
-        while not transport.wait(True, deadline.remaining()):
+        while not transport.wait(write=True, seconds=deadline.remaining()):
             pass  # another thread interrupted the wait
         code = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
     if code:
@@ -126,7 +126,7 @@ def set_socket_options(sock: socket.socket) -> None:
             if hasattr(socket, name):
                 sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
     except OSError as error:
-        raise_from_handler(error)
+        reraise_if_from_handler(error)
         # Another kind of socket, or a broken one, which its first use will show.
 
 
@@ -164,7 +164,7 @@ def start_tls(
             f"the certificate of {server_name} is not trusted: {error.verify_message}", field=field
         ) from error
     except (OSError, ValueError) as error:
-        raise_from_handler(error)
+        reraise_if_from_handler(error)
         raise TLSError(
             f"TLS handshake with {server_name} failed: {error}; check tlsenable and tlsbindaddr in "
             "manager.conf, and that this is the TLS port",

@@ -47,8 +47,8 @@ MAX_EVENTS = 10_000
 #: thousand; much larger ones may be an attack.
 MAX_EVENT_BYTES = 32 * 1024 * 1024
 
-#: Reads (16 MiB, more than a socket buffers) before an action is sent or after a write failed, for
-#: a peer that keeps sending must not block the call.
+#: Maximum number of reads (16 MiB, more than a socket buffers) before an action is sent, and after
+#: a write failed: a peer that keeps sending must not block the call.
 _MAX_DRAIN_READS = 256
 
 #: Seconds that close() waits for the call that uses the connection, at most. A call that looks up a
@@ -56,7 +56,7 @@ _MAX_DRAIN_READS = 256
 CLOSE_WAIT = 0.05
 
 #: Why a connection has ended, or none is opened.
-CLOSED = "the client was closed"
+CLIENT_CLOSED = "the client was closed"
 
 #: Why the connection ended, if the server did not respond to a Ping.
 _NO_PONG = "no response to the health check"
@@ -106,7 +106,7 @@ class SendQueue(Deque[PendingAction]):
         self._offset = 0  # bytes of the oldest action that are written
 
     def next_chunk(self) -> bytes:
-        """Return what to write next, in one write."""
+        """Return the next chunk to write."""
         first = self[0].wire
         start = self._offset
         if self._is_tls:
@@ -119,7 +119,7 @@ class SendQueue(Deque[PendingAction]):
         return b"".join([pending.wire for pending in self])[start:]
 
     def advance(self, count: int) -> None:
-        """Remove the bytes that were written (their number, int)."""
+        """Remove ``count`` bytes (int) that were written."""
         self._offset += count
         while self and self._offset >= len(self[0].wire):
             self._offset -= len(self.popleft().wire)
@@ -218,14 +218,14 @@ class AMIConnection:
         if data:
             self._send_queue.append(PendingAction("Login", "", data))
 
-    def is_alive(self, deadline: Deadline) -> bool:
-        """Process pending input, and check the health if it is due; return False if it ended."""
+    def check_alive(self, deadline: Deadline) -> bool:
+        """Process pending input, send a Ping if it is due, and return whether nothing has ended."""
         if self.transport.close_reason is not None:
             self.close(self.transport.close_reason)
         if self.failure is not None:
             return False
         try:
-            if self.transport.is_tls or self.transport.poll(False, 0.0):
+            if self.transport.is_tls or self.transport.poll(write=False, seconds=0.0):
                 self._drain(deadline)
             if self._send_queue:
                 self._remove_unwanted()
@@ -286,6 +286,7 @@ class AMIConnection:
             raise
 
     def _close_after(self, error: Closed) -> None:
+        """Close after an error, and make the first reason its text."""
         self.close(str(error))
         error.args = (self.failure,)
 
@@ -451,10 +452,10 @@ class ClientState:
         self.closed = True
         transport = self.transport
         if transport is not None:
-            transport.request_close(CLOSED)
+            transport.request_close(CLIENT_CLOSED)
         try:
             with Call(self, Deadline(CLOSE_WAIT)):
-                self.close_locked(CLOSED)
+                self.close_locked(CLIENT_CLOSED)
         except (LockTimeout, ReentrantCall):
             pass  # the call that holds the lock closes the connection when it ends
 
@@ -493,5 +494,5 @@ class Call(Claim):
         if kind is None or issubclass(kind, _CLEAN):
             state.in_use = False
         if state.closed:
-            state.close_locked(CLOSED)
+            state.close_locked(CLIENT_CLOSED)
         state.lock.release(self)

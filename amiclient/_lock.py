@@ -44,7 +44,8 @@ class Claim:
         if self.frame is None:
             return False
         try:
-            self.frame.clear()  # it may be alive in a traceback; only an executing one refuses
+            # Only an executing frame refuses. A finished one may be alive in a traceback.
+            self.frame.clear()
         except (AttributeError, RuntimeError):  # AttributeError: released meanwhile
             return self.frame is not None
         return False
@@ -59,7 +60,7 @@ class FairLock:
         self._claims: Dict[Claim, None] = {}
 
     def has_waiters(self) -> bool:
-        """Return True if a call waits that does more than listen."""
+        """Return True if a call that does more than listen waits for the lock."""
         return any(claim.on_contention is None for claim in list(self._claims)[1:])
 
     def is_held(self) -> bool:

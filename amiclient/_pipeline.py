@@ -204,7 +204,7 @@ class SendPipeline(Generic[MessageT]):
     def _exchange_locked(self, connection: AMIConnection, deadline: Deadline, wait: bool) -> None:
         reason: Union[Expired, Closed, None] = None
         try:
-            if connection.is_alive(Deadline(self._timeout)):
+            if connection.check_alive(Deadline(self._timeout)):
                 self._enqueue(connection)
             first = self._entries[0].pending
             if wait and first is not None and first.result is None:
@@ -283,9 +283,11 @@ class SendResults(Generic[MessageT]):
             return method()
         except ValueError as error:
             assert error.__traceback__ is not None
-            if error.__traceback__.tb_next is not None:  # raised by the iterable of the caller
+            # "generator already executing" is raised in this frame, an error of the caller's
+            # iterable in a deeper one.
+            if error.__traceback__.tb_next is not None:
                 raise
-        raise ReentrantCall("another thread is reading the results")
+        raise ReentrantCall("the results are being read, by another thread or by an outer call")
 
     def close(self) -> None:
         """Stop sending; up to a window of messages are in flight and may be delivered.

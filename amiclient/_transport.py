@@ -18,10 +18,12 @@ from .exceptions import ConnectError
 #: Bytes to read at once. The responses to a window of messages are some kilobytes.
 _READ_SIZE = 64 * 1024
 
-#: Timeouts from here on count as none: 23 days. poll() cannot wait for 25 days.
+#: The maximum timeout in seconds (23 days); a longer one counts as no limit. poll() cannot wait for
+#: 25 days.
 MAX_TIMEOUT = 2_000_000.0
 
-#: The exceptions that mean that the socket is not ready, also with TLS.
+#: The exceptions that mean that the socket is not ready, also with TLS. They are compared by name,
+#: so that ssl is imported only if it is used.
 _WOULD_BLOCK = ("BlockingIOError", "InterruptedError", "SSLWantReadError", "SSLWantWriteError")
 
 #: The exceptions that mean the end of the stream with TLS. A peer that closes without TLS's
@@ -44,11 +46,11 @@ class CloseRequested(Closed):
     """Another thread has requested to close the connection."""
 
 
-def raise_from_handler(error: BaseException) -> None:
-    """Raise an OSError again if a signal handler raised it, such as ``TimeoutError()``.
+def reraise_if_from_handler(error: BaseException) -> None:
+    """Raise the exception again if a signal handler raised it, such as ``TimeoutError()``.
 
-    Errors of the system have a number. A handler may run just after the system has done its work,
-    so that its exception tells nothing about the socket.
+    Errors of the system have an errno. The exception of a handler has none, and says nothing about
+    the socket.
     """
     if isinstance(error, OSError) and error.errno is None:
         raise error
@@ -82,7 +84,7 @@ class Deadline:
         return seconds if seconds > 0.0 else 0.0
 
     def next_wait(self) -> Optional[float]:
-        """Return :meth:`remaining` for one of several waits; 0 is returned once, then it raises.
+        """Return :meth:`remaining` for one of several waits; after 0, the next call raises Expired.
 
         Data that arrives by the deadline is still read, but a peer that never stops sending cannot
         extend the call.
@@ -134,9 +136,9 @@ class Waker:
 class Transport:
     """A stream socket, from before it is connected until it is closed.
 
-    Any thread may call :meth:`wake` and :meth:`request_close`, and only the thread that uses the
-    connection the rest. Methods that wait raise Expired if the time passes, CloseRequested after
-    :meth:`request_close`, and Closed if the connection is broken.
+    Any thread may call :meth:`wake` and :meth:`request_close`. Only the thread that uses the
+    connection may call the other methods. Methods that wait raise Expired if the time passes,
+    CloseRequested after :meth:`request_close`, and Closed if the connection is broken.
     """
 
     def __init__(self) -> None:
@@ -231,7 +233,7 @@ class Transport:
         try:
             return self._sock.recv(_READ_SIZE)
         except OSError as error:
-            raise_from_handler(error)
+            reraise_if_from_handler(error)
             if type(error).__name__ in _WOULD_BLOCK:
                 return None
             if is_eof(error):
@@ -265,7 +267,7 @@ class Transport:
             return count
         except OSError as error:
             data = b""  # it may hold a secret, and error reports show the variables of this frame
-            raise_from_handler(error)
+            reraise_if_from_handler(error)
             if type(error).__name__ in _WOULD_BLOCK:
                 self.has_partial_record = self.is_tls
                 return 0

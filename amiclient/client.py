@@ -22,8 +22,8 @@ from ._connect import (
     tls_context,
 )
 from ._connection import (
+    CLIENT_CLOSED,
     CLOSE_WAIT,
-    CLOSED,
     MAX_EVENT_BYTES,
     MAX_EVENTS,
     AMIConnection,
@@ -168,7 +168,8 @@ class Client:
         ``health_check_interval`` (seconds or ``none``), ``mechanism``, ``events``, ``max_events``,
         and for ``amis`` also ``cafile`` (the path for ``tls``) and ``tls_hostname``.
 
-        :raises ValueError: if the URL is invalid; the error never contains the secret.
+        :raises ValueError, LocalProtocolError: if the URL is invalid; the error never contains the
+            secret.
         """
         from .url import parse_url
 
@@ -192,8 +193,9 @@ class Client:
         :raises ConnectTimeout: if it takes longer than ``timeout``.
         :raises NotAnAMIServer: if the server does not speak AMI.
         :raises LoginFailed: if the server rejects the username or secret.
+        :raises NotConnected: if the given ``sock`` was used already.
         """
-        self._connect_locked(join=False)
+        self._connect_or_join(join=False)
 
     def close(self) -> None:
         """Close the connection immediately, without Logoff.
@@ -211,6 +213,7 @@ class Client:
         """Log off (``Action: Logoff``), wait for the response, and close the connection.
 
         :raises NotConnected: if the client is not connected.
+        :raises NotSent, OutcomeUnknown: as :meth:`send_message`.
         """
         try:
             self._call(Action("Logoff"), timeout)
@@ -236,7 +239,7 @@ class Client:
         :raises LocalProtocolError: if the message would not arrive unchanged.
         :raises NotSent: if the message was not sent; sending again is safe.
         :raises ActionFailed: if the server returned an error.
-        :raises OutcomeUnknown: if it was sent and no response arrived.
+        :raises OutcomeUnknown: if it was sent and no valid response arrived.
         """
         action_id = os.urandom(16).hex()
         message = MessageSend(to, body, from_, variables, destination, action_id)
@@ -278,6 +281,7 @@ class Client:
         :param timeout: seconds to wait for each result (float); None for no limit.
         :return: an iterator of :class:`SendResult`. The first request raises a :class:`NotSent` if
             the client cannot connect; nothing is read from the iterable then.
+        :raises TypeError, ValueError: for an invalid window or timeout.
         """
         _check_number(window, "window", 1, MAX_WINDOW)
         seconds = self._seconds(timeout)
@@ -331,7 +335,7 @@ class Client:
         return self._events(self._seconds(timeout))
 
     def __enter__(self) -> Client:
-        self._connect_locked(join=True)
+        self._connect_or_join(join=True)
         return self
 
     def __exit__(self, kind: Optional[Type[BaseException]], *_: object) -> None:
@@ -378,7 +382,7 @@ class Client:
             state = self._states.setdefault(pid, ClientState(closed))
         return state
 
-    def _connect_locked(self, join: bool) -> None:
+    def _connect_or_join(self, join: bool) -> None:
         """Connect; with ``join``, use an open connection and count the ``with`` statement."""
         deadline = Deadline(self.timeout)
         state = self._state()
@@ -397,10 +401,10 @@ class Client:
     ) -> AMIConnection:
         """Return an open connection; connect if there is none or it has ended."""
         connection = state.connection
-        if not state.closed and connection and connection.is_alive(deadline):
+        if not state.closed and connection and connection.check_alive(deadline):
             return connection
         if state.closed or action and action.name.lower() == "logoff":
-            raise NotConnected(CLOSED if state.closed else "not connected")
+            raise NotConnected(CLIENT_CLOSED if state.closed else "not connected")
         return self._open(state, deadline)
 
     def _execute(self, action: Action, timeout: Timeout) -> ActionResult:
@@ -459,7 +463,7 @@ class Client:
         try:
             state.transport = transport = Transport()
             if state.closed:  # meanwhile; from here on, close() asks the transport
-                raise CloseRequested(CLOSED)
+                raise CloseRequested(CLIENT_CLOSED)
             self._connect(transport, deadline)
             session = Session(
                 self._username,

@@ -15,7 +15,7 @@ They extend the exceptions of the codec, :mod:`amiproto.exceptions`::
     │   ├── SendFailed           the connection ended before the action was sent
     │   └── SendTimeout          timeout before the action was sent
     ├── ActionFailed             the server returned an error; a message was not sent
-    ├── OutcomeUnknown           sent, but no response; the action may have been carried out
+    ├── OutcomeUnknown           sent, but no valid response; it may have been carried out
     │   ├── ConnectionLost       the connection ended before the response
     │   └── ResponseTimeout      no response within the timeout
     └── EventOverflow            events were dropped because the buffer was full
@@ -39,13 +39,13 @@ TECHNOLOGY_NOT_FOUND = "Message technology not found."
 
 #: The error message if the endpoint does not exist, or its AOR has no contact: the same message
 #: arrives after a REGISTER (11.25, 16.28, 22.10). Nothing was carried out.
-SEND_FAILED = "Message failed to send."
+MESSAGE_FAILED = "Message failed to send."
 
 #: The error message without the write class that an action needs, ``message`` for MessageSend
 #: (11.25, 16.28, 22.10).
 PERMISSION_DENIED = "Permission denied"
 
-_TEMPORARY = (SHUTTING_DOWN, TECHNOLOGY_NOT_FOUND, SEND_FAILED)
+_TEMPORARY = (SHUTTING_DOWN, TECHNOLOGY_NOT_FOUND, MESSAGE_FAILED)
 
 
 class ConnectError(NotSent, ConnectionError):
@@ -91,7 +91,8 @@ class NotConnected(NotSent):
 class ReentrantCall(NotSent, RuntimeError):
     """A signal handler or ``__del__`` called the client during another call of the same thread.
 
-    The other call goes on. Retryable when it has ended. In a signal handler, set a flag and send
+    Also raised for a :class:`SendResults` that is being read already. The other call goes on.
+    Retryable when it has ended. In a signal handler, set a flag and send
     later, or use another client. The handler must catch the exceptions of clients: one that leaves
     it ends the other call, whose message may have been sent.
     """
@@ -129,7 +130,7 @@ class ActionFailed(AMIError):
 
 
 class OutcomeUnknown(AMIError):
-    """The action was sent but no response arrived: it may have been carried out.
+    """The action was sent, but no valid response arrived. It may have been carried out.
 
     Not retryable, including its subclasses: the message might arrive twice.
     """
@@ -138,7 +139,7 @@ class OutcomeUnknown(AMIError):
 
 
 class ConnectionLost(OutcomeUnknown, ConnectionError):
-    """The connection ended before the response arrived. Not retryable.
+    """The connection ended before the response, or while ``events()`` waited. Not retryable.
 
     Asterisk carries out an action before it sends the response.
     """

@@ -21,8 +21,8 @@ from amiproto import (
 from ._lock import LockTimeout
 from ._transport import Closed, CloseRequested, Expired
 from .exceptions import (
+    MESSAGE_FAILED,
     PERMISSION_DENIED,
-    SEND_FAILED,
     TECHNOLOGY_NOT_FOUND,
     ActionFailed,
     ConnectError,
@@ -135,7 +135,7 @@ def _result_dict(
 _HINTS = {
     PERMISSION_DENIED: "; check write in manager.conf; MessageSend needs the class message",
     TECHNOLOGY_NOT_FOUND: "; its module is not loaded, or not yet; Asterisk 21 has no sip any more",
-    SEND_FAILED: "; the endpoint does not exist, or has no registered contact",
+    MESSAGE_FAILED: "; the endpoint does not exist, or has no registered contact",
 }
 
 

@@ -56,7 +56,7 @@ class NeedData(enum.Enum):
         return "NEED_DATA"
 
 
-#: Returned by ``next_event`` if it needs more data, from ``receive_data``, for the next event.
+#: Returned by ``next_event`` if it needs more data: call ``receive_data``.
 NEED_DATA = NeedData.NEED_DATA
 
 
@@ -160,9 +160,10 @@ class Connection:
         if len(self._reader) > self._max_backlog:
             raise self.fail(
                 RemoteProtocolError(
-                    f"more than {self._max_backlog} bytes are unread; call next_event() until it "
-                    "returns NEED_DATA before feeding more data",
+                    f"{len(self._reader)} bytes are unread; the limit is {self._max_backlog}; call "
+                    "next_event() until it returns NEED_DATA before feeding more data",
                     limit=self._max_backlog,
+                    actual=len(self._reader),
                 )
             )
         self._buffer += data
@@ -326,4 +327,6 @@ def _parse(wire: bytes) -> Message:
 
 
 def _copy_error(error: RemoteProtocolError) -> RemoteProtocolError:
-    return RemoteProtocolError(error.message, limit=error.limit, action_id=error.action_id)
+    return RemoteProtocolError(
+        error.message, limit=error.limit, actual=error.actual, action_id=error.action_id
+    )

@@ -132,10 +132,10 @@ class ProtocolError(AMIError):
 
 
 class LocalProtocolError(NotSent, ProtocolError):
-    """The request cannot be sent at all, or not in this state.
+    """The request is invalid, or not possible in this state.
 
-    Nothing was sent, and the connection is unchanged. Not retryable: the same request would be
-    rejected again.
+    Nothing was sent, and the connection is unchanged. Not retryable: repeating the call at once
+    fails again.
     """
 
     retryable = False

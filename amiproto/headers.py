@@ -37,7 +37,7 @@ class Headers:
 
     :param lines: pairs of name and value, a mapping, other Headers; or the bytes of a stanza whose
         lines end in CR LF, with its blank line.
-    :raises TypeError: if a name or value is not a str.
+    :raises TypeError: for other objects, and if a name or value is not a str.
 
     >>> headers = Headers([("Output", "one"), ("Output", "two")])
     >>> headers["output"], headers.get_all("OUTPUT")
@@ -193,10 +193,10 @@ def to_exact_pairs(lines: Pairs, argument: str) -> List[Pair]:
 def redacted(headers: Pairs) -> Iterator[Pair]:
     """Yield the (name, value) pair of each line, with secrets replaced by ``<redacted>``.
 
-    These are the values of names for which :func:`is_secret_name` is true, and everything behind
-    such a name and its ``=`` in a value. In UpdateConfig, ``Var-000000: secret`` names what
-    ``Value-000000`` and ``Match-000000`` hold; Setvar, Getvar and VarSet have ``Variable`` and
-    ``Value``. A secret with any other name is not recognized.
+    These are the values of secret names (:func:`is_secret_name`), and in other values all text
+    after a secret name and its ``=`` or ``:``. If ``Variable`` or ``Var-N`` is a secret name, so
+    are ``Value``, ``Value-N`` and ``Match-N`` (Setvar, VarSet, UpdateConfig). A secret with any
+    other name is not recognized.
 
     :param headers: pairs, a mapping, or :class:`Headers`.
 
@@ -218,7 +218,7 @@ def redacted(headers: Pairs) -> Iterator[Pair]:
 
 
 def _redact_setting(value: str) -> str:
-    """Return a value with everything behind the first name of a secret and its ``=`` replaced."""
+    """Return a value without the text after the first secret name and its ``=`` or ``:``."""
     start = 0
     for separator in _SEPARATOR.finditer(value):
         if _SECRET_SETTING.search(value, start, separator.start()):

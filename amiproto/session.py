@@ -52,13 +52,14 @@ _NEW_IDS = 64
 _SERVER_HEADERS = frozenset({"response", "actionid", "message", "ping", "timestamp", "challenge"})
 
 
-#: The classes of events that Asterisk knows, and the words for all, none and a switch (16.28,
-#: 22.10). It ignores any other word, capitals and blanks included: the login succeeds, and no event
-#: is ever sent.
+#: The event classes of Asterisk, and the words for all and no events (16.28, 22.10). Asterisk
+#: ignores any other class, also one with capitals or spaces: the login succeeds, but no event is
+#: sent.
 _EVENT_CLASSES = frozenset(
     "system call log verbose command agent user config dtmf reporting cdr dialplan originate agi cc"
     " aoc test security message all none".split()
 )
+#: The words that turn all events on or off. Asterisk accepts them in capitals, too.
 _EVENT_SWITCHES = frozenset("on off yes no true false".split())
 
 
@@ -77,7 +78,7 @@ def _check_event_mask(events: str) -> str:
 
 #: The probable causes of a failed login, by the message of the response, or else by the step.
 _HINTS = {
-    LOGIN_IN_USE: "; the user has another session, and manager.conf allowmultiplelogin=no",
+    LOGIN_IN_USE: "; the user has another session, and manager.conf has allowmultiplelogin=no",
     SHUTTING_DOWN: "",
     "challenge": '; if the server has no Challenge, use mechanism="plain", which sends the secret',
     "login": "; check the username, the secret, and the permit and deny lines of manager.conf",
@@ -95,7 +96,7 @@ class Login:
     :param mechanism: :data:`MD5` or :data:`PLAIN`.
     :param events: the event mask: ``"off"``, ``"on"``, or classes such as ``"call,system"``. With
         ``"off"``, the server sends no asynchronous events.
-    :raises LocalProtocolError: for an unknown mechanism.
+    :raises LocalProtocolError: for an unknown mechanism or event class.
     :raises InvalidHeader, LineTooLong: if the username or secret cannot be sent.
     """
 
@@ -182,7 +183,7 @@ class ServerLogin:
     :param challenge: a random number in decimal digits (str), another one for each connection. It
         is sent in response to Challenge. Before that, no key is accepted.
     :raises LocalProtocolError: if the challenge has other characters.
-    :raises InvalidHeader: for a secret that cannot be encoded.
+    :raises InvalidHeader: for a username or secret that cannot be encoded.
     """
 
     def __init__(self, users: Mapping[str, Union[str, bytes]], *, challenge: str) -> None:
@@ -198,6 +199,11 @@ class ServerLogin:
         self._users: Dict[bytes, Tuple[str, bytes]] = {}
         for name, secret in users.items():
             name = to_exact_str(name, "each name in users")
+            if not is_encodable(name):
+                raise InvalidHeader(
+                    f"the username {quote(name)} contains a lone surrogate, which cannot be encoded",
+                    field="Username",
+                )
             self._users[to_bytes(name).lower()] = (name, _encode_secret(secret))
 
     def receive_action(self, action: Action) -> Optional[Response]:
@@ -426,9 +432,10 @@ class Session:
         Write the ``wire`` of the returned action.
 
         :param action: an :class:`Action`. If it has no ActionID, it gets a random one.
-        :raises LocalProtocolError: before the login and after Logoff, if too many actions are
-            pending, if one of them has the same ActionID, and as :meth:`Action.check_server` does.
-            The session is then unchanged.
+        :raises LocalProtocolError: before the login, after Logoff and after the end of the stream,
+            if too many actions are pending, if one of them has the same ActionID, and as
+            :meth:`Action.check_server` does. The session is then unchanged.
+        :raises TypeError: for any other object.
         """
         if not isinstance(action, Action):
             if isinstance(action, Message):
@@ -569,9 +576,8 @@ class Session:
         self._previous = response
         if self._login is not None:
             return self._handle_login(response)
-        # One module writes "Start" with a capital letter (16.28, 22.10).
         event_list = _event_list(response)
-        if event_list == "start" or not event_list and self._starts_unmarked_list(response):
+        if event_list == "start" or (not event_list and self._starts_unmarked_list(response)):
             if is_abandoned:
                 self._abandoned_lists.add(action_id)
             else:
@@ -590,10 +596,7 @@ class Session:
 
     def _is_trusted_context(self) -> bool:
         """Return whether the next stanza cannot be part of a header value of the previous one."""
-        previous = self._previous
-        if previous is None:
-            return False
-        return all(name.lower() in _SERVER_HEADERS for name in previous.headers)
+        return self._previous is not None and _has_only_server_headers(self._previous)
 
     def _starts_unmarked_list(self, response: Response) -> bool:
         # Asterisk 11 marks some lists only in the message text, and ends them with an event whose
@@ -602,7 +605,7 @@ class Session:
             self._is_legacy
             and response.name == "Success"
             and response.message.lower().endswith("will follow")
-            and all(name.lower() in _SERVER_HEADERS for name in response.headers)
+            and _has_only_server_headers(response)
         )
 
     def _handle_event(self, event: Event) -> Union[ActionResult, Event, None]:
@@ -646,8 +649,15 @@ class Session:
         return f"<Session {state} logged_in={self.logged_in} outstanding={len(self.outstanding)}>"
 
 
+def _has_only_server_headers(message: Message) -> bool:
+    return all(name.lower() in _SERVER_HEADERS for name in message.headers)
+
+
 def _event_list(message: Message) -> str:
-    """Return the value of EventList in lower case, or an empty str."""
+    """Return the value of EventList in lower case, or an empty str.
+
+    One module writes "Start" with a capital letter (16.28, 22.10).
+    """
     if message.wire.lower().find(b"eventlist") < 0:
         return ""  # faster than splitting the lines of every message
     # The server writes EventList before all values that others can choose. An EventList after them

@@ -25,7 +25,7 @@ from .send import show_message
 from .signals import Signals
 
 #: Limit for the records that were read and have no result in the output yet: those that may have
-#: been sent before a SIGKILL. It is the window of send_messages().
+#: been sent before a SIGKILL. It is also the window of send_messages().
 _MAX_PENDING = 32
 
 #: The exit codes for lines that ``--retry`` does not send again.
@@ -122,12 +122,12 @@ class Batch:
         return worst_code(self._codes)
 
     def _send(self, client: Client, messages: Iterator[MessageSend]) -> None:
-        """Send messages and write the results; without a connection, write that as the result."""
+        """Send messages and write their results; if connecting fails, the error is the result."""
         error = self._error
         if error is None:
             try:
                 self._signals.connect(client)
-                with closing(client.send_messages(messages)) as results:
+                with closing(client.send_messages(messages, window=_MAX_PENDING)) as results:
                     for result in results:
                         self._complete(result.receipt or result.error)
                 return

@@ -105,9 +105,10 @@ class Settings:
 
 @contextmanager
 def open_client(options: argparse.Namespace, settings: Settings) -> Iterator[Client]:
-    """Yield a client, not connected yet; with ``--loopback`` of a server inside the command.
+    """Yield a client that is not connected yet.
 
-    At the end the messages that this server received are printed; of a batch, to standard error.
+    With ``--loopback``, its server runs inside the command. At the end the messages that it
+    received are printed; those of a batch, to standard error.
     """
     if not options.loopback:
         with closing(settings.make_client()) as client:
@@ -176,7 +177,7 @@ def _parse_number(kind: Type[float], limit: int, text: str) -> float:
     except ValueError:
         number = kind(0)
     if not 0 < number < limit or text != text.strip():
-        raise ValueError(f"invalid value {text!r}; expected a number from 0 to {limit}")
+        raise ValueError(f"invalid value {text!r}; expected a number above 0, below {limit}")
     return number
 
 

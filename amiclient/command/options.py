@@ -25,7 +25,9 @@ class Exit:
 
 
 #: Exit codes of failures, the most important first: unknown outcomes, then retryable ones.
-_PRECEDENCE = (74, 75, 77, 76, 69, 65)
+_PRECEDENCE = (
+    Exit.IOERR, Exit.TEMPFAIL, Exit.NOPERM, Exit.PROTOCOL, Exit.UNAVAILABLE, Exit.DATAERR
+)  # fmt: skip
 
 _EPILOG = """\
 Settings are read from the options, then from the environment, then from the
@@ -42,7 +44,7 @@ SIGKILL, up to 32 lines after the last line of the output may have been sent.
 To send no line twice, repeat the command with --skip N, where N is the number
 of lines in the output plus 32.
 
-exit codes (sysexits.h); of several failures, the first of 74, 75, 77, 76, 69:
+exit codes (sysexits.h); of several failures, the first of 74 75 77 76 69 65:
     0  the server accepted all messages (accepted is not yet delivered)
    64  invalid command line
    65  a message cannot be sent exactly, or a line of a batch is invalid
@@ -79,7 +81,7 @@ def exit_code(error: AMIError) -> int:
 
 def worst_code(codes: Collection[int]) -> int:
     """Return the most important of the exit codes of several messages (int)."""
-    return next((code for code in _PRECEDENCE if code in codes), 0)
+    return next((code for code in _PRECEDENCE if code in codes), Exit.OK)
 
 
 def describe_error(error: AMIError, sources: Mapping[str, str]) -> str:
@@ -165,7 +167,7 @@ def parse(arguments: Optional[List[str]]) -> argparse.Namespace:
         (options.body_file is not None and not options.to, "--body-file requires --to"),
         (None not in (options.body, options.body_file), "use --body or --body-file, not both"),
         (options.skip and not options.is_batch, "--skip requires --batch or --retry"),
-        (options.skip < 0, "--skip requires a positive number"),
+        (options.skip < 0, f"--skip is {options.skip}; the minimum is 0"),
         (options.dry_run and options.loopback, "--dry-run cannot be used with --loopback"),
         (options.dry_run and options.check, "--dry-run cannot be used with --check"),
         (options.loopback and is_tls, "--loopback cannot be used with TLS"),

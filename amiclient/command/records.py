@@ -60,7 +60,7 @@ class LineReader:
     def fill(self, wait: bool) -> bool:
         """Read until there is a line or the end of the input.
 
-        :return: False if there is neither yet; not with ``wait``.
+        :return: False if there is neither yet; with ``wait``, always True.
         :raises CommandError: if reading fails.
         """
         timeout = _POLL_INTERVAL if wait else 0.0
@@ -258,7 +258,7 @@ def _decoded_lines(reader: LineReader) -> Iterator[Tuple[int, str]]:
 
 
 def _check_text(text: str) -> str:
-    if len(text) > MAX_LINE:
+    if len(text.encode("utf-8", "surrogateescape")) > MAX_LINE:
         return f"line exceeds {MAX_LINE} bytes"
     if _SURROGATE.search(text):
         return "not UTF-8; save the file as UTF-8 (Excel: CSV UTF-8)"

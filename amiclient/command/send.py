@@ -103,11 +103,11 @@ def check(client: Client, options: argparse.Namespace, signals: Signals) -> int:
 
 
 def _read_body(path: Optional[str]) -> str:
-    """Return all of a file, or standard input without its last line end, as ``$(...)`` does."""
-    name = "standard input" if path in (None, "-") else str(path)
+    """Return the text of a file; without a path, standard input without its last line end."""
+    name = "standard input" if path is None or path == "-" else path
     try:
-        if name == str(path):
-            with open(name, "rb") as file:
+        if path is not None and path != "-":
+            with open(path, "rb") as file:
                 data = file.read(_MAX_TEXT + 1)
         elif sys.stdin is None:
             raise CommandError(Exit.NOINPUT, "no message text: use --body or standard input")

@@ -57,7 +57,7 @@ def user_event(action: Action, version: Version) -> Event:
 
 
 class CoreActions:
-    """The actions that need nothing of the connection. The state is that of one server."""
+    """The actions that do not depend on a connection. A server has one object."""
 
     def __init__(self, version: Version) -> None:
         self._version = version

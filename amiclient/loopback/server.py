@@ -58,7 +58,7 @@ _MAX_EVENTS_ID = 255
 
 #: The most variables that chan_sip sends. It keeps 53 whole; the next two take the places of
 #: Content-Length and Content-Type (11.25, 16.28).
-_MAX_SIP_VARIABLES = MAX_SIP_VARIABLES + 2
+_SENT_SIP_VARIABLES = MAX_SIP_VARIABLES + 2
 
 #: The most bytes of one read from a plain socket. How the bytes are cut makes no difference.
 _PLAIN_READ = 64 * 1024
@@ -347,7 +347,8 @@ class LoopbackServer:
             return [response(action, b"Success", b"Event Sent")]
         return self._core.respond(action)
 
-    # The next two run while the connection is locked for writing: no event precedes the response.
+    # The next two are generators, which run under the lock for writing: no event precedes the
+    # response.
 
     def _log_in(self, connection: _ClientConnection, action: Action) -> Iterable[Message]:
         login = connection.login
@@ -377,7 +378,7 @@ class LoopbackServer:
             variables = effective_variables(action.wire, first_wins=True)
             fields = fields._replace(variables=variables)
         if fields.technology == "sip":
-            fields = fields._replace(variables=fields.variables[:_MAX_SIP_VARIABLES])
+            fields = fields._replace(variables=fields.variables[:_SENT_SIP_VARIABLES])
         message = Received(*fields, action_id=action.action_id, wire=action.wire)
         if not message.target:
             return response(action, b"Error", b"No 'To' address specified.")

@@ -40,8 +40,13 @@ ESCAPE = r"%[0-9A-Fa-f]{2}"
 LONE_PERCENT = r"%(?![0-9A-Fa-f]{2})"
 
 
+#: The reserved characters ``$&+,/;=?`` in hex digits. Both send them unescaped in a user, which is
+#: another user then.
+RESERVED = "24|26|2B|2C|2F|3B|3D|3F"
+
+
 def escape_except(*codes: str) -> str:
-    """Return the pattern of an escaped byte, except these (two hex digits each)."""
+    """Return the pattern of an escaped byte, except these (patterns of two hex digits)."""
     return rf"%(?!(?i:{'|'.join(codes)}))[0-9A-Fa-f]{{2}}"
 
 
@@ -161,7 +166,7 @@ class SIPTechnology(Technology):
     def strip(self, fields: MessageFields) -> MessageFields:
         """Strip From, and a To that does not route."""
         from_ = fields.from_
-        if from_ and ("<" in from_ or not self.has_bare_names):
+        if from_ and from_[0] == " " and ("<" in from_ or not self.has_bare_names):
             fields = fields._replace(from_=from_.lstrip(" "))
         if fields.destination is not None:
             fields = fields._replace(to=fields.to.lstrip(" "))

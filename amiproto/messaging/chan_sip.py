@@ -19,6 +19,7 @@ from ._sip import (
     LONE_PERCENT,
     PARAMETERS_DROPPED,
     PORT,
+    RESERVED,
     SCHEME_HINTS,
     USER_CHARACTER,
     Hints,
@@ -34,7 +35,7 @@ from .technology import NEVER, register
 
 # The user in From: an escaped reserved character is sent unescaped, and an escaped NUL ends it. An
 # escaped % stays escaped.
-_USER_ESCAPE = escape_except("00", "24", "26", "2B", "2C", "2F", "3B", "3D", "3F")
+_USER_ESCAPE = escape_except("00", RESERVED)
 _USER = rf"(?:{USER_CHARACTER}|{_USER_ESCAPE})+"
 
 # After the name in From: a URI, of which port, password, parameters and headers would be dropped,
@@ -58,7 +59,7 @@ _TARGET = (
 )
 
 # Bytes that chan_sip does not escape in a user.
-_UNESCAPED = rb"[A-Za-z0-9\-_.!~*'()&=+$,;?/]"
+_UNESCAPED = USER_CHARACTER.encode()
 _ESCAPED_BYTE = rb"%(..)"
 _QUOTED_PAIR = r"\\(.)"
 
@@ -91,7 +92,7 @@ FROM_HINTS: Hints = (
     ),
     *BRACKET_HINTS,
     *SCHEME_HINTS,
-    ("uri", "%(?i:2[46BCF]|3[BDF])", DIFFERENT_ADDRESS),
+    ("uri", f"%(?i:{RESERVED})", DIFFERENT_ADDRESS),
     ("uri", "%00", BROKEN_ADDRESS),
     *CHARACTER_HINTS,
     ("uri", r"\[", "an IPv6 address would lose its brackets; use a host name"),

@@ -1,4 +1,4 @@
-"""The definition of the fields of a message, from which all other modules derive theirs."""
+"""The fields of a message, and their names in AMI, JSON and CSV."""
 
 from __future__ import annotations
 
@@ -11,10 +11,9 @@ from ..headers import Pair
 class MessageFields(NamedTuple):
     """The fields of a message, without its ActionID.
 
-    This is the only list of them: :class:`MessageSend` is built from it and is read back as one,
-    technologies check it, and the command and the loopback server derive their fields from it and
-    from :data:`HEADERS`. The names are the arguments of :class:`MessageSend` and of
-    ``Client.send_message``, in order.
+    Technologies check them, and the command and the loopback server derive their keys from them and
+    from :data:`HEADERS`. The names are those of the arguments of :class:`MessageSend` and of
+    ``Client.send_message``, in the same order.
 
     :ivar str to: the ``To`` header.
     :ivar bytes body: the body, sent as ``Body`` or ``Base64Body``.
@@ -57,12 +56,10 @@ class MessageFields(NamedTuple):
 
 #: The AMI header of each field, which is also the ``field`` of an error about it. The body is sent
 #: as ``Body`` or ``Base64Body``.
-HEADERS: Mapping[str, str] = MappingProxyType(
-    {
-        name: {"variables": "Variable"}.get(name, name.rstrip("_").capitalize())
-        for name in MessageFields._fields
-    }
-)
+HEADERS: Mapping[str, str] = MappingProxyType({
+    "to": "To", "body": "Body", "from_": "From", "variables": "Variable",
+    "destination": "Destination",
+})  # fmt: skip
 
 
 def field_keys() -> Dict[str, str]:

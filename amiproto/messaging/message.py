@@ -35,11 +35,12 @@ class MessageSend(Action):
     :param destination: the ``Destination`` header (str), which routes instead of ``to``; since
         Asterisk 16.22, 18.8 and 19.0.
     :param action_id: the ActionID (str, at most 67 bytes); a session adds one if it is missing.
-    :raises TypeError: naming the argument or the variable.
-    :raises BodyTooLong: with the limit for this body.
+    :raises TypeError: if an argument has the wrong type; the error names it.
+    :raises BodyTooLong: if the body exceeds the limit of its encoding.
     :raises InvalidBody: for NUL or a lone surrogate, and with xmpp for what XML cannot carry.
     :raises InvalidVariable: for a variable that would be dropped or altered, or do damage.
     :raises InvalidAddress: for a To, From or Destination that would not be used as written.
+    :raises InvalidHeader: for an ActionID that is empty, has leading whitespace or a line end.
     :raises LineTooLong, TooManyLines: for what the server's buffers cannot hold.
     """
 
@@ -86,7 +87,7 @@ class MessageSend(Action):
                 actual=count,
                 action_id=action_id,
             )
-        # Not the constructor of Action, which encodes names and values.
+        # Not by the constructor of Action, which would check the headers again.
         self._wire = encode_action([*pairs, *variable_lines, body_header(fields.body)])
         self._headers = None
         self._name = "MessageSend"
@@ -152,10 +153,10 @@ class MessageSend(Action):
     def check_server(self, banner: Banner) -> None:
         """Reject a message that this version of the server would not send exactly.
 
-        :raises InvalidAddress: for another Destination than To if it is ignored (before 16.22, 18.8
-            and 19.0), and with ``pjsip:`` for a From with a semicolon (exact on 22.10, cut on 16.28
-            and 22.0) and for a To with a name beside another Destination (exact on 16.28 and 22.0,
-            ignored on 22.10). Versions with the same banner have the same rules.
+        :raises InvalidAddress: for a Destination that differs from To, under the AMI versions that
+            always ignore it (:data:`amiproto.limits.AMI_WITHOUT_DESTINATION`), and for a From or To
+            that some release with this banner would alter. The banner does not tell the releases
+            apart.
         """
         try:
             self._technology.check_server(self._fields, banner)
@@ -185,11 +186,10 @@ def _read_fields(wire: bytes) -> MessageFields:
 def parse_message_send(action: Action) -> MessageSend:
     """Return a MessageSend action as the server understands it, for servers and proxies.
 
-    Names match in any case and the first of repeated headers counts; leading bytes up to 0x20 of
-    a value are stripped; a ``Base64Body`` that is not empty takes precedence over ``Body``, is
-    decoded leniently and ends at a NUL. Every ``Variable`` header is read by the server's grammar,
-    in which an empty value removes an earlier one of that name, and a repeated name keeps its first
-    spelling and takes the last value (Asterisk 16 and 22; on 11 the first value counts).
+    Names match in any case, and the first of repeated headers counts. Leading bytes up to 0x20 are
+    stripped from values. A ``Base64Body`` that is not empty takes precedence over ``Body``. An
+    empty variable removes an earlier one of its name, and of two values the last one counts (16.28
+    and 22.10; on 11.25 the first one).
 
     :param action: any action of that name, built or received (:class:`Action`).
     :return: a :class:`MessageSend` with the same ``wire``; unlike one that is built, it is not
@@ -199,16 +199,20 @@ def parse_message_send(action: Action) -> MessageSend:
 
 
 def _encode_body(body: Union[str, bytes]) -> bytes:
-    if not isinstance(body, str):
-        return to_exact_bytes(body, "body")
+    if isinstance(body, str):
+        return _encode_text(body, "body", "; pass bytes to send another encoding")
+    return to_exact_bytes(body, "body")
+
+
+def _encode_text(text: str, argument: str, hint: str = "") -> bytes:
     try:
-        return str.encode(body)  # not the method of a subclass
+        return str.encode(text)  # not the method of a subclass
     except UnicodeEncodeError as error:
         start = error.start
     # Raised outside of the except block, because the error above holds the text.
     raise InvalidBody(
-        f"body contains a lone surrogate at index {start}, which cannot be encoded as UTF-8; "
-        "pass bytes to send another encoding",
+        f"{argument} contains a lone surrogate at index {start}, which cannot be encoded as UTF-8"
+        f"{hint}",
         field="Body",
     )
 
@@ -284,14 +288,7 @@ def split_body(text: str) -> List[str]:
     [1016, 984]
     """
     text = to_exact_str(text, "text")
-    try:
-        text.encode()
-    except UnicodeEncodeError as error:
-        raise InvalidBody(
-            f"text contains a lone surrogate at index {error.start}, which cannot be encoded as "
-            "UTF-8",
-            field="Body",
-        ) from None
+    _encode_text(text, "text")
     parts: List[str] = []
     start = 0
     while True:

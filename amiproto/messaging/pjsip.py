@@ -17,6 +17,7 @@ from ._sip import (
     IPV6,
     PARAMETERS_DROPPED,
     PORT,
+    RESERVED,
     SCHEME_HINTS,
     TOKEN,
     USER_CHARACTER,
@@ -32,7 +33,7 @@ from .technology import register
 # All of the following was seen on 16.28 and 22.10 unless it says otherwise.
 
 # An escaped % or reserved character is sent unescaped.
-_USER_ESCAPE = escape_except("24", "25", "26", "2B", "2C", "2F", "3B", "3D", "3F")
+_USER_ESCAPE = escape_except("25", RESERVED)
 _USER = rf"(?:{USER_CHARACTER}|{_USER_ESCAPE})+"
 _PASSWORD_ESCAPE = escape_except("24", "25", "26", "2B", "2C", "3D")
 _PASSWORD = rf"(?:[A-Za-z0-9\-_.!~*'()&=+$,]|{_PASSWORD_ESCAPE})+"
@@ -100,9 +101,9 @@ _TO = rf"{_USERINFO}{_ZONED_HOST}{_USER_PARAMETER}{_OTHER_PARAMETERS}"
 _PLAIN_TO_HEADER = rf"(?:pjsip:)?sip:{_TO}"
 _TO_HEADER = rf"(?:pjsip:)?(?:[Ss][Ii][Pp]:{_TO}|{_NAME}<[Ss][Ii][Pp]:{_TO}>)"
 
-#: The first major AMI version of which no release cuts a From at a semicolon: Asterisk 23, by its
-#: source. 16.28 and 22.0 cut it, 18.26.4, 20.20.1 and 22.10 do not, and the banners of 18.0 to
-#: 18.26.1, 20.0 to 20.14.0 and 22.0 to 22.4.0, which do by their source, are the same.
+#: The first major AMI version (Asterisk 23) of which every release keeps a From with a semicolon.
+#: 16.28 and 22.0 truncate it; 18.26.4, 20.20.1 and 22.10 do not. By their source, 18.0 to 18.26.1,
+#: 20.0 to 20.14.0 and 22.0 to 22.4.0 truncate it, with the same banners as later releases.
 _AMI_OF_23 = 12
 
 #: Major AMI versions of which every release puts a To with a name, brackets or capitals into the To
@@ -113,7 +114,7 @@ _AMI_WITH_ANY_TO = frozenset((5, 7, 8, 10))
 _URI_HINTS: Hints = (
     *BRACKET_HINTS,
     *SCHEME_HINTS,
-    ("user", "%(?i:2[46BCF]|3[BDF])", DIFFERENT_ADDRESS),
+    ("user", f"%(?i:{RESERVED})", DIFFERENT_ADDRESS),
     ("user", "%25", BROKEN_ADDRESS),
     ("place", "%(?i:2[46BF])", DIFFERENT_ADDRESS),
     ("place", "%(?i:2[25]|3A|5[BD])", BROKEN_ADDRESS),
@@ -244,7 +245,7 @@ class PJSIP(SIPTechnology):
             )
 
     def check_to_with_destination(self, fields: MessageFields) -> None:
-        """Reject a To that no version, or none of a banner, puts into the To header unchanged."""
+        """Reject a To that no version would use unchanged as the To header."""
         to = fields.to
         if to == fields.destination:
             # Before 20.20 and 22.10, everything in front of the brackets becomes the display name.
@@ -275,7 +276,7 @@ class PJSIP(SIPTechnology):
             )
 
     def check_server(self, fields: MessageFields, banner: Banner) -> None:
-        """Reject what not every server with this banner sends exactly."""
+        """Reject a message that some server with this banner would alter."""
         to, from_, destination = fields.to, fields.from_, fields.destination
         if from_ is not None and ";" in from_ and "@" in from_ and (banner.major or 0) < _AMI_OF_23:
             raise InvalidAddress(

@@ -36,8 +36,8 @@ class Technology:
     """The rules of AMI itself, and the base class of every channel technology.
 
     A subclass sets :attr:`name` and overrides the checks that it extends. It has no state: one
-    object checks all messages. Every check raises :exc:`InvalidAddress`, :exc:`InvalidBody` or
-    :exc:`InvalidVariable`.
+    object checks all messages. A check raises :exc:`InvalidAddress`, :exc:`InvalidBody`,
+    :exc:`InvalidVariable` or :exc:`LineTooLong`.
     """
 
     __slots__ = ()
@@ -54,10 +54,8 @@ class Technology:
 
     def check(self, fields: MessageFields) -> MessageFields:
         """Return the fields to send; reject those that Asterisk would alter, misroute or drop."""
+        fields = self.strip(fields)
         from_, destination = fields.from_, fields.destination
-        if destination is not None or from_ is not None and from_.startswith(" "):
-            fields = self.strip(fields)
-            from_ = fields.from_
         check_address("To", fields.to)
         if from_ is not None:
             check_address("From", from_)
@@ -81,8 +79,8 @@ class Technology:
         return fields
 
     def check_server(self, fields: MessageFields, banner: Banner) -> None:
-        """Reject a message that other versions of the server send exactly, but not this one."""
-        # Without a Destination, a server that ignores it routes by To.
+        """Reject a message that a server of this version would not send exactly."""
+        # A server that ignores Destination routes by To.
         differs = fields.destination not in (None, fields.to)
         if differs and banner.major in AMI_WITHOUT_DESTINATION:
             raise InvalidAddress(

@@ -86,7 +86,7 @@ def test_partial_tls_record_closes_connection() -> None:
             connection.write(Deadline(10.0))
             for ping in pings:
                 ping.is_cancelled = True
-            assert not connection.is_alive(Deadline(10.0))
+            assert not connection.check_alive(Deadline(10.0))
             script.release()
             script.wait_for_end()
             assert 0 < len(script.actions) < len(pings)
