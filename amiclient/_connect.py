@@ -44,11 +44,12 @@ def tls_context(tls: TLS) -> SSLContext:
         return tls
     if tls is True:
         return ssl.create_default_context()
+    if not tls:  # create_default_context() would trust the CAs of the system
+        raise TLSError("tls is an empty path; expected that of a PEM file", field="tls")
     try:
-        if not tls:  # which create_default_context() would take for the CAs of the system
-            raise FileNotFoundError("the path is empty")
         context = ssl.create_default_context(cafile=tls)  # type: ignore[arg-type]
     except OSError as error:
+        reraise_if_from_handler(error)
         raise TLSError(
             f"cannot load a certificate from {tls!r}: {error}; a PEM file is required", field="tls"
         ) from error

@@ -109,6 +109,7 @@ class Waker:
         try:
             self._pair = self._inner, self._outer = socket.socketpair()
         except OSError as error:
+            reraise_if_from_handler(error)
             raise ConnectError(f"cannot create a pair of sockets: {error}") from error
         self._inner.setblocking(False)
         self._outer.setblocking(False)
@@ -121,8 +122,8 @@ class Waker:
         """Interrupt the current wait, or else the next one."""
         try:
             self._outer.send(b"\0")
-        except OSError:
-            pass  # the buffer is full, so a wake-up is pending already
+        except OSError as error:
+            reraise_if_from_handler(error)  # else the buffer is full: a wake-up is pending already
 
     def clear(self) -> None:
         """Remove the pending wake-ups; there must be one."""
@@ -189,8 +190,8 @@ class Transport:
         try:
             if self._sock is not None:
                 self._sock.close()
-        except OSError:
-            pass  # such as a reset that the system reports only now
+        except OSError as error:
+            reraise_if_from_handler(error)  # else such as a reset that is reported only now
 
     def wait(self, write: bool, seconds: Optional[float]) -> bool:
         """Wait until the socket is readable or, if ``write``, writable.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import select
 import socket
+import ssl
 import threading
 import time
 from functools import partial
@@ -386,6 +387,18 @@ def test_error_of_handler_during_a_lookup_is_not_converted(
     assert type(caught.value) is TimeoutError
     with client:
         client.ping()
+
+
+def test_error_of_handler_while_a_certificate_is_read_is_not_converted(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def create_default_context(**options: Any) -> Any:
+        raise TimeoutError("of a handler")
+
+    monkeypatch.setattr(ssl, "create_default_context", create_default_context)
+    with pytest.raises(TimeoutError) as caught:
+        client_of(1, tls="/etc/pbx.pem").connect()
+    assert type(caught.value) is TimeoutError
 
 
 def test_failed_block_ends_call_of_other_thread() -> None:

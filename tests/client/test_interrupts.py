@@ -39,7 +39,7 @@ from amiclient import (
 )
 from amiclient._connection import AMIConnection, Call, ClientState
 from amiclient._pipeline import SendPipeline
-from amiclient._transport import Deadline, Transport
+from amiclient._transport import Deadline, Transport, Waker
 from amiclient.loopback import Delay, LoopbackServer
 from tests.certificates import SERVER_PEM, server_tls
 from tests.faults import Proxy, alarm_handler, assert_no_fd_leak, client_of, opened, raise_interrupt
@@ -274,7 +274,11 @@ def test_interrupt_at_every_bytecode(
         ("send_message", AMIConnection.wait),
         ("send_messages", SendPipeline._exchange_locked),
         ("connect", _connect.open_transport),
+        ("connect", Waker.__init__),
+        ("connect", Transport.close),
         ("close", ClientState.close),
+        ("close", Transport.close),
+        ("close", Waker.wake),
     ],
 )
 def test_exception_of_a_handler_is_not_taken_for_another(

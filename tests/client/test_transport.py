@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import select
 import socket
 import ssl
@@ -189,7 +190,7 @@ class _FailingSocket(socket.socket):
 
     def close(self) -> None:
         super().close()
-        raise ConnectionResetError("reset")
+        raise ConnectionResetError(errno.ECONNRESET, "reset")
 
 
 def _with_reason(reason: str) -> OSError:
