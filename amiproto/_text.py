@@ -58,7 +58,10 @@ def to_exact_bytes(value: bytes, argument: str) -> bytes:
     if isinstance(value, bytes):
         return bytes.__getitem__(value, slice(None))
     if isinstance(value, (bytearray, memoryview)):
-        return bytes(memoryview(value))
+        try:
+            return bytes(memoryview(value))
+        except ValueError:
+            raise TypeError(f"{argument} is a released memoryview") from None
     raise TypeError(f"{argument} must be a str or bytes, not {type(value).__name__}")
 
 

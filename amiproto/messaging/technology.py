@@ -43,7 +43,7 @@ class Technology:
     __slots__ = ()
     #: The prefix of a target, without its colon.
     name = ""
-    #: The names that variables can have, as a pattern and in words.
+    #: The names that variables can have, as a pattern and in words. A subclass may only narrow it.
     variable_names: Pattern[str] = _VARIABLE_NAME
     variable_names_hint = (
         "it must not be empty, start with a space, or contain '=', control characters or lone "
@@ -198,7 +198,7 @@ def find_technology(fields: MessageFields) -> Technology:
     header = fields.target_header
     check_address(header, target)
     if not colon or not _NAME.fullmatch(name):
-        address = re.sub(f"(?i)^(?:{'|'.join(TECHNOLOGIES)})[ /.,;@-]+", "", target)
+        address = re.sub(f"(?i)^(?:{'|'.join(map(re.escape, TECHNOLOGIES))})[ /.,;@-]+", "", target)
         raise InvalidAddress(
             f"{header} {quote(target)} has no technology prefix such as pjsip: or sip:; did you "
             f"mean {quote('pjsip:' + address)}?",

@@ -11,7 +11,7 @@ import pytest
 
 import amiproto
 from amiproto import Banner, InvalidAddress, MessageSend
-from amiproto.messaging.technology import TECHNOLOGIES
+from amiproto.messaging.technology import TECHNOLOGIES, Technology
 
 
 @pytest.mark.parametrize("target", ["other:a?b ", "mystery-2.x:alice", "Other:x"])
@@ -27,6 +27,16 @@ def test_unknown_technology_has_the_rules_of_ami(target: str) -> None:
 def test_each_technology_is_registered_under_its_name() -> None:
     assert sorted(TECHNOLOGIES) == ["pjsip", "sip", "xmpp"]
     assert [technology.name for technology in TECHNOLOGIES.values()] == list(TECHNOLOGIES)
+
+
+def test_name_with_special_characters_of_patterns(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Plus(Technology):
+        name = "x+++"
+
+    monkeypatch.setitem(TECHNOLOGIES, Plus.name, Plus())
+    assert MessageSend("x+++:alice", "x").technology == "x+++"
+    with pytest.raises(InvalidAddress):
+        MessageSend("x+++ alice", "x")
 
 
 _SMOKE = '''
