@@ -99,6 +99,8 @@ class Message:
         return type(self).from_wire, (self._wire,)
 
     def __repr__(self) -> str:
+        if not hasattr(self, "_wire"):  # in the traceback of a failed __init__()
+            return f"<{type(self).__name__}, not initialized>"
         items = self.headers.items()
         pairs = islice(redacted(items), _REPR_LINES)
         shown = [f"{_name(n)}: {_truncate(v)}" for n, v in pairs]
@@ -155,7 +157,7 @@ class Action(_ClientStanza):
     def __init__(self, name: str, headers: Pairs = (), *, action_id: Optional[str] = None) -> None:
         try:
             self._build(name, headers, action_id)
-        except LocalProtocolError as error:
+        except (LocalProtocolError, TypeError) as error:
             # Without the inner frames, whose variables hold the values of headers: error reports
             # may show them.
             raise error.with_traceback(None)
@@ -458,6 +460,8 @@ class Banner(Message):
         return (self.version,)
 
     def __repr__(self) -> str:
+        if not hasattr(self, "_version"):
+            return super().__repr__()
         return f"<Banner {_name(self.version)}>"
 
 

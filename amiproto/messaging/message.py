@@ -168,6 +168,8 @@ class MessageSend(Action):
         return self.fields, self.action_id
 
     def __repr__(self) -> str:
+        if not hasattr(self, "_fields"):
+            return super().__repr__()
         return f"<MessageSend {self.fields.summary()} action_id={self.action_id!r}>"
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import pickle
+import traceback
 from typing import Any, Callable, List, Optional, Tuple
 
 import pytest
@@ -202,6 +203,24 @@ def test_messages_are_immutable(message: Message) -> None:
     for name in [*public, "something_new", "__dict__"]:
         with pytest.raises((AttributeError, TypeError)):
             setattr(message, name, "x")
+
+
+@pytest.mark.parametrize(
+    ("build", "name"),
+    [
+        (lambda: Action("X", [("a:", "b")]), "Action"),
+        (lambda: MessageSend("alice", "x"), "MessageSend"),
+        (lambda: Event("X\n"), "Event"),
+        (lambda: Banner("1/2"), "Banner"),
+    ],
+)
+def test_repr_of_a_message_that_could_not_be_built(build: Callable[[], Any], name: str) -> None:
+    # Reports of errors show it, as the variable "self" of a frame.
+    with pytest.raises(LocalProtocolError) as caught:
+        build()
+    frames = [frame for frame, _ in traceback.walk_tb(caught.value.__traceback__)]
+    shown = [repr(frame.f_locals["self"]) for frame in frames if "self" in frame.f_locals]
+    assert shown and set(shown) == {f"<{name}, not initialized>"}
 
 
 def test_different_messages_have_different_hashes() -> None:

@@ -79,6 +79,16 @@ def test_errors_hide_secrets(kind: Callable[..., Any], name: str) -> None:
             assert not exposed(caught.value)
 
 
+@pytest.mark.parametrize(
+    "headers", [[("Secret", SECRET), ("X", 5)], [("Secret", SECRET), ("X",)], [("X", SECRET), 5]]
+)
+def test_type_errors_hide_secrets(headers: Any) -> None:
+    with pytest.raises(TypeError) as caught:
+        Action("Login", headers)
+    assert SECRET not in str(caught.value)
+    assert set(exposed(caught.value)) <= {"headers"}
+
+
 @pytest.mark.parametrize("mechanism", [MD5, PLAIN])
 @pytest.mark.parametrize("end", ["\n", "\0", "x" * 1100, "\ud800"])
 def test_frames_of_an_invalid_secret_show_it_under_its_name_only(mechanism: str, end: str) -> None:
