@@ -27,6 +27,7 @@ from amiproto import (
     Session,
     UnknownMessage,
 )
+from amiproto.exceptions import quote
 
 from ._lock import Claim, FairLock, LockTimeout
 from ._transport import MAX_TIMEOUT, Closed, Deadline, Expired, Transport
@@ -242,12 +243,7 @@ class AMIConnection:
         pending = self.enqueue(action)
         reason: Union[Expired, Closed]
         try:
-            result = self.wait(pending, deadline)
-            if logger.isEnabledFor(logging.DEBUG):
-                pending.log(result.response.name)
-            if pending.name.lower() == "logoff":
-                self.close("the client logged off", expected=True)
-            return result
+            return self.wait(pending, deadline)
         except (Expired, Closed) as error:
             reason = error.with_traceback(None)  # its traceback refers to this frame: a cycle
         raise self.abandon(pending, reason) from reason
@@ -398,6 +394,10 @@ class AMIConnection:
                         )
                     del self._pending[event.action_id]
                     pending.result = event
+                    if logger.isEnabledFor(logging.DEBUG):
+                        pending.log(quote(event.response.name))
+                    if pending.name.lower() == "logoff":
+                        self.close("the client logged off", expected=True)
                 elif isinstance(event, (Event, Response, UnknownMessage)):
                     self.events.add(event)
                 elif isinstance(event, EndOfStream):

@@ -68,8 +68,6 @@ class _Entry(Generic[MessageT]):
         self.result = SendResult(self.item, None, error)
 
     def complete(self, result: ActionResult) -> None:
-        assert self.pending is not None
-        self.pending.log(result.response.name)
         try:
             self.result = SendResult(self.item, receipt_of(result))
         except (ActionFailed, OutcomeUnknown) as error:
@@ -219,7 +217,7 @@ class SendPipeline(Generic[MessageT]):
 
     def _enqueue(self, connection: AMIConnection) -> None:
         for entry in self._entries:
-            if entry.message and not entry.result and not entry.pending:
+            if entry.message is not None and entry.result is None and entry.pending is None:
                 try:
                     entry.pending = connection.enqueue(entry.message, self.owner)
                 except LocalProtocolError as error:

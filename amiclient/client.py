@@ -403,7 +403,7 @@ class Client:
         connection = state.connection
         if not state.closed and connection and connection.check_alive(deadline):
             return connection
-        if state.closed or action and action.name.lower() == "logoff":
+        if state.closed or (action is not None and action.name.lower() == "logoff"):
             raise NotConnected(CLIENT_CLOSED if state.closed else "not connected")
         return self._open(state, deadline)
 

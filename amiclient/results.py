@@ -17,6 +17,7 @@ from amiproto import (
     RemoteProtocolError,
     Response,
 )
+from amiproto.exceptions import quote
 
 from ._lock import LockTimeout
 from ._transport import Closed, CloseRequested, Expired
@@ -151,13 +152,13 @@ def response_error(result: ActionResult) -> Union[ActionFailed, OutcomeUnknown]:
     response, action_id = result.response, result.action_id
     if response.name == "Error":
         # Of an unknown command, the first line of the output is the reason (22.10).
-        reasons = ": ".join(map(repr, (response.message, *response.output[:1])))
+        reasons = ": ".join(map(quote, (response.message, *response.output[:1])))
         hint = _HINTS.get(response.message, "")
         message = f"the action failed: {reasons}{hint}"
         return ActionFailed(message, response=response, action_id=action_id)
     return OutcomeUnknown(
-        f"unexpected response {response.name}: {response.message!r}; the action may have been "
-        "carried out",
+        f"unexpected response {quote(response.name)}: {quote(response.message)}; the action may "
+        "have been carried out",
         action_id=action_id,
     )
 

@@ -176,8 +176,8 @@ def to_exact_pairs(lines: Pairs, argument: str) -> List[Pair]:
         )
     plain = []
     for pair in pairs:
-        # Only tuples and lists: a str of two characters would unpack, too. Two calls of isinstance()
-        # are faster than one with both classes.
+        # Only tuples and lists: a str of two characters would unpack, too. Two calls of
+        # isinstance() are faster than one with both classes.
         if not (isinstance(pair, tuple) or isinstance(pair, list)) or len(pair) != 2:
             raise TypeError(
                 f"{argument} must contain pairs of name and value, not {type(pair).__name__}"

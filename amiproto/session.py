@@ -201,7 +201,7 @@ class ServerLogin:
             name = to_exact_str(name, "each name in users")
             if not is_encodable(name):
                 raise InvalidHeader(
-                    f"the username {quote(name)} contains a lone surrogate, which cannot be encoded",
+                    f"username {quote(name)} contains a lone surrogate, which cannot be encoded",
                     field="Username",
                 )
             self._users[to_bytes(name).lower()] = (name, _encode_secret(secret))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import logging
 import os
 import socket
 import subprocess
@@ -237,10 +238,17 @@ def test_events_connect_and_reconnect() -> None:
             assert list(events) == [] and len(script.peers) == number
 
 
+class _FalseAction(Action):
+    def __bool__(self) -> bool:
+        return False
+
+
 def test_logoff_does_not_connect(server: LoopbackServer) -> None:
     client = client_of(server.port)
     with pytest.raises(NotConnected):
         client.logoff()
+    with pytest.raises(NotConnected):
+        client.send_action(_FalseAction("Logoff"))
 
 
 def test_refused_logoff_ends_connection(server: LoopbackServer) -> None:
@@ -564,6 +572,18 @@ def test_late_response_is_dropped(with_id: bool) -> None:
             assert list(client.events(timeout=0)) == []
             objects = [one for one in gc.get_objects() if type(one) is Response]
             assert "late" not in [response.message for response in objects]
+
+
+def test_text_of_a_response_is_quoted_in_errors_and_logs(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
+    name = "\x1b[31mX\nforged" + "x" * 1000
+    for line, kind in ((f"Response: {name}", OutcomeUnknown), (None, ActionFailed)):
+        step = respond("Error", f"Message: {name}") if line is None else respond(name)
+        with Script(log_in, step) as script, client_of(script.port) as client:
+            with pytest.raises(kind) as caught:
+                client.send_message("pjsip:a", "b")
+        texts = [str(caught.value), *[record.getMessage() for record in caplog.records]]
+        assert all(text.isprintable() and len(text) < 300 for text in texts)
 
 
 @pytest.mark.parametrize("name", ["Goodbye", "Perhaps"])

@@ -28,8 +28,8 @@ from amiclient import (
     SendFailed,
     SendResult,
 )
-from amiclient.loopback import LoopbackServer
-from amiproto import BodyTooLong
+from amiclient.loopback import LoopbackServer, refuse
+from amiproto import SHUTTING_DOWN, BodyTooLong
 from tests.certificates import SERVER_PEM
 from tests.faults import (
     Proxy,
@@ -139,6 +139,37 @@ def test_row_of_a_wrong_type_fails_alone(server: LoopbackServer, row: Any, to: s
     with pytest.raises(LocalProtocolError) as caught:
         second.unwrap()
     assert caught.value is second.error
+
+
+class _Sized(MessageSend):
+    """A message that is false if its body is empty."""
+
+    def __len__(self) -> int:
+        return len(self.body)
+
+
+def test_false_messages_are_sent(server: LoopbackServer) -> None:
+    with client_of(server.port) as client:
+        results = list(client.send_messages([_Sized("pjsip:a", body) for body in ("1", "", "3")]))
+    assert [result.outcome for result in results] == [ACCEPTED] * 3
+    assert [message.text for message in server.messages] == ["1", "", "3"]
+
+
+def test_released_memory_fails_alone(server: LoopbackServer) -> None:
+    released = memoryview(b"2")
+    released.release()
+    rows = [{"to": "pjsip:a", "body": body} for body in (b"1", released, b"3")]
+    with client_of(server.port) as client:
+        outcomes = [result.outcome for result in client.send_messages(rows)]
+    assert outcomes == [ACCEPTED, NOT_SENT, ACCEPTED]
+
+
+def test_refused_logoff_in_a_pipeline_ends_the_connection(server: LoopbackServer) -> None:
+    server.script(refuse(SHUTTING_DOWN), action="Logoff")
+    with client_of(server.port) as client:
+        logoff = MessageSend.from_wire(b"Action: Logoff\r\n\r\n")
+        assert [result.outcome for result in client.send_messages([logoff])] == [FAILED]
+        assert client.send_message("pjsip:a", "1").outcome == ACCEPTED  # on a new connection
 
 
 def test_other_keys_of_a_mapping_are_ignored(server: LoopbackServer) -> None:
