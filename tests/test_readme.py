@@ -128,7 +128,9 @@ def test_example_of_a_test() -> None:
 
 #: Names that the examples use without defining them.
 _GIVEN = """from typing import List
+from amiclient import Client
 names: List[str] = []
+client = Client(username="messenger", secret="change me")
 """
 
 
