@@ -145,9 +145,9 @@ class StanzaReader:
         :raises RemoteProtocolError: if the next stanza, complete or not, exceeds a limit. The error
             does not depend on the chunks in which the bytes were received.
         """
-        buffer, ready = self.buffer, self.ready
-        if ready:
-            return ready.popleft()
+        if self.ready:
+            return self.ready.popleft()
+        buffer = self.buffer
         unread = len(buffer)
         if unread and buffer[0] in b"\r\n":
             del buffer[: _blank_lines_end(buffer)]
@@ -169,17 +169,21 @@ class StanzaReader:
             return data
         if end > self._batch or self.commands:
             return self._pop(end)
-        data = bytes(buffer[: self._batch])
+        return self._split_batch(end)
+
+    def _split_batch(self, end: int) -> bytes:
+        """Return the first stanza, which ends at ``end``; add those after it to :attr:`ready`."""
+        data = bytes(self.buffer[: self._batch])
         first = data[:end]
         for found in _STANZA_END.finditer(data, end):
             start, end = end, found.end()
             stanza = data[start:end]
-            if stanza < b"\x0e":
+            if stanza < b"\x0e":  # it may start with a CR or LF
                 stanza = stanza[_blank_lines_end(stanza) :]
                 if not stanza:
                     continue
-            ready.append(stanza)
-        del buffer[:end]
+            self.ready.append(stanza)
+        del self.buffer[:end]
         return first
 
     def _pop(self, end: int) -> bytes:
