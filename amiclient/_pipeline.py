@@ -11,10 +11,24 @@ from collections import deque
 from operator import length_hint
 from time import monotonic
 from types import GeneratorType
-from typing import Callable, Deque, Generator, Generic, Iterable, Optional, TypeVar, Union, cast
+from typing import (
+    Any,
+    Callable,
+    Deque,
+    Dict,
+    Generator,
+    Generic,
+    Iterable,
+    Mapping,
+    Optional,
+    TypeVar,
+    Union,
+    cast,
+)
 
 from amiproto import ActionResult, AMIError, LocalProtocolError, MessageSend
-from amiproto.messaging import MessageFields
+from amiproto.exceptions import quote
+from amiproto.messaging import HEADERS, MessageFields
 
 from ._connection import AMIConnection, Call, ClientState, Owner, PendingAction
 from ._lock import LockTimeout
@@ -35,6 +49,9 @@ MAX_WINDOW = 1024
 T = TypeVar("T")
 
 _ARGUMENTS = frozenset((*MessageFields._fields, "action_id"))
+
+#: Words that a key of a mapping, such as ``from`` or ``variable:X``, has only by mistake.
+_FIELD_WORDS = frozenset(("variables", "base64body", *map(str.lower, HEADERS.values())))
 
 #: Seconds to wait for the lock while a result can be returned.
 _LOCK_WAIT = 0.05
@@ -57,7 +74,7 @@ class _Entry(Generic[MessageT]):
         given: MessageLike = item
         try:
             if not isinstance(given, MessageSend):
-                given = MessageSend(**{name: given[name] for name in given if name in _ARGUMENTS})
+                given = MessageSend(**_arguments(given))
             self.message = given
         except LocalProtocolError as error:
             self.fail(error)
@@ -72,6 +89,19 @@ class _Entry(Generic[MessageT]):
             self.result = SendResult(self.item, receipt_of(result))
         except (ActionFailed, OutcomeUnknown) as error:
             self.fail(error)
+
+
+def _arguments(row: Mapping[str, Any]) -> Dict[str, Any]:
+    """Return the arguments in a mapping.
+
+    :raises LocalProtocolError: for a key that is almost one. A part of the message would be lost.
+    """
+    for key in row:
+        if key not in _ARGUMENTS and isinstance(key, str):
+            if key.partition(":")[0].strip("_ ").lower() in _FIELD_WORDS:
+                expected = ", ".join(sorted(_ARGUMENTS))
+                raise LocalProtocolError(f"unknown key {quote(key)}; the arguments are {expected}")
+    return {key: row[key] for key in row if key in _ARGUMENTS}
 
 
 class SendPipeline(Generic[MessageT]):

@@ -210,7 +210,7 @@ class Client:
             sock.close()
 
     def logoff(self, *, timeout: Timeout = CLIENT_TIMEOUT) -> None:
-        """Log off (``Action: Logoff``), wait for the response, and close the connection.
+        """Log off (``Action: Logoff``), wait for the response, and close as :meth:`close` does.
 
         :raises NotConnected: if the client is not connected.
         :raises NotSent, OutcomeUnknown: as :meth:`send_message`.
@@ -275,7 +275,8 @@ class Client:
         still be delivered and the rest is not sent; :class:`SendResults` warns then.
 
         :param messages: an iterable of :class:`amiproto.MessageSend`, or of mappings with the
-            arguments of :meth:`send_message`; other keys are ignored.
+            arguments of :meth:`send_message`. Other keys are ignored, but one that is almost an
+            argument, such as ``from``, makes a message invalid.
         :param window: the maximum number of messages in flight (int, 1 to 1024). Over TLS it is
             always 1, because Asterisk does not read ahead there.
         :param timeout: seconds to wait for each result (float); None for no limit.
@@ -320,6 +321,8 @@ class Client:
 
     def events(self, *, timeout: Timeout = CLIENT_TIMEOUT) -> Iterator[UnsolicitedMessage]:
         """Iterate over events; end if none arrives within ``timeout``.
+
+        The server sends none to a client with ``events="off"``, the default.
 
         Messages that belong to no action of this client are yielded as well: an
         :class:`amiproto.UnknownMessage`, or an :class:`amiproto.Response` that matches no pending
@@ -521,7 +524,8 @@ def _check_number(number: Any, name: str, minimum: int, maximum: int = sys.maxsi
     if isinstance(number, bool) or not isinstance(number, int):
         raise TypeError(f"{name} must be an int, not {type(number).__name__}")
     if not minimum <= number <= maximum:
-        raise ValueError(f"{name} is {number}; the limits are {minimum} and {maximum}")
+        limits = f"minimum is {minimum}" if number < minimum else f"maximum is {maximum}"
+        raise ValueError(f"{name} is {number}; the {limits}")
     return number
 
 

@@ -48,7 +48,7 @@ exit codes (sysexits.h); of several failures, the first of 74 75 77 76 69 65:
     0  the server accepted all messages (accepted is not yet delivered)
    64  invalid command line
    65  a message cannot be sent exactly, or a line of a batch is invalid
-   66  the input cannot be read, or is empty
+   66  the input cannot be read, or the text of a message is empty
    69  the server returned an error; the message was not sent
    74  outcome unknown: sent, but no response was received, or the result could
        not be written

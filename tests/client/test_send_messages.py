@@ -180,6 +180,17 @@ def test_other_keys_of_a_mapping_are_ignored(server: LoopbackServer) -> None:
     assert [message.text for message in server.messages] == ["x"]
 
 
+@pytest.mark.parametrize(
+    "key", ["from", "From", "FROM_", "variable:X-A", "Variable", "variable", "Base64Body", "To "]
+)
+def test_key_that_is_almost_an_argument_is_rejected(server: LoopbackServer, key: str) -> None:
+    with client_of(server.port) as client:
+        results = list(client.send_messages([{**_OK, key: "sip:door@example.org"}, _OK]))
+    assert [result.outcome for result in results] == [NOT_SENT, ACCEPTED]
+    assert isinstance(results[0].error, LocalProtocolError)
+    assert len(server.messages) == 1
+
+
 def test_repeated_action_id_is_rejected_while_pending(server: LoopbackServer) -> None:
     twins = [MessageSend("pjsip:a", text, action_id="same") for text in "ab"]
     with client_of(server.port) as client:
