@@ -367,6 +367,12 @@ def test_server_argument_of_wrong_type(users: Any, challenge: Any, name: str) ->
         ServerLogin(users, challenge=challenge)
 
 
+def test_server_username_that_cannot_be_encoded() -> None:
+    with pytest.raises(InvalidHeader) as caught:
+        ServerLogin({"joe": "x", "jo\ud800": "x"}, challenge="1")
+    assert caught.value.field == "Username"
+
+
 def test_server_hides_secrets() -> None:
     server = server_login()
     server.receive_action(Action("Challenge", {"AuthType": "MD5"}))
