@@ -152,7 +152,7 @@ def response_error(result: ActionResult) -> Union[ActionFailed, OutcomeUnknown]:
     response, action_id = result.response, result.action_id
     if response.name == "Error":
         # Of an unknown command, the first line of the output is the reason (22.10).
-        reasons = ": ".join(map(quote, (response.message, *response.output[:1])))
+        reasons = ": ".join(map(repr, (response.message, *response.output[:1])))
         hint = _HINTS.get(response.message, "")
         message = f"the action failed: {reasons}{hint}"
         return ActionFailed(message, response=response, action_id=action_id)

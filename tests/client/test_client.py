@@ -583,7 +583,8 @@ def test_text_of_a_response_is_quoted_in_errors_and_logs(caplog: pytest.LogCaptu
             with pytest.raises(kind) as caught:
                 client.send_message("pjsip:a", "b")
         texts = [str(caught.value), *[record.getMessage() for record in caplog.records]]
-        assert all(text.isprintable() and len(text) < 300 for text in texts)
+        assert all(text.isprintable() for text in texts)
+        assert line is None or max(map(len, texts)) < 300
 
 
 @pytest.mark.parametrize("name", ["Goodbye", "Perhaps"])
