@@ -220,7 +220,7 @@ class AMIConnection:
             self._send_queue.append(PendingAction("Login", "", data))
 
     def check_alive(self, deadline: Deadline) -> bool:
-        """Process pending input, send a Ping if it is due, and return whether nothing has ended."""
+        """Process pending input, send a Ping if it is due, and return whether it is still open."""
         if self.transport.close_reason is not None:
             self.close(self.transport.close_reason)
         if self.failure is not None:

@@ -50,7 +50,7 @@ T = TypeVar("T")
 
 _ARGUMENTS = frozenset((*MessageFields._fields, "action_id"))
 
-#: Words that a key of a mapping, such as ``from`` or ``variable:X``, has only by mistake.
+#: The first words of keys that are not arguments but look like one: ``from``, ``variable:X``.
 _FIELD_WORDS = frozenset(("variables", "base64body", *map(str.lower, HEADERS.values())))
 
 #: Seconds to wait for the lock while a result can be returned.

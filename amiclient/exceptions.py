@@ -92,9 +92,9 @@ class ReentrantCall(NotSent, RuntimeError):
     """A signal handler or ``__del__`` called the client during another call of the same thread.
 
     Also raised for a :class:`SendResults` that is being read already. The other call goes on.
-    Retryable when it has ended. In a signal handler, set a flag and send
-    later, or use another client. The handler must catch the exceptions of clients: one that leaves
-    it ends the other call, whose message may have been sent.
+    Retryable when it has ended. In a signal handler, set a flag and send later, or use another
+    client. The handler must catch the exceptions of clients: one that leaves it ends the other
+    call, whose message may have been sent.
     """
 
 

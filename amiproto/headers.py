@@ -194,9 +194,9 @@ def redacted(headers: Pairs) -> Iterator[Pair]:
     """Yield the (name, value) pair of each line, with secrets replaced by ``<redacted>``.
 
     These are the values of secret names (:func:`is_secret_name`), and in other values all text
-    after a secret name and its ``=`` or ``:``. If ``Variable`` or ``Var-N`` is a secret name, so
-    are ``Value``, ``Value-N`` and ``Match-N`` (Setvar, VarSet, UpdateConfig). A secret with any
-    other name is not recognized.
+    after a secret name and its ``=`` or ``:``. If the value of ``Variable`` or ``Var-N`` is a
+    secret name, those of ``Value``, ``Value-N`` and ``Match-N`` are replaced, too (Setvar, VarSet,
+    UpdateConfig). A secret with any other name is not recognized.
 
     :param headers: pairs, a mapping, or :class:`Headers`.
 

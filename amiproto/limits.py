@@ -67,8 +67,8 @@ MAX_BACKLOG = 16 * 1024 * 1024
 MAX_OUTSTANDING = 4096
 
 #: Memory in bytes that a message in a list takes besides its bytes on the wire: two objects and a
-#: list entry (about 90 on CPython 3.11, more on other versions). MAX_LIST_BYTES counts it, because
-#: many small messages would otherwise take several times the limit.
+#: list entry (about 90 on CPython 3.11, by tracemalloc). MAX_LIST_BYTES counts it, because many
+#: small messages would otherwise take several times the limit.
 MESSAGE_OVERHEAD = 128
 
 #: Most bytes of memory for the events of a session's incomplete lists, with MESSAGE_OVERHEAD each.

@@ -57,7 +57,7 @@ def user_event(action: Action, version: Version) -> Event:
 
 
 class CoreActions:
-    """The actions that do not depend on a connection. A server has one object."""
+    """The actions that do not depend on a connection. Each server has one instance."""
 
     def __init__(self, version: Version) -> None:
         self._version = version
